@@ -1,0 +1,76 @@
+"""Immutable value objects that behave the same on CPython and MicroPython."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, dataclass_transform
+
+    Value = int | str | bytes | tuple[str, ...]
+    Params = dict[str, Value]
+
+    @dataclass_transform(kw_only_default=True, frozen_default=True)
+    class Typed:
+        """What the type checker sees of a record: keyword-only, frozen fields."""
+
+else:
+
+    class Typed:
+        """Nothing at run time; MicroPython knows neither `dataclasses` nor `typing`."""
+
+        __slots__ = ()
+
+
+class Record(Typed):
+    """A frozen bundle of named fields; a subclass lists its names once in `__slots__`, once as annotations."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **fields):
+            names = type(self).__slots__
+            for name in fields:
+                if name not in names:
+                    raise TypeError("%s has no field %s" % (type(self).__name__, name))
+            for name in names:
+                if name not in fields:
+                    raise TypeError("%s lacks the field %s" % (type(self).__name__, name))
+                object.__setattr__(self, name, fields[name])
+
+        def __setattr__(self, name, value):
+            raise AttributeError("%s is immutable: use replace()" % type(self).__name__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and values(self) == values(other)  # type: ignore[arg-type]
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, values(self)))
+
+    def __repr__(self) -> str:
+        names = type(self).__slots__
+        return "%s(%s)" % (type(self).__name__, ", ".join(["%s=%r" % (n, getattr(self, n)) for n in names]))
+
+
+def values(record: "Record") -> "tuple[Any, ...]":
+    """Return the field values in declared order."""
+    return tuple([getattr(record, name) for name in type(record).__slots__])
+
+
+def as_map(record: "Record") -> "dict[str, Any]":
+    """Return the fields as a plain map; nested records stay records."""
+    return {name: getattr(record, name) for name in type(record).__slots__}
+
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    R = TypeVar("R", bound=Record)
+
+
+def replace(record: "R", **changes: "Any") -> "R":
+    """Return a copy with some fields changed; an unknown name is a TypeError."""
+    fields = as_map(record)
+    for name in changes:
+        if name not in fields:
+            raise TypeError("%s has no field %s" % (type(record).__name__, name))
+        fields[name] = changes[name]
+    return type(record)(**fields)

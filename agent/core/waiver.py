@@ -1,0 +1,86 @@
+"""Waivers: a person's time-limited leave to run one setting looser than the policy wants."""
+
+from .errors import BadInput, Refused
+from .order import ANY
+from .record import Record, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .record import Value
+    from .setting import Setting
+
+LONGEST = 30 * 86400
+UNSEEN = 60  # seconds charged for each restart: the guard notes the time left at least this often
+
+
+class Waiver(Record):
+    """Leave for one setting up to a ceiling.
+
+    It ends at wall time `until` or after `left` seconds of device uptime, whichever comes first. `left` was true at
+    `uptime` of start number `boot`, so neither a clock set back nor restarts make it last longer.
+    """
+
+    __slots__ = ("boot", "by", "ceiling", "left", "reason", "role", "setting", "since", "until", "uptime")
+    setting: str
+    ceiling: "Value"
+    by: str
+    role: str
+    reason: str
+    since: int
+    until: int
+    left: int
+    boot: int
+    uptime: int
+
+    def remaining(self, clock: "Clock") -> int:
+        """Return the seconds left, 0 when it is over."""
+        spent = clock.uptime - self.uptime if clock.boot == self.boot else UNSEEN
+        left = self.left - (spent if spent > 0 else 0)
+        by_wall = self.until - clock.wall
+        shortest = left if left < by_wall else by_wall
+        return shortest if shortest > 0 else 0
+
+    def covers(self, setting: "Setting", wanted: "Value", found: "Value", clock: "Clock") -> bool:
+        """Say whether the found value is within what the policy wants joined with the ceiling, and time is left."""
+        if setting.id != self.setting or found == ANY or self.remaining(clock) == 0:
+            return False
+        lattice = setting.lattice()
+        return lattice.leq(found, lattice.join(wanted, self.ceiling))
+
+
+def grant(
+    setting: "Setting", ceiling: "Value", seconds: int, reason: str, by: str, role: str, clock: "Clock"
+) -> Waiver:
+    """Make a waiver, or refuse one without a real ceiling, a reason or an end."""
+    if ceiling == ANY or not setting.lattice().member(ceiling):
+        known = ", ".join([str(o.value) for o in setting.options])
+        raise BadInput("%s cannot be %s; choose from: %s" % (setting.id, ceiling, known))
+    if setting.lattice().leq(ceiling, setting.strictest()):
+        raise Refused("%s at %s needs no waiver; use privet tighten" % (setting.id, ceiling))
+    if type(seconds) is not int or seconds < 60 or seconds > LONGEST:
+        raise BadInput("a loosening lasts between one minute and 30 days; give --for, for example --for 2h")
+    if not reason.strip() or len(reason) > 200:
+        raise BadInput("a loosening needs a reason of at most 200 letters; give --reason")
+    return Waiver(
+        setting=setting.id,
+        ceiling=ceiling,
+        by=by,
+        role=role,
+        reason=reason.strip(),
+        since=clock.wall,
+        until=clock.wall + seconds,
+        left=seconds,
+        boot=clock.boot,
+        uptime=clock.uptime,
+    )
+
+
+def advance(waiver: Waiver, clock: "Clock") -> Waiver:
+    """Charge the time that has passed; call at start and at least every UNSEEN seconds, and keep the result."""
+    if clock.boot == waiver.boot:
+        spent = clock.uptime - waiver.uptime
+    else:
+        spent = UNSEEN
+    left = waiver.left - (spent if spent > 0 else 0)
+    return replace(waiver, left=left if left > 0 else 0, boot=clock.boot, uptime=clock.uptime)

@@ -1,0 +1,98 @@
+"""The door to the operating system: what the real and the simulated device both offer.
+
+Paths are absolute. Everything that changes something is durable when it returns (file synced, renamed, directory
+synced, read back), follows no link in the last component, and raises only errors of `agent.core.errors`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from agent.core.clock import Clock
+from agent.core.record import Record
+
+
+class Stat(Record):
+    """What a path is: kind (file directory link socket device fifo), permission bits, owner, size, inode, change time (ns)."""
+
+    __slots__ = ("changed", "gid", "inode", "kind", "mode", "size", "uid")
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    inode: int
+    changed: int
+
+
+class Outcome(Record):
+    """What a program did: exit code (negative: killed by that signal), output, error output."""
+
+    __slots__ = ("code", "err", "out")
+    code: int
+    out: bytes
+    err: bytes
+
+
+class Watch(Protocol):
+    """A standing look at directories; an event is (directory, name), name "" when the whole directory is in doubt."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when events wait."""
+
+    def events(self) -> tuple[tuple[str, str], ...]:
+        """Take the waiting events, without blocking."""
+
+    def add(self, directories: Sequence[str]) -> None:
+        """Watch more directories; one that is not there yet is watched through its nearest existing parent."""
+
+    def close(self) -> None:
+        """Stop watching."""
+
+
+class System(Protocol):
+    """One device. `RealSystem` is this machine, `SimulatedSystem` has the same behaviour in memory."""
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        """Return a file's bytes; Missing, or Unreadable (also when longer than `limit`). Follows links (probes must)."""
+
+    def entries(self, path: str) -> tuple[str, ...]:
+        """Return the sorted names in a directory; Missing or Unreadable."""
+
+    def stat(self, path: str) -> Stat:
+        """Look at a path itself, not behind a link; Missing or Unreadable."""
+
+    def target(self, path: str) -> str:
+        """Return the text of a symbolic link; Missing, or Unreadable when it is no link."""
+
+    def write(self, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
+        """Replace a file with new content, all or nothing; makes missing parent directories (0755 root)."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file or link; one that is not there is fine."""
+
+    def own(self, path: str, mode: int, uid: int, gid: int) -> None:
+        """Set owner and permission bits of an existing file or directory."""
+
+    def make_directory(self, path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
+        """Make a directory with exactly these rights, or set them when it exists."""
+
+    def sync(self, path: str) -> None:
+        """Make durable what another program wrote: a file, or a directory's names."""
+
+    def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
+        """Run a program with an empty environment but PATH and LC_ALL=C; Unreachable when it is not installed or hangs."""
+
+    def reload(self, unit: str, pidfile: str) -> None:
+        """Make a daemon read its configuration again: by systemd where it runs, else SIGHUP to the pid in the file."""
+
+    def kernel(self, path: str, content: bytes) -> None:
+        """Write a value into a kernel file (/proc/sys/…, /sys/…), in place; Missing or Unreadable."""
+
+    def entropy(self, count: int) -> bytes:
+        """Return unpredictable bytes from the kernel."""
+
+    def clock(self) -> Clock:
+        """Look at the clocks."""
+
+    def watch(self, directories: Sequence[str]) -> Watch:
+        """Watch directories for changes of the files in them."""
