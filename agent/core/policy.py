@@ -1,0 +1,169 @@
+"""Policies: what a maker or fleet asks of a device, read strictly and layered so that they can only tighten."""
+
+from .errors import BadPolicy, ExpiredPolicy, OldPolicy, UnknownSetting, WrongDevice
+from .record import Record
+from .setting import plain
+from .telemetry import Purpose, Recipient, TelemetryField
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .record import Value
+    from .setting import Setting
+
+MAX_BYTES = 256 * 1024
+TOP = {
+    "v": int, "fleet": str, "class": str, "device": str, "sequence": int, "issued": int, "expires": int,
+    "baseline": dict, "reasons": dict, "purposes": list, "fields": list, "recipients": list,
+    "credentials": list, "channels": list, "broker": dict, "queue": dict,
+}  # fmt: skip
+PURPOSE = {"id": str, "title": str, "text": str, "basis": str, "recipients": list, "retention_days": int}
+FIELD = {
+    "name": str, "title": str, "unit": str, "purpose": str,
+    "scale": int, "step": int, "low": int, "high": int, "bucket": int,
+}  # fmt: skip
+RECIPIENT = {"id": str, "name": str, "country": str, "key": bytes}
+
+
+class Identity(Record):
+    """Who this device is, for the purpose of accepting policies: fleet, class (model), device id."""
+
+    __slots__ = ("device", "fleet", "model")
+    fleet: str
+    model: str
+    device: str
+
+
+class Policy(Record):
+    """A compiled device profile: baseline per setting, telemetry declarations, credentials, channels, broker."""
+
+    __slots__ = (
+        "baseline", "broker", "channels", "credentials", "device", "expires", "fields", "fleet",
+        "issued", "model", "purposes", "queue_bytes", "reasons", "recipients", "sequence",
+    )  # fmt: skip
+    fleet: str
+    model: str
+    device: str
+    sequence: int
+    issued: int
+    expires: int
+    baseline: "dict[str, Value]"
+    reasons: "dict[str, str]"
+    purposes: "tuple[Purpose, ...]"
+    fields: "tuple[TelemetryField, ...]"
+    recipients: "tuple[Recipient, ...]"
+    credentials: "tuple[dict[str, Any], ...]"
+    channels: "tuple[str, ...]"
+    broker: "dict[str, Any]"
+    queue_bytes: int
+
+
+def shaped(table: "Any", shape: "dict[str, Any]", name: str) -> "dict[str, Any]":
+    """Return the table if it has exactly the keys and types of the shape, else refuse."""
+    if type(table) is not dict:
+        raise BadPolicy("the policy is damaged: %s is no table; ask the sender for a new one" % name)
+    for key in table:
+        if key not in shape:
+            raise BadPolicy("the policy has an unknown entry %r in %s; update Privet or correct the profile" % (key, name))
+    for key in shape:
+        if type(table.get(key)) is not shape[key]:
+            raise BadPolicy("the policy lacks %s in %s, or has it in another form; compile it again" % (key, name))
+    return table  # type: ignore[no-any-return]
+
+
+def read_baseline(table: "dict[str, Any]", settings: "dict[str, Setting]") -> "dict[str, Value]":
+    """Read and check the wanted value of every setting."""
+    baseline, reasons = {}, table["reasons"]
+    for name in table["baseline"]:
+        if name not in settings:
+            raise UnknownSetting("the policy names %r, which this version of Privet does not know; update Privet" % (name,))
+        setting, value = settings[name], plain(table["baseline"][name])
+        lattice = setting.lattice()
+        if not lattice.member(value):
+            raise BadPolicy("the policy wants %s = %r, which this setting cannot be; compile it again" % (name, value))
+        if not lattice.leq(value, setting.strictest()) and not reasons.get(name):
+            raise BadPolicy("the policy loosens %s and gives no reason; add one to the profile" % name)
+        baseline[name] = value
+    return baseline
+
+
+def read_fields(table: "dict[str, Any]") -> "tuple[TelemetryField, ...]":
+    """Read the telemetry fields; each must name a declared purpose and have a sound range and step."""
+    purposes = [p["id"] for p in table["purposes"]]
+    made = []
+    for row in table["fields"]:
+        f = shaped(row, FIELD, "a field")
+        sound = 0 <= f["scale"] <= 6 and f["step"] > 0 and f["bucket"] > 0 and f["high"] - f["low"] >= f["step"]
+        if not sound or f["purpose"] not in purposes or not f["name"]:
+            raise BadPolicy("the policy's field %r has no declared purpose or no sound range; compile it again" % f["name"])
+        made.append(TelemetryField(**f))
+    return tuple(made)
+
+
+def read_purposes(table: "dict[str, Any]") -> "tuple[Purpose, ...]":
+    """Read the purposes; each must name declared recipients and a retention."""
+    recipients = [shaped(r, RECIPIENT, "a recipient")["id"] for r in table["recipients"]]
+    made = []
+    for row in table["purposes"]:
+        p = dict(shaped(row, PURPOSE, "a purpose"))
+        unknown = [r for r in p["recipients"] if r not in recipients]
+        if not p["recipients"] or unknown or p["retention_days"] < 1 or not slug(p["id"]):
+            raise BadPolicy("the policy's purpose %r lacks recipients, retention or a plain id" % p["id"])
+        p["recipients"] = tuple(p["recipients"])
+        made.append(Purpose(**p))
+    return tuple(made)
+
+
+def slug(name: str) -> bool:
+    """Say whether a name is made of a-z, 0-9, _ and - only, so that it is safe in a topic and in a path."""
+    return bool(name) and len(name) <= 64 and all([c in "abcdefghijklmnopqrstuvwxyz0123456789_-" for c in name])
+
+
+def read_policy(table: "Any", settings: "dict[str, Setting]") -> Policy:
+    """Read a decoded, already verified policy; refuse whatever is not exactly right, and use nothing of it then."""
+    t = shaped(table, TOP, "the policy")
+    broker = shaped(t["broker"], {"host": str, "port": int}, "broker")
+    queue = shaped(t["queue"], {"bytes": int}, "queue")
+    if t["v"] != 1 or t["sequence"] < 1 or t["expires"] <= t["issued"] or not slug(t["fleet"]) or not slug(t["class"]):
+        raise BadPolicy("the policy has a version, sequence, time or name that this version of Privet cannot use")
+    for credential in t["credentials"]:
+        shaped(credential, {"kind": str, "params": dict}, "a credential")
+    if not all([type(c) is str and slug(c) for c in t["channels"]]) or not t["channels"]:
+        raise BadPolicy("the policy names no way to reach the owner; add channels to the profile")
+    return Policy(
+        fleet=t["fleet"], model=t["class"], device=t["device"], sequence=t["sequence"], issued=t["issued"],
+        expires=t["expires"], baseline=read_baseline(t, settings), reasons=dict(t["reasons"]),
+        purposes=read_purposes(t), fields=read_fields(t), recipients=tuple([Recipient(**r) for r in t["recipients"]]),
+        credentials=tuple(t["credentials"]), channels=tuple(t["channels"]), broker=broker, queue_bytes=queue["bytes"],
+    )  # fmt: skip
+
+
+def admit(policy: Policy, identity: Identity, newest: int, now: int) -> None:
+    """Refuse a policy for another device, one that is not newer than `newest` (0: none yet), or one that is over."""
+    if policy.fleet != identity.fleet or policy.model != identity.model or policy.device not in ("", identity.device):
+        raise WrongDevice("the policy was made for another device; nothing was changed")
+    if policy.sequence <= newest:
+        raise OldPolicy("the policy is number %d and number %d is in force; nothing was changed" % (policy.sequence, newest))
+    if policy.expires <= now:
+        raise ExpiredPolicy("the policy is over since its date of expiry; nothing was changed, ask for a fresh one")
+
+
+def layer(
+    current: "dict[str, Value]", offered: "dict[str, Value]", settings: "dict[str, Setting]"
+) -> "tuple[dict[str, Value], tuple[str, ...]]":
+    """Lay a policy from afar over the one in force: the stricter of both wins; name the settings it would loosen.
+
+    A setting that the new policy leaves out keeps its present baseline; that too is named, for leaving out loosens.
+    """
+    merged, looser = dict(current), []
+    for name in sorted(offered):
+        setting = settings[name]
+        now = current.get(name, setting.strictest())
+        if not setting.lattice().leq(offered[name], now):
+            looser.append(name)
+        merged[name] = setting.lattice().meet(now, offered[name])
+    for name in sorted(current):
+        if name not in offered:
+            looser.append(name)
+    return merged, tuple(looser)

@@ -1,0 +1,187 @@
+"""Warnings: one per loosening, in plain words, when it begins; never a second one for the same thing flapping."""
+
+import binascii
+import hashlib
+
+from .assess import LOOSENED, UNKNOWN, WAIVED
+from .order import ANY
+from .record import Record, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .assess import Finding
+    from .clock import Clock
+    from .record import Value
+    from .setting import Setting
+    from .waiver import Waiver
+
+QUIET = 600  # seconds: the same loosening within this time of its end is the same story, counted and not told again
+KEPT = 100
+
+OBSERVERS = {
+    "local": "programs on this device",
+    "account": "other users of this device",
+    "person": "anyone holding this device",
+    "radio": "anyone within radio range",
+    "lan": "anyone on your home network",
+    "internet": "anyone on the internet",
+    "vendor": "the maker",
+    "third": "other companies",
+}
+
+
+class PrivacyWarning(Record):
+    """What one person is told once: `id` names the difference, `open` is 1 while it lasts, `count` how often it came.
+
+    kind: loosened waived unknown contested held policy ended failed. `since` and `last` are Unix seconds.
+    """
+
+    __slots__ = ("count", "id", "kind", "last", "open", "outcome", "risk", "setting", "since", "title", "undo")
+    id: str
+    kind: str
+    setting: str
+    title: str
+    risk: str
+    outcome: str
+    undo: str
+    since: int
+    last: int
+    count: int
+    open: int
+
+
+def digest(parts: "tuple[str, ...]") -> str:
+    """Name a difference: 16 hex digits of SHA-256 over its parts."""
+    mixed = hashlib.sha256()
+    for part in parts:
+        raw = part.encode()
+        mixed.update(b"%d:" % len(raw))
+        mixed.update(raw)
+    return binascii.hexlify(mixed.digest()[:8]).decode()
+
+
+def spell(value: "Value | None") -> str:
+    """Write a setting's value for a person."""
+    if value is None:
+        return "not known"
+    if value == ANY:
+        return "anything"
+    if type(value) is tuple:
+        return ", ".join(value) if value else "nothing"
+    return str(value)
+
+
+def who(exposes: "tuple[str, ...]") -> str:
+    """Say who gains by it, from "observer:asset" words."""
+    people = []
+    for word in sorted(set([e.split(":")[0] for e in exposes])):
+        if word in OBSERVERS:
+            people.append(OBSERVERS[word])
+    return "Affects: %s." % ", ".join(people) if people else ""
+
+
+def risk_of(setting: "Setting", wanted: "Value", found: "Value") -> "tuple[str, tuple[str, ...]]":
+    """Return the plain-language risk of going from wanted to found, and the exposures behind it."""
+    options = setting.newly(wanted, found)
+    risks, exposes = [], []
+    for option in options:
+        if option.risk and option.risk not in risks:
+            risks.append(option.risk)
+        exposes.extend(option.exposes)
+    text = " ".join(risks + [who(tuple(exposes))]).strip()
+    return text, tuple(sorted(set(exposes)))
+
+
+def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", clock: "Clock") -> PrivacyWarning:
+    """Write the warning for one finding that is not fine; its outcome is filled in after enforcement."""
+    found = finding.found
+    if finding.status == UNKNOWN or found is None:
+        title = "Cannot tell whether this is still private: %s" % setting.title
+        risk, exposes = setting.risk, ("unknown", finding.cause)
+    else:
+        risk, exposes = risk_of(setting, finding.wanted, found)
+        title = "%s: now %s, should be %s" % (setting.title, spell(found), spell(finding.wanted))
+    epoch = str(waiver.since) if waiver is not None else ""
+    return PrivacyWarning(
+        id=digest((finding.status, setting.id, spell(found), epoch) + tuple(exposes)),
+        kind=finding.status,
+        setting=setting.id,
+        title=title,
+        risk=risk,
+        outcome=finding.cause,
+        undo="To undo it yourself: privet tighten %s" % setting.id,
+        since=clock.wall,
+        last=clock.wall,
+        count=1,
+        open=1,
+    )
+
+
+def current(
+    findings: "tuple[Finding, ...]", settings: "dict[str, Setting]", waivers: "tuple[Waiver, ...]", clock: "Clock"
+) -> "tuple[PrivacyWarning, ...]":
+    """Write the warnings that the findings of this moment call for."""
+    made = []
+    for finding in findings:
+        if finding.status not in (LOOSENED, WAIVED, UNKNOWN):
+            continue
+        covering = None
+        for waiver in waivers:
+            if waiver.setting == finding.setting and finding.status == WAIVED:
+                covering = waiver
+        made.append(warning_of(finding, settings[finding.setting], covering, clock))
+    return tuple(made)
+
+
+def edges(
+    known: "tuple[PrivacyWarning, ...]", now: "tuple[PrivacyWarning, ...]", clock: "Clock"
+) -> "tuple[tuple[PrivacyWarning, ...], tuple[PrivacyWarning, ...]]":
+    """Compare with what was told before: return (to deliver now, to remember).
+
+    New: deliver. Lasting: nothing. Gone: closed, remembered. Back within QUIET: counted, not delivered again; a
+    different difference has another id, so it is always delivered.
+    """
+    before = {w.id: w for w in known}
+    fresh, kept = [], []
+    for warning in now:
+        old = before.pop(warning.id, None)
+        if old is None or (not old.open and past(old, clock)):
+            fresh.append(warning)
+            kept.append(warning)
+        elif old.open:
+            kept.append(old)
+        else:
+            kept.append(replace(old, open=1, last=clock.wall, count=old.count + 1))
+    for old in [w for w in known if w.id in before]:
+        if old.open:
+            kept.append(replace(old, open=0, last=clock.wall))
+        elif not past(old, clock):
+            kept.append(old)
+    return tuple(fresh), tuple(kept[:KEPT])
+
+
+def past(warning: PrivacyWarning, clock: "Clock") -> bool:
+    """Say whether a closed warning is old news; a clock that ran backwards makes it old."""
+    return not 0 <= clock.wall - warning.last < QUIET
+
+
+def notable(kind: str, setting: str, title: str, risk: str, outcome: str, clock: "Clock") -> PrivacyWarning:
+    """Write a warning about an event rather than a finding (contested, held, policy, ended, failed)."""
+    return PrivacyWarning(
+        id=digest((kind, setting, title)),
+        kind=kind,
+        setting=setting,
+        title=title,
+        risk=risk,
+        outcome=outcome,
+        undo="To look: privet status" + (" %s" % setting if setting else ""),
+        since=clock.wall,
+        last=clock.wall,
+        count=1,
+        open=0,
+    )
+
+
+def told(warning: PrivacyWarning) -> str:
+    """Write the warning as the short text that every channel shows."""
+    return "\n".join([part for part in (warning.title, warning.risk, warning.outcome, warning.undo) if part])
