@@ -74,3 +74,17 @@ def replace(record: "R", **changes: "Any") -> "R":
             raise TypeError("%s has no field %s" % (type(record).__name__, name))
         fields[name] = changes[name]
     return type(record)(**fields)
+
+
+def frozen(value: "Any") -> "Any":
+    """Return a decoded value with every list turned into a tuple, at any depth."""
+    if type(value) is list or type(value) is tuple:
+        return tuple([frozen(item) for item in value])
+    if type(value) is dict:
+        return {key: frozen(value[key]) for key in value}
+    return value
+
+
+def from_map(kind: "type[R]", table: "dict[str, Any]") -> "R":
+    """Rebuild a flat record from its map, as it comes back from storage."""
+    return kind(**frozen(table))

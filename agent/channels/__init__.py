@@ -1,0 +1,1 @@
+"""Ways to reach the owner: one file each, found by its name."""

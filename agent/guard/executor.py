@@ -1,0 +1,55 @@
+"""Apply steps through the door, in order, one journal entry before and one after."""
+
+from agent.core.errors import Failed, PrivetError
+from agent.core.plan import Own, Reload, Remove, Run, Write
+from agent.system.door import System
+from agent.system.parts import Step
+
+
+def apply(system: System, steps: tuple[Step, ...]) -> None:
+    """Apply the steps in order; the first that fails stops the rest and raises its PrivetError.
+
+    A file that already holds the wanted content is left alone, so that enforcing twice writes once.
+    """
+    for step in steps:
+        if isinstance(step, Write):
+            if not holds(system, step):
+                system.write(step.path, step.content, step.mode, step.uid, step.gid)
+        elif isinstance(step, Remove):
+            system.remove(step.path)
+        elif isinstance(step, Own):
+            system.own(step.path, step.mode, step.uid, step.gid)
+        elif isinstance(step, Reload):
+            system.reload(step.unit, step.pidfile)
+        else:
+            launch(system, step)
+
+
+def holds(system: System, step: Write) -> bool:
+    """Say whether the file already is what the step would make it."""
+    try:
+        stat = system.stat(step.path)
+        same = (stat.kind, stat.mode, stat.uid, stat.gid) == ("file", step.mode, step.uid, step.gid)
+        return same and stat.size == len(step.content) and system.read(step.path) == step.content
+    except PrivetError:
+        return False
+
+
+def launch(system: System, step: Run) -> None:
+    """Run a program of a step; its exit code decides."""
+    outcome = system.run(step.argv, step.stdin)
+    if outcome.code != 0:
+        last = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
+        raise Failed(f"{step.argv[0]} failed with {outcome.code} ({last[0][:160]}); run privet enforce after mending it")
+
+
+def summary(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """Name the steps for the journal: what kind, and which path or program; never any content."""
+    return tuple(f"{type(s).__name__} {named(s)}" for s in steps)
+
+
+def named(step: Step) -> str:
+    """Name the object of one step."""
+    if isinstance(step, Run):
+        return step.argv[0]
+    return step.unit if isinstance(step, Reload) else step.path

@@ -1,0 +1,65 @@
+"""Look at settings through their providers, and know which directory moves which setting."""
+
+from agent import registry
+from agent.core.assess import Finding, Reading, assess, unread
+from agent.core.errors import PrivetError
+from agent.core.record import Value
+from agent.core.setting import Setting
+from agent.core.waiver import Waiver
+from agent.system.door import System
+from agent.system.parts import Step
+
+
+class Posture:
+    """The settings of one policy on one device."""
+
+    def __init__(self, system: System, settings: dict[str, Setting], baseline: dict[str, Value]) -> None:
+        self.system = system
+        self.settings = settings
+        self.baseline = baseline
+        self.findings: dict[str, Finding] = {}
+        self.places: dict[str, tuple[str, ...]] = {}
+        for name in sorted(baseline):
+            setting = settings[name]
+            for place in registry.provider(setting.provider).watches(setting.params):
+                self.places[place] = (*self.places.get(place, ()), name)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every setting the policy covers."""
+        return tuple(sorted(self.baseline))
+
+    def touched(self, directories: set[str]) -> tuple[str, ...]:
+        """Return the settings that a change in these directories may move; "" means that anything may have moved."""
+        if "" in directories:
+            return self.names()
+        found: set[str] = set()
+        for place, names in self.places.items():
+            below = place if place.endswith("/") else place + "/"
+            if any(d == place or d.startswith(below) or place.startswith(d.rstrip("/") + "/") for d in directories):
+                found.update(names)
+        return tuple(sorted(found))
+
+    def look(self, names: tuple[str, ...], waivers: tuple[Waiver, ...]) -> tuple[Finding, ...]:
+        """Probe and judge these settings now, and remember the findings."""
+        clock = self.system.clock()
+        made = []
+        for name in names:
+            setting = self.settings[name]
+            finding = assess(setting, self.baseline[name], self.probe(setting), waivers, clock)
+            self.findings[name] = finding
+            made.append(finding)
+        return tuple(made)
+
+    def probe(self, setting: Setting) -> Reading:
+        """Take one reading; whatever goes wrong is a reading too, and never a pass."""
+        try:
+            return registry.provider(setting.provider).probe(self.system, setting.params)
+        except PrivetError as error:
+            return unread(str(error))
+        except Exception as error:  # noqa: BLE001 - a defect in one probe must not blind the guard to the others
+            return unread(f"the probe of {setting.id} broke ({type(error).__name__}); please report it")
+
+    def steps(self, name: str, value: Value) -> tuple[Step, ...]:
+        """Say what would make the value hold."""
+        setting = self.settings[name]
+        return registry.provider(setting.provider).steps(setting.params, value)

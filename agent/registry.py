@@ -1,0 +1,63 @@
+"""Find a part by its checked file name: the file name is the registration."""
+
+import importlib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from typing import cast
+
+from agent.core.errors import BadInput
+from agent.core.setting import Setting, read_setting
+from agent.system.parts import Channel, Provider
+
+def checked(name: str) -> str:
+    """Return a part's name if it is one (a-z, 0-9, _), so that no profile can reach outside the folder."""
+    if not name or not name[0].isalpha() or not name.isascii() or not name.replace("_", "a").isalnum() or name != name.lower():
+        raise BadInput(f"{name[:40]!r} is no name of a part; use letters, digits and _")
+    return name
+
+
+def part(folder: str, name: str) -> object:
+    """Import the module `agent.<folder>.<name>`."""
+    full = f"agent.{folder}.{checked(name)}"
+    try:
+        return importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        raise BadInput(f"this version of Privet has no {folder.split('.')[0]} called {name}; update it") from error
+
+
+def provider(kind: str) -> Provider:
+    """Return the Linux provider of a kind."""
+    return cast(Provider, part("providers.linux", kind))
+
+
+def channel(name: str) -> Channel:
+    """Return a warning channel."""
+    return cast(Channel, part("channels", name))
+
+
+def settings() -> dict[str, Setting]:
+    """Read every setting that ships with this version, by id."""
+    found: dict[str, Setting] = {}
+    folder = resources.files("agent") / "settings"
+    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".toml"):
+            setting = read(entry.name, entry.read_text(encoding="utf-8"))
+            if setting.id in found:
+                raise BadInput(f"two setting files are called {setting.id}; remove one")
+            found[setting.id] = setting
+    return found
+
+
+def read(name: str, text: str) -> Setting:
+    """Read one setting file; an error names the file."""
+    try:
+        table: Mapping[str, object] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{name}: {error}; correct the file") from error
+    try:
+        return read_setting(dict(table))
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from error
