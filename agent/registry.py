@@ -10,9 +10,11 @@ from agent.core.errors import BadInput
 from agent.core.setting import Setting, read_setting
 from agent.system.parts import Channel, Provider
 
+
 def checked(name: str) -> str:
     """Return a part's name if it is one (a-z, 0-9, _), so that no profile can reach outside the folder."""
-    if not name or not name[0].isalpha() or not name.isascii() or not name.replace("_", "a").isalnum() or name != name.lower():
+    plain = name.replace("_", "a")
+    if not plain.isascii() or not plain.isalnum() or not plain.islower() or not name[0].isalpha():
         raise BadInput(f"{name[:40]!r} is no name of a part; use letters, digits and _")
     return name
 
@@ -25,7 +27,7 @@ def part(folder: str, name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name != full:
             raise
-        raise BadInput(f"this version of Privet has no {folder.split('.')[0]} called {name}; update it") from error
+        raise BadInput(f"this version of Privet has no {folder} called {name}; update it") from error
 
 
 def provider(kind: str) -> Provider:

@@ -4,8 +4,8 @@ import time
 
 from agent.core.errors import PrivetError
 from agent.core.warn import PrivacyWarning, told
-from agent.system.parts import Post
 from agent.system.door import System
+from agent.system.parts import Post
 
 PATH = "/run/motd.d/50-privet"
 SHOWN = 5

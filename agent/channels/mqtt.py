@@ -1,8 +1,8 @@
 """Tell the owner's own receiver over MQTT, sealed like telemetry, when they have agreed to the purpose `warnings`."""
 
 from agent.core.warn import PrivacyWarning, told
-from agent.system.parts import Post
 from agent.system.door import System
+from agent.system.parts import Post
 
 PURPOSE = "warnings"
 

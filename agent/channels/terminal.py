@@ -2,8 +2,8 @@
 
 from agent.core.errors import PrivetError
 from agent.core.warn import PrivacyWarning, told
-from agent.system.parts import Post
 from agent.system.door import System
+from agent.system.parts import Post
 
 
 def deliver(system: System, post: Post, warning: PrivacyWarning) -> None:

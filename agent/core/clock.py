@@ -4,7 +4,7 @@ from .record import Record
 
 
 class Clock(Record):
-    """One look at the clocks: wall (Unix seconds), boot (count of starts), uptime (seconds since boot, suspend included)."""
+    """One look: wall (Unix seconds), boot (count of starts), uptime (seconds since boot, suspend included)."""
 
     __slots__ = ("boot", "uptime", "wall")
     wall: int

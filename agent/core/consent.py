@@ -35,7 +35,9 @@ def find_purpose(policy: "Policy", name: str) -> "Purpose":
     for purpose in policy.purposes:
         if purpose.id == name:
             return purpose
-    raise BadInput("no purpose is called %r; declared: %s" % (name[:40], ", ".join([p.id for p in policy.purposes]) or "none"))
+    raise BadInput(
+        "no purpose is called %r; declared: %s" % (name[:40], ", ".join([p.id for p in policy.purposes]) or "none")
+    )
 
 
 def notice(policy: "Policy", name: str) -> str:
@@ -45,7 +47,9 @@ def notice(policy: "Policy", name: str) -> str:
     for field in policy.fields:
         if field.purpose == name:
             step = write_number(field.step, field.scale)
-            lines.append("Collected: %s, in steps of %s %s, timed to %d s." % (field.title, step, field.unit, field.bucket))
+            lines.append(
+                "Collected: %s, in steps of %s %s, timed to %d s." % (field.title, step, field.unit, field.bucket)
+            )
     for recipient in policy.recipients:
         if recipient.id in purpose.recipients:
             lines.append("Goes to: %s (%s)." % (recipient.name, recipient.country))

@@ -42,7 +42,7 @@ class Order:
         return self.below(a, b)
 
     def allows(self, wanted: "Value", found: "Value") -> bool:
-        """Say whether the found value stays within the wanted one; incomparable is not allowed, so it counts as looser."""
+        """Say whether the found value stays within the wanted one; incomparable is not, so it counts as looser."""
         return self.leq(found, wanted)
 
     def join(self, a: "Value", b: "Value") -> "Value":

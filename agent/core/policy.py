@@ -65,11 +65,11 @@ def shaped(table: "Any", shape: "dict[str, Any]", name: str) -> "dict[str, Any]"
         raise BadPolicy("the policy is damaged: %s is no table; ask the sender for a new one" % name)
     for key in table:
         if key not in shape:
-            raise BadPolicy("the policy has an unknown entry %r in %s; update Privet or correct the profile" % (key, name))
+            raise BadPolicy("the policy has an unknown entry %r in %s; update Privet" % (key, name))
     for key in shape:
         if type(table.get(key)) is not shape[key]:
             raise BadPolicy("the policy lacks %s in %s, or has it in another form; compile it again" % (key, name))
-    return table  # type: ignore[no-any-return]
+    return table
 
 
 def read_baseline(table: "dict[str, Any]", settings: "dict[str, Setting]") -> "dict[str, Value]":
@@ -77,7 +77,9 @@ def read_baseline(table: "dict[str, Any]", settings: "dict[str, Setting]") -> "d
     baseline, reasons = {}, table["reasons"]
     for name in table["baseline"]:
         if name not in settings:
-            raise UnknownSetting("the policy names %r, which this version of Privet does not know; update Privet" % (name,))
+            raise UnknownSetting(
+                "the policy names %r, which this version of Privet does not know; update Privet" % (name,)
+            )
         setting, value = settings[name], plain(table["baseline"][name])
         lattice = setting.lattice()
         if not lattice.member(value):
@@ -96,7 +98,9 @@ def read_fields(table: "dict[str, Any]") -> "tuple[TelemetryField, ...]":
         f = shaped(row, FIELD, "a field")
         sound = 0 <= f["scale"] <= 6 and f["step"] > 0 and f["bucket"] > 0 and f["high"] - f["low"] >= f["step"]
         if not sound or f["purpose"] not in purposes or not f["name"]:
-            raise BadPolicy("the policy's field %r has no declared purpose or no sound range; compile it again" % f["name"])
+            raise BadPolicy(
+                "the policy's field %r has no declared purpose or no sound range; compile it again" % f["name"]
+            )
         made.append(TelemetryField(**f))
     return tuple(made)
 
@@ -144,7 +148,9 @@ def admit(policy: Policy, identity: Identity, newest: int, now: int) -> None:
     if policy.fleet != identity.fleet or policy.model != identity.model or policy.device not in ("", identity.device):
         raise WrongDevice("the policy was made for another device; nothing was changed")
     if policy.sequence <= newest:
-        raise OldPolicy("the policy is number %d and number %d is in force; nothing was changed" % (policy.sequence, newest))
+        raise OldPolicy(
+            "the policy is number %d and number %d is in force; nothing was changed" % (policy.sequence, newest)
+        )
     if policy.expires <= now:
         raise ExpiredPolicy("the policy is over since its date of expiry; nothing was changed, ask for a fresh one")
 

@@ -40,24 +40,26 @@ class Record(Typed):
             raise AttributeError("%s is immutable: use replace()" % type(self).__name__)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and values(self) == values(other)  # type: ignore[arg-type]
+        return type(self) is type(other) and values(self) == values(other)
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, values(self)))
 
     def __repr__(self) -> str:
-        names = type(self).__slots__
+        names: "tuple[str, ...]" = type(self).__slots__
         return "%s(%s)" % (type(self).__name__, ", ".join(["%s=%r" % (n, getattr(self, n)) for n in names]))
 
 
 def values(record: "Record") -> "tuple[Any, ...]":
     """Return the field values in declared order."""
-    return tuple([getattr(record, name) for name in type(record).__slots__])
+    names: "tuple[str, ...]" = type(record).__slots__
+    return tuple([getattr(record, name) for name in names])
 
 
 def as_map(record: "Record") -> "dict[str, Any]":
     """Return the fields as a plain map; nested records stay records."""
-    return {name: getattr(record, name) for name in type(record).__slots__}
+    names: "tuple[str, ...]" = type(record).__slots__
+    return {name: getattr(record, name) for name in names}
 
 
 if TYPE_CHECKING:

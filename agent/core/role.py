@@ -11,7 +11,7 @@ YEAR = 365 * 86400
 
 LOOK = ("status", "explain", "notice", "version")
 ACTS = {
-    OWNER: LOOK + ("loosen", "tighten", "enforce", "consent", "credentials", "journal", "roles", "preview"),
+    OWNER: LOOK + ("loosen", "tighten", "enforce", "consent", "credentials", "journal"),
     MAINTAINER: LOOK + ("tighten", "enforce", "journal"),
     VIEWER: LOOK,
     NOBODY: (),
@@ -19,7 +19,7 @@ ACTS = {
 
 
 class Grant(Record):
-    """One principal ("uid:1000" or "group:adm") has a role until it is due for review (Unix seconds, at most a year on)."""
+    """A principal ("uid:1000", "gid:4") has a role until it is due for review (Unix seconds, at most a year on)."""
 
     __slots__ = ("principal", "review_by", "role")
     principal: str

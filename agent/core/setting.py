@@ -27,7 +27,19 @@ class Option(Record):
 class Setting(Record):
     """One knob. Its first option is the strictest and the default: a loose default cannot be written down."""
 
-    __slots__ = ("axis", "closes", "exposes", "id", "options", "order", "params", "provider", "risk", "satisfies", "title")
+    __slots__ = (
+        "axis",
+        "closes",
+        "exposes",
+        "id",
+        "options",
+        "order",
+        "params",
+        "provider",
+        "risk",
+        "satisfies",
+        "title",
+    )
     id: str
     title: str
     provider: str
@@ -61,7 +73,7 @@ class Setting(Record):
 
 
 def plain(value: "Any") -> "Value":
-    """Turn a TOML or CBOR value into a setting value: lists become sorted tuples, yes/no booleans become words."""
+    """Turn a TOML or CBOR value into a setting value: lists become sorted tuples, booleans become yes and no."""
     if value is True or value is False:
         return "yes" if value else "no"
     if type(value) is list or type(value) is tuple:

@@ -109,7 +109,9 @@ def declared(fields: "tuple[TelemetryField, ...]", name: str) -> TelemetryField:
         if field.name == name:
             return field
     known = ", ".join([f.name for f in fields]) or "none"
-    raise UnknownField("%s is not declared by this device's profile, so it is not sent; declared: %s" % (show(name), known))
+    raise UnknownField(
+        "%s is not declared by this device's profile, so it is not sent; declared: %s" % (show(name), known)
+    )
 
 
 def minimise(field: TelemetryField, sample: Sample) -> Message:

@@ -55,9 +55,9 @@ def grant(
     """Make a waiver, or refuse one without a real ceiling, a reason or an end."""
     if ceiling == ANY or not setting.lattice().member(ceiling):
         known = ", ".join([str(o.value) for o in setting.options])
-        raise BadInput("%s cannot be %s; choose from: %s" % (setting.id, ceiling, known))
+        raise BadInput("%s cannot be %r; choose from: %s" % (setting.id, ceiling, known))
     if setting.lattice().leq(ceiling, setting.strictest()):
-        raise Refused("%s at %s needs no waiver; use privet tighten" % (setting.id, ceiling))
+        raise Refused("%s at %r needs no waiver; use privet tighten" % (setting.id, ceiling))
     if type(seconds) is not int or seconds < 60 or seconds > LONGEST:
         raise BadInput("a loosening lasts between one minute and 30 days; give --for, for example --for 2h")
     if not reason.strip() or len(reason) > 200:

@@ -83,7 +83,8 @@ def who(exposes: "tuple[str, ...]") -> str:
 def risk_of(setting: "Setting", wanted: "Value", found: "Value") -> "tuple[str, tuple[str, ...]]":
     """Return the plain-language risk of going from wanted to found, and the exposures behind it."""
     options = setting.newly(wanted, found)
-    risks, exposes = [], []
+    risks: "list[str]" = []
+    exposes: "list[str]" = []
     for option in options:
         if option.risk and option.risk not in risks:
             risks.append(option.risk)
@@ -97,7 +98,8 @@ def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", 
     found = finding.found
     if finding.status == UNKNOWN or found is None:
         title = "Cannot tell whether this is still private: %s" % setting.title
-        risk, exposes = setting.risk, ("unknown", finding.cause)
+        risk = setting.risk
+        exposes: "tuple[str, ...]" = ("unknown", finding.cause)
     else:
         risk, exposes = risk_of(setting, finding.wanted, found)
         title = "%s: now %s, should be %s" % (setting.title, spell(found), spell(finding.wanted))

@@ -40,7 +40,9 @@ def launch(system: System, step: Run) -> None:
     outcome = system.run(step.argv, step.stdin)
     if outcome.code != 0:
         last = outcome.err.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
-        raise Failed(f"{step.argv[0]} failed with {outcome.code} ({last[0][:160]}); run privet enforce after mending it")
+        raise Failed(
+            f"{step.argv[0]} failed with {outcome.code} ({last[0][:160]}); run privet enforce after mending it"
+        )
 
 
 def summary(steps: tuple[Step, ...]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""A small server for sockets on this device: one JSON object a line in, one a line out, all limits on.
+"""A small server for sockets of this device: one JSON object a line in, one a line out, all limits on.
 
-Every client has a bounded line, a bounded time and bounded answers; a client that breaks a bound is told so and dropped.
+Every client has a bounded line, time and answer; one that breaks a bound is told so and dropped.
 """
 
 import json

@@ -50,7 +50,12 @@ class Watch(Protocol):
 
 
 class System(Protocol):
-    """One device. `RealSystem` is this machine, `SimulatedSystem` has the same behaviour in memory."""
+    """One device. `RealSystem` is this machine, `SimulatedSystem` has the same behaviour in memory.
+
+    `boot` is the count of starts that `clock` reports; the guard sets it after it has read its own state.
+    """
+
+    boot: int
 
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
         """Return a file's bytes; Missing, or Unreadable (also when longer than `limit`). Follows links (probes must)."""
@@ -67,6 +72,9 @@ class System(Protocol):
     def write(self, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
         """Replace a file with new content, all or nothing; makes missing parent directories (0755 root)."""
 
+    def append(self, path: str, content: bytes, mode: int = 0o600, uid: int = 0, gid: int = 0) -> None:
+        """Add bytes at the end of a file, made when missing; a cut before the return can leave a part: frame them."""
+
     def remove(self, path: str) -> None:
         """Remove a file or link; one that is not there is fine."""
 
@@ -78,6 +86,9 @@ class System(Protocol):
 
     def sync(self, path: str) -> None:
         """Make durable what another program wrote: a file, or a directory's names."""
+
+    def sweep(self, directories: Sequence[str]) -> tuple[str, ...]:
+        """Remove the unfinished files of a process that died while writing; once at start. Returns their paths."""
 
     def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
         """Run a program with an empty environment but PATH and LC_ALL=C; Unreachable when it is not installed or hangs."""
@@ -93,6 +104,9 @@ class System(Protocol):
 
     def clock(self) -> Clock:
         """Look at the clocks."""
+
+    def writers(self, directories: Sequence[str]) -> tuple[str, ...]:
+        """Name the programs that were seen writing in these directories lately; empty when that cannot be known."""
 
     def watch(self, directories: Sequence[str]) -> Watch:
         """Watch directories for changes of the files in them."""

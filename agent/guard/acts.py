@@ -1,0 +1,268 @@
+"""What people may ask of the guard: each act checks the caller's role, and changes nothing when it refuses."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from agent import VERSION
+from agent.core.assess import OK, WAIVED, Finding
+from agent.core.consent import GIVEN, REFUSED, WITHDRAWN, answer, notice, notice_digest, state_of
+from agent.core.errors import BadInput, Failed, Missing, PrivetError, UnknownSetting
+from agent.core.policy import Policy
+from agent.core.record import Value, as_map, replace
+from agent.core.role import require
+from agent.core.setting import Setting, plain
+from agent.core.waiver import Waiver, grant
+from agent.core.warn import digest, risk_of, spell, told, warning_of
+from agent.guard.executor import apply, summary
+from agent.guard.guard import Guard
+
+Reply = dict[str, Any]
+
+
+class Caller(Protocol):
+    """Who asks: a name for the journal and a role."""
+
+    name: str
+    role: str
+
+
+class Acts:
+    """The verbs behind the control socket."""
+
+    def __init__(self, guard: Guard, extra: Callable[[], Reply]) -> None:
+        self.guard = guard
+        self.extra = extra
+        self.table: dict[str, Callable[[Caller, Reply], Reply]] = {
+            "status": self.status,
+            "explain": self.explain,
+            "loosen": self.loosen,
+            "tighten": self.tighten,
+            "enforce": self.enforce,
+            "notice": self.notice,
+            "consent": self.consent,
+            "credentials": self.credentials,
+            "journal": self.journal,
+            "version": self.version,
+        }
+
+    def perform(self, caller: Caller, request: Reply) -> Reply:
+        """Do one act, or raise the PrivetError that says why not."""
+        name = request.get("op")
+        if not isinstance(name, str) or name not in self.table:
+            raise BadInput(f"no act is called {str(name)[:40]!r}; known: {', '.join(sorted(self.table))}")
+        require(caller.role, name)
+        return {"ok": True, **self.table[name](caller, request)}
+
+    def version(self, caller: Caller, request: Reply) -> Reply:
+        """Say which version runs."""
+        return {"version": VERSION, "role": caller.role}
+
+    def status(self, caller: Caller, request: Reply) -> Reply:
+        """Say how every setting stood when it was last looked at, what is waived and what was warned about."""
+        guard = self.guard
+        clock = guard.system.clock()
+        findings = [self.row(guard.posture.findings[n]) for n in sorted(guard.posture.findings)]
+        return {
+            "findings": findings,
+            "waivers": [self.waiver_row(w) for w in guard.books.waivers],
+            "warnings": [{**as_map(w), "text": told(w)} for w in guard.books.warnings],
+            "age": clock.uptime - guard.swept,
+            "now": clock.wall,
+            **self.extra(),
+        }
+
+    def row(self, finding: Finding) -> Reply:
+        """Write one finding for the wire."""
+        setting = self.guard.settings[finding.setting]
+        row = as_map(finding)
+        return {**row, "title": setting.title, "wanted": spell(finding.wanted), "found": spell(finding.found)}
+
+    def waiver_row(self, waiver: Waiver) -> Reply:
+        """Write one waiver for the wire, with what is left of it."""
+        return {
+            **as_map(waiver),
+            "ceiling": spell(waiver.ceiling),
+            "remaining": waiver.remaining(self.guard.system.clock()),
+        }
+
+    def setting(self, request: Reply) -> Setting:
+        """Return the setting a request names; it must be one that the policy covers."""
+        name = request.get("setting")
+        known = self.guard.posture.names()
+        if not isinstance(name, str) or name not in known:
+            raise UnknownSetting(f"no setting is called {str(name)[:60]!r}; privet status lists them")
+        return self.guard.settings[name]
+
+    def explain(self, caller: Caller, request: Reply) -> Reply:
+        """Say what a setting is, its options and their risk; with `value`, what loosening to it would mean."""
+        setting = self.setting(request)
+        wanted = self.guard.wanted(setting.id)
+        reply: Reply = {
+            "setting": setting.id,
+            "title": setting.title,
+            "wanted": spell(wanted),
+            "options": [{"value": spell(o.value), "risk": o.risk} for o in setting.options],
+            "risk": setting.risk,
+            "satisfies": list(setting.satisfies),
+            "reason": self.policy().reasons.get(setting.id, ""),
+            "order": setting.order,
+        }
+        if setting.id in self.guard.posture.findings:
+            reply["finding"] = self.row(self.guard.posture.findings[setting.id])
+        if "value" in request:
+            risk, seen = self.risk(setting, parse(setting, request["value"]))
+            reply.update({"risk_of_value": risk, "seen": seen})
+        return reply
+
+    def risk(self, setting: Setting, value: Value) -> tuple[str, str]:
+        """Return the risk of a value in plain words, and the digest that proves it was shown."""
+        if not setting.lattice().member(value):
+            known = ", ".join(spell(o.value) for o in setting.options)
+            raise BadInput(f"{setting.id} cannot be {spell(value)}; choose from: {known}")
+        text, exposes = risk_of(setting, self.guard.wanted(setting.id), value)
+        return text, digest((setting.id, spell(value), text, *exposes))
+
+    def loosen(self, caller: Caller, request: Reply) -> Reply:
+        """Loosen one setting for a time, with open eyes: the request proves that the risk was shown."""
+        guard, setting = self.guard, self.setting(request)
+        value = parse(setting, request.get("value"))
+        risk, seen = self.risk(setting, value)
+        if setting.lattice().leq(value, guard.wanted(setting.id)):
+            raise BadInput(
+                f"{setting.id} = {spell(value)} is not looser than it is now; use privet tighten {setting.id}"
+            )
+        if request.get("seen") != seen:
+            raise BadInput(
+                f"the risk was not shown first; run privet loosen {setting.id} in a terminal, or privet explain"
+            )
+        seconds, reason = request.get("seconds"), request.get("reason")
+        clock = guard.system.clock()
+        waiver = grant(
+            setting, value, seconds if type(seconds) is int else 0, str(reason or ""), caller.name, caller.role, clock
+        )
+        others = tuple(w for w in guard.books.waivers if w.setting != setting.id)
+        guard.books.keep_waivers((*others, waiver), (("waiver", as_map(waiver)),))
+        option = setting.lattice().join(guard.wanted(setting.id), value)
+        try:
+            steps = guard.posture.steps(setting.id, option)
+            guard.books.store.append("intent", {"setting": setting.id, "steps": summary(steps)})
+            apply(guard.system, steps)
+        except PrivetError:
+            self.withdraw(setting.id, "failed")
+            guard.cycle((setting.id,))
+            raise
+        finding = guard.posture.look((setting.id,), guard.books.waivers)[0]
+        if finding.status not in (WAIVED, OK):
+            self.withdraw(setting.id, "failed")
+            guard.cycle((setting.id,))
+            raise Failed(
+                f"{setting.id} did not become {spell(value)} ({finding.cause or finding.status}); it was set back"
+            )
+        self.announce_waiver(finding, setting, waiver, risk)
+        return {"waiver": self.waiver_row(waiver), "finding": self.row(finding)}
+
+    def announce_waiver(self, finding: Finding, setting: Setting, waiver: Waiver, risk: str) -> None:
+        """Warn on every channel about a loosening that the owner asked for."""
+        guard = self.guard
+        clock = guard.system.clock()
+        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(waiver.until))
+        warning = replace(
+            warning_of(replace(finding, status=WAIVED, found=waiver.ceiling), setting, waiver, clock),
+            risk=risk,
+            outcome=f"Allowed by {waiver.by} until {until} at the latest, then set back. Reason: {waiver.reason}",
+            title=f"{setting.title}: allowed to be {spell(waiver.ceiling)} for a while",
+        )
+        guard.announce(warning)
+
+    def withdraw(self, name: str, why: str) -> None:
+        """End the waiver of a setting, journaled."""
+        guard = self.guard
+        left = tuple(w for w in guard.books.waivers if w.setting != name)
+        if left != guard.books.waivers:
+            guard.books.keep_waivers(left, (("waiver_ended", {"setting": name, "why": why}),))
+            guard.close_waived((name,), guard.system.clock())
+
+    def tighten(self, caller: Caller, request: Reply) -> Reply:
+        """Bring one setting back to what the policy wants, now; ends its waiver."""
+        setting = self.setting(request)
+        self.withdraw(setting.id, f"tightened by {caller.name}")
+        self.guard.contests.pop(setting.id, None)
+        self.guard.tried.discard(setting.id)
+        finding = self.guard.cycle((setting.id,), quiet=True)[0]
+        return {"finding": self.row(finding)}
+
+    def enforce(self, caller: Caller, request: Reply) -> Reply:
+        """Look at everything now and restore what is loosened; also ends every truce with another writer."""
+        self.guard.contests.clear()
+        self.guard.tried.clear()
+        self.guard.sweep()
+        return self.status(caller, request)
+
+    def policy(self) -> Policy:
+        """Return the policy in force."""
+        policy = self.guard.rules.policy
+        if policy is None:
+            raise Missing("no policy is in force yet; set the device up with privet-fleet")
+        return policy
+
+    def notice(self, caller: Caller, request: Reply) -> Reply:
+        """Say what is collected, why, and who gets it, from the objects that the sender enforces."""
+        policy, consents = self.policy(), self.guard.books.consents
+        rows = []
+        for purpose in policy.purposes:
+            row = {"purpose": purpose.id, "state": state_of(consents, policy, purpose.id)}
+            rows.append({**row, "notice": notice(policy, purpose.id), "seen": notice_digest(policy, purpose.id)})
+        return {"purposes": rows}
+
+    def consent(self, caller: Caller, request: Reply) -> Reply:
+        """Record the owner's answer for one purpose: given (proving that the notice was shown), refused, withdrawn."""
+        state, seen = str(request.get("state")), str(request.get("seen"))
+        if state not in (GIVEN, REFUSED, WITHDRAWN):
+            raise BadInput("an answer is one of: given, refused, withdrawn")
+        at = self.guard.rules.now(self.guard.system.clock())
+        record = answer(self.policy(), str(request.get("purpose")), state, seen, caller.name, at)
+        self.guard.books.keep_consent(record)
+        return {"purpose": record.purpose, "state": record.state}
+
+    def credentials(self, caller: Caller, request: Reply) -> Reply:
+        """Hand out the new secrets of the first boot, once; they are erased here before they are handed out."""
+        store: Any = self.guard.books.store
+        keys = [k for k in store.keys("credential/") if k.startswith("credential/")]
+        found = [{"label": k[len("credential/") :], "secret": revealed(store.get(k))} for k in keys]
+        if request.get("once") is not True:
+            return {"waiting": [row["label"] for row in found]}
+        if found:
+            entry = ("credentials_shown", {"labels": [row["label"] for row in found], "to": caller.name})
+            store.put(dict.fromkeys(keys), (entry,))
+        return {"credentials": found}
+
+    def journal(self, caller: Caller, request: Reply) -> Reply:
+        """Return journal entries, or check the whole chain."""
+        store: Any = self.guard.books.store
+        if request.get("verify") is True:
+            verdict = store.verify()
+            return {"sound": verdict.sound, "count": verdict.count, "why": verdict.why, "head": verdict.head.hex()}
+        since = request.get("since")
+        rows = list(store.entries(since if type(since) is int else 0))
+        return {"entries": [readable(row) for row in rows[-200:]]}
+
+
+def revealed(value: Any) -> str:
+    """Return a staged secret as text."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def readable(row: Any) -> Reply:
+    """Turn bytes of a journal entry into hex so that it fits JSON."""
+    table = row if isinstance(row, dict) else as_map(row)
+    return {k: v.hex() if isinstance(v, bytes) else v for k, v in table.items()}
+
+
+def parse(setting: Setting, value: object) -> Value:
+    """Read a value as a person writes it: a word, a number, or words with commas."""
+    if setting.order in ("at_most", "at_least") and isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if setting.order == "subset" and isinstance(value, str):
+        return plain([w for w in (part.strip() for part in value.split(",")) if w])
+    return plain(value)

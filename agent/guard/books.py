@@ -1,0 +1,63 @@
+"""What the guard remembers across restarts, as records on top of the sealed store."""
+
+from typing import Any, Protocol
+
+from agent.core.consent import Consent
+from agent.core.record import Value, as_map, from_map, frozen
+from agent.core.role import Grant
+from agent.core.waiver import Waiver
+from agent.core.warn import PrivacyWarning
+
+Journal = tuple[str, dict[str, Any]]
+
+
+class Store(Protocol):
+    """The sealed, durable key/value store and journal (agent.system.store)."""
+
+    def get(self, key: str) -> Any:
+        """Return a value, or None."""
+
+    def put(self, values: dict[str, Any], journal: tuple[Journal, ...] = ()) -> None:
+        """Keep values (None removes) and journal entries, all or nothing, durable on return."""
+
+    def append(self, kind: str, body: dict[str, Any]) -> int:
+        """Add one journal entry, durable on return; returns its sequence number."""
+
+
+class Books:
+    """Typed reading and writing of the guard's state."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.waivers = tuple(from_map(Waiver, row) for row in store.get("waivers") or ())
+        self.warnings = tuple(from_map(PrivacyWarning, row) for row in store.get("warnings") or ())
+        rows = [from_map(Consent, row) for row in store.get("consents") or ()]
+        self.consents = {consent.purpose: consent for consent in rows}
+        self.grants = tuple(from_map(Grant, row) for row in store.get("grants") or ())
+
+    def next_boot(self) -> int:
+        """Count this start, durably, before anything is numbered with it."""
+        boot = int(self.store.get("boot") or 0) + 1
+        self.store.put({"boot": boot})
+        return boot
+
+    def keep_waivers(self, waivers: tuple[Waiver, ...], journal: tuple[Journal, ...] = ()) -> None:
+        """Remember the waivers in force together with why they changed."""
+        self.store.put({"waivers": [as_map(w) for w in waivers]}, journal)
+        self.waivers = waivers
+
+    def keep_warnings(self, warnings: tuple[PrivacyWarning, ...], journal: tuple[Journal, ...] = ()) -> None:
+        """Remember what was told; nothing is written when nothing changed."""
+        if warnings != self.warnings or journal:
+            self.store.put({"warnings": [as_map(w) for w in warnings]}, journal)
+            self.warnings = warnings
+
+    def keep_consent(self, consent: Consent) -> None:
+        """Remember an answer and journal it."""
+        self.consents = {**self.consents, consent.purpose: consent}
+        rows = [as_map(self.consents[p]) for p in sorted(self.consents)]
+        self.store.put({"consents": rows}, (("consent", as_map(consent)),))
+
+    def baseline(self) -> dict[str, Value]:
+        """Return the baseline in force, empty before the first policy."""
+        return dict(frozen(self.store.get("baseline") or {}))

@@ -1,0 +1,260 @@
+"""The guard: look, judge, restore, warn; level-triggered, so it compares with the policy at every turn."""
+
+from agent import VERSION, registry
+from agent.core.assess import OK, UNKNOWN, Finding
+from agent.core.clock import Clock
+from agent.core.contest import Contest, fresh, restored, stopped
+from agent.core.errors import PrivetError
+from agent.core.plan import Change, plan
+from agent.core.record import Value, replace
+from agent.core.setting import Setting
+from agent.core.waiver import Waiver, advance
+from agent.core.warn import PrivacyWarning, current, edges, notable, told
+from agent.guard.books import Books, Journal
+from agent.guard.executor import apply, summary
+from agent.guard.posture import Posture
+from agent.guard.rules import Rules
+from agent.system.door import System
+from agent.system.parts import Post
+
+SWEEP = 300  # seconds between looks at everything
+ADVANCE = 60  # seconds between notes of the time that waivers have left
+
+
+class Guard:
+    """Everything the root process decides and does about settings; sockets and telemetry stand around it."""
+
+    def __init__(self, system: System, books: Books, rules: Rules, settings: dict[str, Setting], post: Post) -> None:
+        self.system = system
+        self.books = books
+        self.rules = rules
+        self.settings = settings
+        self.post = post
+        self.posture = Posture(system, settings, {})
+        self.contests: dict[str, Contest] = {}
+        self.tried: set[str] = set()
+        self.swept = -SWEEP
+        self.noted = 0
+
+    def start(self, quiet: bool = False) -> None:
+        """Take up the policy, charge the waivers for the restart, and bring everything to where it should be.
+
+        `quiet` is for the first boot: what a factory left open is closed and journaled, not warned about one by one.
+        """
+        self.books.store.append("started", {"version": VERSION})
+        clock = self.system.clock()
+        self.books.keep_waivers(tuple(advance(w, clock) for w in self.books.waivers))
+        self.posture = Posture(self.system, self.settings, self.rules.baseline())
+        self.noted = clock.uptime
+        self.sweep(quiet)
+
+    def sweep(self, quiet: bool = False) -> None:
+        """Look at every setting; also where the time floor moves forward."""
+        clock = self.system.clock()
+        self.swept = clock.uptime
+        self.cycle(self.posture.names(), quiet)
+        known = self.books.store.get("floor") or 0
+        if clock.wall - known > 86400:
+            self.books.store.put({"floor": clock.wall})
+
+    def due(self) -> int:
+        """Return the seconds until something must be looked at without any event."""
+        clock = self.system.clock()
+        times = [self.swept + SWEEP - clock.uptime]
+        if self.books.waivers:
+            times.append(self.noted + ADVANCE - clock.uptime)
+            times.extend(w.remaining(clock) for w in self.books.waivers)
+        return max(0, min(times))
+
+    def tick(self) -> None:
+        """Do what is due by time: sweep, end waivers, note the time left."""
+        clock = self.system.clock()
+        if clock.uptime - self.swept >= SWEEP:
+            self.sweep()
+        elif any(w.remaining(clock) == 0 for w in self.books.waivers):
+            self.cycle(())
+        if self.books.waivers and clock.uptime - self.noted >= ADVANCE:
+            self.noted = clock.uptime
+            self.books.keep_waivers(tuple(advance(w, clock) for w in self.books.waivers))
+
+    def changed(self, directories: set[str]) -> None:
+        """Answer a change in these directories."""
+        names = self.posture.touched(directories)
+        if names:
+            self.tried.difference_update(names)
+            self.cycle(names)
+
+    def cycle(self, names: tuple[str, ...], quiet: bool = False) -> tuple[Finding, ...]:
+        """Look at these settings, restore what is loosened, warn once, and return the findings after it."""
+        clock = self.system.clock()
+        ended = self.end_waivers(clock)
+        names = tuple(sorted({*names, *ended}))
+        before = self.posture.look(names, self.books.waivers)
+        changes = [c for c in plan(before, self.settings, self.ways(), self.stopped(clock)) if self.worth(c)]
+        outcomes = {change.setting: self.restore(change) for change in changes}
+        again = tuple(sorted(outcomes))
+        after = {f.setting: f for f in (self.posture.look(again, self.books.waivers) if again else ())}
+        final = tuple(after.get(f.setting, f) for f in before)
+        seen = tuple(after.get(f.setting, f) if f.status == UNKNOWN else f for f in before)
+        if not quiet:
+            self.warn(tuple(f for f in seen if f.setting not in ended), final, outcomes, clock)
+            self.tell_ended(ended, clock)
+            self.count_restorations(changes, clock)
+        return final
+
+    def worth(self, change: Change) -> bool:
+        """Say whether to try: an unproven setting is brought back once, then only when something changed."""
+        if change.found is not None:
+            return True
+        first = change.setting not in self.tried
+        self.tried.add(change.setting)
+        return first
+
+    def restore(self, change: Change) -> str:
+        """Make one change, journaled before and after; return what came of it as one sentence."""
+        if change.held:
+            return f"Privet left it as it is, because {change.held}."
+        try:
+            steps = self.posture.steps(change.setting, change.wanted)
+            self.books.store.append("intent", {"setting": change.setting, "steps": summary(steps)})
+            apply(self.system, steps)
+        except PrivetError as error:
+            self.books.store.append("failed", {"setting": change.setting, "why": str(error)})
+            return f"Privet could not set it back: {error}"
+        return ""
+
+    def warn(
+        self, seen: tuple[Finding, ...], final: tuple[Finding, ...], outcomes: dict[str, str], clock: Clock
+    ) -> None:
+        """Deliver what is new, remember the rest; a loosening that was undone at once is told and closed."""
+        names = {f.setting for f in seen}
+        mine = tuple(w for w in self.books.warnings if w.setting in names)
+        others = tuple(w for w in self.books.warnings if w.setting not in names)
+        ends = {f.setting: f for f in final}
+        now = tuple(
+            replace(w, outcome=outcome(ends[w.setting], outcomes.get(w.setting), w.outcome))
+            for w in current(seen, self.settings, self.books.waivers, clock)
+        )
+        new, kept = edges(mine, now, clock)
+        lasting = tuple(w for w in current(final, self.settings, self.books.waivers, clock) if w.setting in names)
+        _, kept = edges(kept, lasting, clock)
+        self.books.keep_warnings((*others, *kept), tuple(noted(w) for w in new))
+        self.deliver(new)
+
+    def deliver(self, warnings: tuple[PrivacyWarning, ...]) -> None:
+        """Tell every channel; one that fails does not keep the others from telling."""
+        for name in self.rules.channels():
+            try:
+                channel = registry.channel(name)
+                for warning in warnings:
+                    channel.deliver(self.system, self.post, warning)
+                if warnings:
+                    channel.refresh(self.system, self.books.warnings)
+            except PrivetError as error:
+                self.books.store.append("channel", {"name": name, "why": str(error)})
+
+    def announce(self, warning: PrivacyWarning) -> None:
+        """Tell one event (a waiver, a policy, a contest) unless it was told just now, and remember it."""
+        clock = self.system.clock()
+        mine = tuple(w for w in self.books.warnings if w.id == warning.id)
+        new, kept = edges(mine, (warning,), clock)
+        others = tuple(w for w in self.books.warnings if w.id != warning.id)
+        self.books.keep_warnings((*others, *kept), tuple(noted(w) for w in new))
+        self.deliver(new)
+
+    def end_waivers(self, clock: Clock) -> tuple[str, ...]:
+        """Remove the waivers that are over, journaled, and name their settings."""
+        over = tuple(w for w in self.books.waivers if w.remaining(clock) == 0)
+        if over:
+            left = tuple(w for w in self.books.waivers if w not in over)
+            entries: tuple[Journal, ...] = tuple(("waiver_ended", {"setting": w.setting}) for w in over)
+            self.books.keep_waivers(left, entries)
+        return tuple(sorted({w.setting for w in over}))
+
+    def tell_ended(self, ended: tuple[str, ...], clock: Clock) -> None:
+        """Say that a leave is over and what came of it."""
+        self.close_waived(ended, clock)
+        for name in ended:
+            finding = self.posture.findings[name]
+            done = "It is private again." if finding.status == OK else f"But: {finding.cause or finding.status}."
+            title = f"The time you gave is over: {self.settings[name].title}"
+            self.announce(notable("ended", name, title, "", done, clock))
+
+    def close_waived(self, names: tuple[str, ...], clock: Clock) -> None:
+        """Close the standing warnings of settings whose waiver ended."""
+        kept = tuple(
+            replace(w, open=0, last=clock.wall) if w.setting in names and w.kind == "waived" and w.open else w
+            for w in self.books.warnings
+        )
+        self.books.keep_warnings(kept)
+
+    def count_restorations(self, changes: list[Change], clock: Clock) -> None:
+        """Count what was restored; at the limit stop, name the other writer, and warn."""
+        for change in changes:
+            if change.held or change.found is None:
+                continue
+            contest = restored(self.contests.get(change.setting) or fresh(change.setting, clock), clock)
+            self.contests[change.setting] = contest
+            if contest.stopped:
+                self.contested(change.setting, clock)
+
+    def contested(self, name: str, clock: Clock) -> None:
+        """Say that another program keeps undoing a setting, and which."""
+        setting = self.settings[name]
+        writers = self.system.writers(registry.provider(setting.provider).watches(setting.params))
+        by = ", ".join(writers) if writers else "a program that could not be identified"
+        title = f"Something keeps undoing: {setting.title}"
+        done = f"Privet has set it back 5 times within 10 minutes and now leaves it for an hour. It is written by {by}."
+        self.announce(notable("contested", name, title, setting.risk, done, clock))
+
+    def stopped(self, clock: Clock) -> tuple[str, ...]:
+        """Return the settings that are left alone for now."""
+        return tuple(sorted(n for n, c in self.contests.items() if stopped(c, clock)))
+
+    def ways(self) -> tuple[str, ...]:
+        """Return the owner's ways in that are known: the console always, SSH keys when somebody has one."""
+        found = ["console"]
+        homes = ["/root", *(f"/home/{n}" for n in self.listing("/home"))]
+        for home in homes:
+            try:
+                if self.system.stat(f"{home}/.ssh/authorized_keys").size > 0:
+                    found.append("ssh_key")
+                    break
+            except PrivetError:
+                continue
+        return tuple(found)
+
+    def listing(self, path: str) -> tuple[str, ...]:
+        """Return the names in a directory, none when it cannot be read."""
+        try:
+            return self.system.entries(path)
+        except PrivetError:
+            return ()
+
+    def wanted(self, name: str) -> Value:
+        """Return the baseline of a setting this policy covers."""
+        return self.posture.baseline[name]
+
+    def waiver(self, name: str) -> Waiver | None:
+        """Return the waiver in force for a setting."""
+        for waiver in self.books.waivers:
+            if waiver.setting == name:
+                return waiver
+        return None
+
+
+def noted(warning: PrivacyWarning) -> Journal:
+    """Write the journal entry of a warning."""
+    return "warned", {"kind": warning.kind, "setting": warning.setting, "text": told(warning)}
+
+
+def outcome(final: Finding, attempt: str | None, cause: str) -> str:
+    """Say what came of it."""
+    why = f" Found in: {cause}." if cause else ""
+    if attempt is None:
+        return why.strip()
+    if attempt:
+        return attempt + why
+    if final.status == OK:
+        return "Privet has set it back." + why
+    return "Privet tried to set it back and it is still open." + why

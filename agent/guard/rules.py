@@ -1,0 +1,130 @@
+"""The policy in force: verified before a byte of it is used, and from afar only ever tighter."""
+
+from typing import Any, Protocol
+
+from agent.core import cbor
+from agent.core.clock import Clock, floor
+from agent.core.errors import BadPolicy, Missing
+from agent.core.policy import MAX_BYTES, Identity, Policy, admit, layer, read_policy
+from agent.core.record import Record, Value
+from agent.core.setting import Setting
+from agent.guard.books import Store
+from agent.system.door import System
+
+DEVICE = "/etc/privet/device.cbor"
+SEED = "/etc/privet/policy.cbor"
+
+
+class Verifier(Protocol):
+    """What checks signatures (agent.system.vault)."""
+
+    def verify_policy(self, signed: bytes, keys: tuple[bytes, ...]) -> bytes:
+        """Return the payload of a COSE_Sign1 signed by one of the Ed25519 keys, or raise BadPolicy."""
+
+
+class Anchor(Record):
+    """What the device was given at flashing: who it is, whose signature it trusts, a time it cannot be before."""
+
+    __slots__ = ("floor", "identity", "keys")
+    identity: Identity
+    keys: tuple[bytes, ...]
+    floor: int
+
+
+class Offer(Record):
+    """A policy from afar, laid over the one in force: the merged baseline and the settings it would loosen."""
+
+    __slots__ = ("baseline", "looser", "policy")
+    policy: Policy
+    baseline: dict[str, Value]
+    looser: tuple[str, ...]
+
+
+def read_anchor(system: System) -> Anchor:
+    """Read the facts of flashing."""
+    try:
+        table = cbor.decode(system.read(DEVICE, 65536))
+    except Missing as error:
+        raise Missing(
+            f"this device was not set up: {DEVICE} is missing; flash or set it up with privet-fleet"
+        ) from error
+    if not isinstance(table, dict):
+        raise BadPolicy(f"{DEVICE} is damaged; set the device up again")
+    keys = table.get("policy_keys")
+    names = [table.get(k) for k in ("fleet", "class", "device")]
+    if not all(isinstance(n, str) for n in names) or not isinstance(keys, list) or not keys:
+        raise BadPolicy(f"{DEVICE} lacks a name or a key; set the device up again")
+    since = table.get("floor")
+    return Anchor(
+        identity=Identity(fleet=str(names[0]), model=str(names[1]), device=str(names[2])),
+        keys=tuple(bytes(k) for k in keys),
+        floor=since if isinstance(since, int) else 0,
+    )
+
+
+class Rules:
+    """Keeps the policy in force and takes new ones."""
+
+    def __init__(self, store: Store, verifier: Verifier, settings: dict[str, Setting], anchor: Anchor) -> None:
+        self.store = store
+        self.verifier = verifier
+        self.settings = settings
+        self.anchor = anchor
+        self.policy: Policy | None = None
+
+    def read(self, signed: bytes) -> Policy:
+        """Verify first, then read; nothing is kept."""
+        if len(signed) > MAX_BYTES:
+            raise BadPolicy(f"the policy is longer than {MAX_BYTES} bytes; nothing was changed")
+        payload = self.verifier.verify_policy(signed, self.anchor.keys)
+        return read_policy(cbor.decode(payload, MAX_BYTES), self.settings)
+
+    def now(self, clock: Clock) -> int:
+        """Return the wall time, never before the latest time this device has known."""
+        known: Any = self.store.get("floor")
+        return floor(clock, max(self.anchor.floor, known if isinstance(known, int) else 0))
+
+    def load(self, system: System) -> Policy:
+        """Take up the policy in force, at the very first start the one the device was flashed with."""
+        kept = self.store.get("policy")
+        if isinstance(kept, bytes):
+            self.policy = self.read(kept)
+            return self.policy
+        signed = system.read(SEED, MAX_BYTES + 1)
+        policy = self.read(signed)
+        admit(policy, self.anchor.identity, 0, self.now(system.clock()))
+        self.keep(signed, policy, policy.baseline, "flashed")
+        return policy
+
+    def offer(self, signed: bytes, clock: Clock) -> Offer:
+        """Judge a policy from afar; raises BadPolicy and its kin, and then nothing has changed."""
+        policy = self.read(signed)
+        newest = self.store.get("newest")
+        admit(policy, self.anchor.identity, newest if isinstance(newest, int) else 0, self.now(clock))
+        current = self.baseline()
+        merged, looser = layer(current, policy.baseline, self.settings)
+        return Offer(policy=policy, baseline=merged, looser=looser)
+
+    def accept(self, signed: bytes, offer: Offer) -> None:
+        """Put an offered policy in force; channels and credentials of the former one stay: fewer would be looser."""
+        self.keep(signed, offer.policy, offer.baseline, "received", offer.looser)
+
+    def keep(
+        self, signed: bytes, policy: Policy, baseline: dict[str, Value], how: str, looser: tuple[str, ...] = ()
+    ) -> None:
+        """Keep a policy, its merged baseline and its number in one transaction, with the journal entry."""
+        channels = sorted({*self.channels(), *policy.channels})
+        self.store.put(
+            {"policy": signed, "baseline": baseline, "newest": policy.sequence, "channels": channels},
+            (("policy", {"sequence": policy.sequence, "how": how, "not_loosened": looser}),),
+        )
+        self.policy = policy
+
+    def baseline(self) -> dict[str, Value]:
+        """Return the merged baseline in force."""
+        table = self.store.get("baseline") or {}
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+
+    def channels(self) -> tuple[str, ...]:
+        """Return every channel any accepted policy named."""
+        return tuple(self.store.get("channels") or ())
