@@ -1,0 +1,82 @@
+# What a person or a machine does with this checkout. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.NOTPARALLEL:
+
+BIN := .venv/bin
+PACKAGES_DEMO := python3 python3-venv mosquitto
+PACKAGES_TEST := $(PACKAGES_DEMO) git
+PACKAGES_DEVICE := $(PACKAGES_TEST) iproute2 mmdebstrap mosquitto-clients nftables openssh-client openssh-server \
+	procps sudo util-linux zstd
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
+EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+
+# The daemons under test run as they would on a device; whatever a test leaves behind ends with these namespaces.
+CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private --
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
+
+.PHONY: help demo test check tools bench test-device docs lock wheel clean debian-demo debian-test debian-device
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: debian-demo .venv/host ## see the whole life of a simulated device, in under a minute
+	@$(BIN)/privet-fleet demo
+
+test: tools ## all that needs neither root nor a network: gates, laws, simulated devices, MicroPython (2 min)
+	@$(BIN)/pytest -q -n 2
+
+check: tools ## the gates alone: lint, types, rows of the house, spelling, tables, budgets (half a minute)
+	@$(BIN)/pytest -q tests/test_checks.py tests/test_layers.py tests/test_readmes.py
+
+tools: debian-test .venv/test
+	@echo "ruff"; $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
+	@echo "mypy"; $(BIN)/mypy --no-error-summary
+	@echo "import-linter"; out=$$($(BIN)/lint-imports --cache-dir .cache/import-linter 2>&1) || { echo "$$out"; exit 1; }
+	@echo "codespell"; $(BIN)/codespell
+	@echo "tables"; $(BIN)/python -m tests.docs_tables --check
+
+bench: debian-test .venv/test ## measure memory, reaction times and throughput against the budgets
+	@$(BIN)/python -m tests.bench
+
+test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -p no:cacheprovider tests/device
+
+docs: .venv/test ## write the tables in the README files anew from what they tell about
+	@$(BIN)/python -m tests.docs_tables
+
+lock: .venv/test ## choose the newest allowed versions of all Python packages and pin them with their hashes
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/lock.txt
+	@for name in test lock; do $(EXPORT) --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in host device; do $(EXPORT) -c requirements/test.txt requirements/$$name.in -o requirements/$$name.txt; done
+
+wheel: debian-demo .venv/host ## build the Python package into dist/
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist . && ls dist
+
+clean: ## remove all that was made here, .venv included
+	@rm -rf .venv .cache build dist demo
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+debian-demo:
+	@requirements/debian.sh $(PACKAGES_DEMO)
+debian-test:
+	@requirements/debian.sh $(PACKAGES_TEST)
+debian-device:
+	@requirements/debian.sh $(PACKAGES_DEVICE)
+
+# .venv/host and .venv/test mark what is installed: the exports, and this checkout itself beside them.
+.venv/host .venv/test: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python
+	@echo "Python packages for $*: into .venv"
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/$*.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Debian's own Python where it is new enough, else the one on the path.
+.venv/bin/python:
+	@for python in /usr/bin/python3 python3; do \
+		"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		"$$python" -m venv .venv; exit; \
+	done; echo "Privet needs Python 3.11 or newer with its venv module; install one and run this again." >&2; exit 69
