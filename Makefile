@@ -6,6 +6,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
 
 BIN := .venv/bin
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 PACKAGES_DEMO := python3 python3-venv mosquitto
 PACKAGES_TEST := $(PACKAGES_DEMO) git
 PACKAGES_DEVICE := $(PACKAGES_TEST) iproute2 mmdebstrap mosquitto-clients nftables openssh-client openssh-server \

@@ -102,7 +102,7 @@ def at_run_time(tree: ast.AST) -> list[ast.Import | ast.ImportFrom]:
                 found += [other] if isinstance(other, ast.Import | ast.ImportFrom) else at_run_time(other)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found.append(node)
-        elif not (isinstance(node, ast.Try) and "ImportError" in ast.dump(node.handlers[0])):
+        elif not (isinstance(node, ast.Try) and any("ImportError" in ast.dump(other) for other in node.handlers)):
             found += at_run_time(node)
     return found
 
