@@ -1,0 +1,174 @@
+"""TLS as it is spoken here, with no way to speak it weaker, and a plain sentence for every way it can fail."""
+
+import errno
+import socket
+import ssl
+import time
+from pathlib import Path
+
+from agent.core.errors import BadInput, Missing, Refused, Unreadable
+
+LIMIT = 328 * 1024  # bytes of one MQTT packet: the largest policy (256 KiB) or frame (320 KiB), and its topic
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: ephemeral keys and authenticated encryption only
+
+NAME = "the broker's certificate is for another name; check the broker's address in the policy, or who answers there"
+ADDRESS = "the broker's certificate does not name its address; name the broker by host name, or have the address added"
+NOT_OURS = "the broker's certificate was made by an authority that is not this fleet's; check who answers there"
+SELF_SIGNED = "the broker signed its certificate itself; give it one made by this fleet"
+EXPIRED = "the broker's certificate has expired; renew it, or check the clock of this device"
+EARLY = "the broker's certificate is not yet valid; check the clock of this device, then the broker's certificate"
+PURPOSE = "the broker's certificate was not made for a server; give it one made with `privet-fleet`"
+NO_TLS = "what answers there does not speak TLS; check the port in the policy"
+CLOSED = "the connection was closed during the TLS greeting; check that the port in the policy is the broker's TLS port"
+WEAK = "the broker speaks no TLS newer than 1.1; let it speak TLS 1.3"
+CIPHER = "the broker offers no safe cipher; let it speak TLS 1.3"
+NO_CERTIFICATE = "the broker wants a certificate of this device and got none; enrol the device"
+UNKNOWN_CERTIFICATE = (
+    "the broker does not know the authority of this device's certificate; enrol the device with this fleet"
+)
+OLD_CERTIFICATE = "the broker says this device's certificate has expired; renew it"
+BAD_CERTIFICATE = "the broker refused this device's certificate; enrol the device again"
+TOO_LARGE = "the broker sent a message larger than any this device takes; check who runs the broker"
+SLOW = "the broker does not answer; check that it runs and that the network lets it through"
+NOBODY = "nothing listens at the broker's address and port; check that the broker runs"
+NO_NAME = "the broker's name cannot be resolved; check the network and the name in the policy"
+NO_NETWORK = "there is no way to the broker's network; check this device's connection"
+CUT = "the broker ended the connection; it is tried again"
+
+BY_VERIFICATION = {
+    2: NOT_OURS,
+    9: EARLY,
+    10: EXPIRED,
+    18: SELF_SIGNED,
+    19: NOT_OURS,
+    20: NOT_OURS,
+    21: NOT_OURS,
+    26: PURPOSE,
+    62: NAME,
+    64: ADDRESS,
+}  # the X509_V_ERR_ numbers of OpenSSL
+BY_REASON = {
+    "WRONG_VERSION_NUMBER": NO_TLS,
+    "HTTP_REQUEST": NO_TLS,
+    "PACKET_LENGTH_TOO_LONG": NO_TLS,
+    "RECORD_LAYER_FAILURE": NO_TLS,
+    "UNEXPECTED_EOF_WHILE_READING": CLOSED,
+    "TLSV1_ALERT_PROTOCOL_VERSION": WEAK,
+    "UNSUPPORTED_PROTOCOL": WEAK,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": CIPHER,
+    "TLSV1_ALERT_INSUFFICIENT_SECURITY": CIPHER,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": NO_CERTIFICATE,
+    "TLSV1_ALERT_UNKNOWN_CA": UNKNOWN_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": OLD_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": BAD_CERTIFICATE,
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": BAD_CERTIFICATE,
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": BAD_CERTIFICATE,
+    "SSLV3_ALERT_BAD_CERTIFICATE": BAD_CERTIFICATE,
+    "TLSV1_ALERT_ACCESS_DENIED": BAD_CERTIFICATE,
+    "TLSV1_ALERT_DECRYPT_ERROR": BAD_CERTIFICATE,
+}  # OpenSSL's own words; what begins with SSLV3_ALERT or TLS..ALERT was said by the broker
+BY_NUMBER = {
+    errno.EMSGSIZE: TOO_LARGE,
+    errno.ECONNREFUSED: NOBODY,
+    errno.ENETUNREACH: NO_NETWORK,
+    errno.EHOSTUNREACH: NO_NETWORK,
+    errno.ENETDOWN: NO_NETWORK,
+    errno.ECONNRESET: CLOSED,
+    errno.EPIPE: CUT,
+}
+
+
+class Bounded(ssl.SSLSocket):
+    """A TLS socket that refuses, before a byte is reserved for it, a message longer than LIMIT.
+
+    The MQTT library reads a message by asking for as many bytes as the broker announced, up to 256 MiB; this is where
+    the announcement is caught. It also remembers what the library swallows: when bytes last came, and what went wrong.
+    """
+
+    taken = 0  # bytes received so far
+    heard = 0.0  # when the last of them came, seconds of the monotonic clock
+    trouble: OSError | None = None  # the error that ended it
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Receive at most `buflen` bytes; OSError (EMSGSIZE) when more than LIMIT are asked for."""
+        if buflen > LIMIT:
+            self.trouble = OSError(errno.EMSGSIZE, f"a message of {buflen} bytes was announced")
+            raise self.trouble
+        try:
+            received = super().recv(buflen, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            self.trouble = error
+            raise
+        if received:
+            self.taken += len(received)
+            self.heard = time.monotonic()
+        return received
+
+
+def verified(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return the only kind of TLS context there is: our authority, our certificate, names checked, 1.2 or newer.
+
+    Missing, Unreadable, BadInput (damaged files) or Refused (a key that others may read).
+    """
+    context = ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT
+    )  # checks names and demands a certificate; no system store is loaded
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.sslsocket_class = Bounded
+    for path in (ca, certificate, key):
+        _readable(path)
+    if key.stat().st_mode & 0o077:
+        raise Refused(f"others may read the key {key}; close it with `chmod 600 {key}`")
+    try:
+        context.load_verify_locations(cafile=str(ca))
+    except ssl.SSLError:
+        raise BadInput(f"{ca} holds no certificate; enrol the device again") from None
+    try:
+        context.load_cert_chain(str(certificate), str(key), password=_no_password)
+    except (ssl.SSLError, ValueError):
+        raise BadInput(
+            f"{certificate} and {key} are damaged or do not fit each other; enrol the device again"
+        ) from None
+    return context
+
+
+def cause(error: BaseException) -> str:
+    """Return one plain sentence for why a connection failed: what happened; what to do next."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        other = f"the broker's certificate cannot be verified ({error.verify_message}); give it one made by this fleet"
+        return BY_VERIFICATION.get(error.verify_code, other)
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or ""
+        return BY_REASON.get(
+            reason, f"TLS with the broker failed ({reason.lower().replace('_', ' ')}); check the broker"
+        )
+    if isinstance(error, TimeoutError):
+        return SLOW
+    if isinstance(error, socket.gaierror):
+        return NO_NAME
+    if isinstance(error, OSError):
+        number = error.errno or 0
+        return BY_NUMBER.get(
+            number, f"the connection failed ({error.strerror or type(error).__name__}); it is tried again"
+        )
+    return f"what the broker sent cannot be understood ({type(error).__name__}); check who runs the broker"
+
+
+def _no_password() -> bytes:
+    """Answer OpenSSL's question for a passphrase, which it would else put to a terminal."""
+    raise ValueError
+
+
+def _readable(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+    except FileNotFoundError:
+        raise Missing(f"{path} is not there; enrol the device") from None
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read ({error.strerror}); give it to the courier's user") from None

@@ -1,0 +1,1 @@
+"""Brokers by configuration: how ours is set up, run and tried."""

@@ -1,0 +1,1 @@
+"""The receiving side: opens sealed telemetry, keeps it durably, answers "received up to"."""

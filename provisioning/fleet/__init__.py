@@ -1,0 +1,1 @@
+"""Who a fleet is: its keys, its authorities, the names it gives."""
