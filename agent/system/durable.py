@@ -1,0 +1,265 @@
+"""Files changed so that a power cut leaves old or new, and so that no planted link is followed.
+
+A change is: open the directory through no link and hold it; new file with a random name beside the old one; rights
+before content; content; fsync; rename; *fsync the directory*; look again. A rename without the last fsync is lost when
+power goes within seconds, and so is a directory that was made by a process that died before it synced the parent:
+therefore a directory's own name is synced once, the first time this object writes beneath it.
+
+Links: reading follows them, as the programs do whose files we judge. Writing never does, in no component; the name
+itself may be a link, and is then replaced, not followed. Writing to `/lib/x` on a system where `/lib` is a link is
+refused with a sentence that names the link.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from agent.core.errors import Failed, Missing, Unreadable
+from agent.system.beneath import DIRECTORY, QUIET, Beneath, again, checked, split, telling
+from agent.system.door import Stat
+
+PREFIX, SUFFIX = ".privet-", ".tmp"  # no program that reads a directory of drop-ins takes a hidden name that ends so
+CHUNK = 1 << 16
+
+Rights = tuple[int, int, int]
+"""Permission bits, owner, group."""
+
+
+def temporary(name: str) -> bool:
+    """Say whether a name is one of our files in the making."""
+    return name.startswith(PREFIX) and name.endswith(SUFFIX)
+
+
+class Files(Beneath):
+    """The part of the door that concerns files."""
+
+    # -- looking: follows links, as the programs do that we judge
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        """Return a file's bytes; Missing, or Unreadable (also when longer than `limit` or no regular file)."""
+        with telling("read", path):
+            with self.held(again(self.calls.follow, self.root, checked(path), os.O_RDONLY | QUIET)) as number:
+                kind = again(self.calls.stat, number).kind
+                if kind != "file":
+                    raise Unreadable("cannot read %s: it is a %s; name a file" % (path, kind))
+                content = self._drain(number, limit)
+        if len(content) > limit:
+            raise Unreadable("cannot read %s: it is longer than %d bytes; shorten it" % (path, limit))
+        return content
+
+    def entries(self, path: str) -> tuple[str, ...]:
+        """Return the sorted names in a directory; Missing or Unreadable."""
+        with telling("list", path):
+            with self.held(again(self.calls.follow, self.root, checked(path), DIRECTORY)) as number:
+                return tuple(sorted(again(self.calls.names, number)))
+
+    def stat(self, path: str) -> Stat:
+        """Look at a path itself, not behind a link; Missing or Unreadable."""
+        with telling("look at", path), self.beside(path) as (directory, name):
+            return again(self.calls.look, directory, name)
+
+    def target(self, path: str) -> str:
+        """Return the text of a symbolic link; Missing, or Unreadable when it is no link."""
+        with telling("look at", path), self.beside(path) as (directory, name):
+            if again(self.calls.look, directory, name).kind != "link":
+                raise Unreadable("cannot follow %s: it is no symbolic link; read it instead" % path)
+            return again(self.calls.readlink, directory, name)
+
+    # -- changing: durable on return, through no link
+
+    def write(self, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
+        """Replace a file, all or nothing; makes missing directories (0755). Failed when it is not there afterwards."""
+        with telling("write", path), self.parent(path, make=True) as (directory, name):
+            made = self._replace(directory, name, content, (mode, uid, gid))
+            self._confirm(directory, name, path, content, made)
+            self.forget(path)
+
+    def append(self, path: str, content: bytes, mode: int = 0o600, uid: int = 0, gid: int = 0) -> None:
+        """Add bytes at the end of a file, made when missing; on an error the file has its old length again.
+
+        A power cut *before* this returns can leave a part of the bytes: frame them so that a torn end shows.
+        """
+        with telling("append to", path), self.parent(path, make=True) as (directory, name):
+            number, made = self._for_append(directory, name)
+            with self.held(number):
+                try:
+                    inode = self._lengthen(number, path, content, (mode, uid, gid))
+                    if not self.remembers(path, inode):
+                        again(self.calls.fsync, directory)
+                except BaseException:
+                    if made:
+                        with suppress(OSError):
+                            again(self.calls.unlink, directory, name)
+                    raise
+                self.remember(path, inode)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or link; one that is not there is fine, and its absence is then made durable too."""
+        with telling("remove", path):
+            try:
+                with self.parent(path, make=False) as (directory, name):
+                    with suppress(FileNotFoundError):
+                        again(self.calls.unlink, directory, name)
+                    again(self.calls.fsync, directory)
+            except FileNotFoundError:
+                self.sync_nearest(split(path))
+            self.forget(path)
+
+    def own(self, path: str, mode: int, uid: int, gid: int) -> None:
+        """Set owner and permission bits of a file or directory; on the way it is never looser than old or new."""
+        with telling("set the rights of", path), self.parent(path, make=False) as (directory, name):
+            with self.held(self._plain(directory, name, path)) as number:
+                self._give(number, (mode, uid, gid))
+                again(self.calls.fsync, number)
+
+    def make_directory(self, path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
+        """Make a directory with exactly these rights, or set them when it exists; missing parents become 0755."""
+        with telling("make the directory", path), self.parent(path, make=True) as (directory, name):
+            with suppress(FileExistsError):
+                again(self.calls.mkdir, directory, name, mode & 0o700)
+            with self.held(self.child(directory, name, path)) as number:
+                self._give(number, (mode, uid, gid))
+                again(self.calls.fsync, number)
+                again(self.calls.fsync, directory)
+                self.remember(path, again(self.calls.stat, number).inode)
+
+    def sync(self, path: str) -> None:
+        """Make durable what another program wrote: a file with its name, or a directory's names."""
+        with telling("sync", path):
+            if not split(path):
+                self.sync_nearest(("",))
+                return
+            with self.parent(path, make=False) as (directory, name):
+                with self.held(self._plain(directory, name, path)) as number:
+                    again(self.calls.fsync, number)
+                again(self.calls.fsync, directory)
+
+    def sweep(self, directories: Sequence[str]) -> tuple[str, ...]:
+        """Remove what a process left that died while writing; call it once at start, before any write.
+
+        Returns the paths removed. A directory that is not there is fine.
+        """
+        swept: list[str] = []
+        for path in directories:
+            with (
+                suppress(Missing),
+                telling("sweep", path),
+                self.held(self.directory(split(path), make=False)) as number,
+            ):
+                found = [name for name in sorted(again(self.calls.names, number)) if temporary(name)]
+                for name in found:
+                    with suppress(FileNotFoundError):
+                        again(self.calls.unlink, number, name)
+                        swept.append(path.rstrip("/") + "/" + name)
+                if found:
+                    again(self.calls.fsync, number)
+        return tuple(swept)
+
+    def kernel(self, path: str, content: bytes) -> None:
+        """Write a value into a kernel file beneath /proc/sys or /sys, in place and in one call; nothing to make durable."""
+        names = split(path)
+        top = 2 if names[:2] == ("proc", "sys") else 1 if names[:1] == ("sys",) else 0
+        if not top or len(names) == top:
+            raise Unreadable("cannot write %s in place: only kernel files may be; name one in /proc/sys or /sys" % path)
+        with telling("write", path), self.held(self.directory(names[:top], make=False)) as base:
+            flags = os.O_WRONLY | os.O_TRUNC  # /sys/class is links, all of them within /sys
+            number = again(self.calls.beneath, base, "/".join(names[top:]), flags, links=names[0] == "sys")
+            with self.held(number):
+                if again(self.calls.write, number, memoryview(content)) != len(content):
+                    raise Unreadable("the kernel took only a part of the value for %s; correct the value" % path)
+
+    # -- the parts of a change
+
+    def _replace(self, directory: int, name: str, content: bytes, rights: Rights) -> Stat:
+        """Put a whole new file in the place of a name, and return what it is."""
+        making = PREFIX + again(self.calls.entropy, 8).hex() + SUFFIX
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        number = again(self.calls.open, directory, making, flags, 0o600)
+        try:
+            with self.held(number):
+                self._give(number, rights)
+                self._pour(number, content)
+                again(self.calls.fsync, number)
+                made = again(self.calls.stat, number)
+            again(self.calls.rename, directory, making, name)
+        except BaseException:
+            with suppress(OSError):  # what cannot be removed now is swept at the next start
+                again(self.calls.unlink, directory, making)
+            raise
+        again(self.calls.fsync, directory)
+        return made
+
+    def _confirm(self, directory: int, name: str, path: str, content: bytes, made: Stat) -> None:
+        """Look again: the name must lead to the very file that was made, with the same rights and content."""
+        number = again(self.calls.open, directory, name, os.O_RDONLY | os.O_NOFOLLOW | QUIET)
+        with self.held(number):
+            found = again(self.calls.stat, number)
+            same = (found.inode, found.mode, found.uid, found.gid) == (made.inode, made.mode, made.uid, made.gid)
+            if not same or self._drain(number, len(content)) != content:
+                raise Failed("%s is not what was just written; find the program that also writes it, stop it" % path)
+
+    def _for_append(self, directory: int, name: str) -> tuple[int, bool]:
+        """Open a file to add to it, and say whether it had to be made."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | QUIET
+        try:
+            return again(self.calls.open, directory, name, flags), False
+        except FileNotFoundError:
+            return again(self.calls.open, directory, name, flags | os.O_CREAT | os.O_EXCL, 0o600), True
+
+    def _lengthen(self, number: int, path: str, content: bytes, rights: Rights) -> int:
+        """Add the bytes and see them onto the disk, or cut the file back; returns the inode."""
+        before = again(self.calls.stat, number)
+        if before.kind != "file":
+            raise Unreadable("cannot append to %s: it is a %s; name a file" % (path, before.kind))
+        if self._give(number, rights):
+            again(self.calls.fsync, number)
+        try:
+            self._pour(number, content)
+            again(self.calls.datasync, number)
+        except BaseException:
+            with suppress(OSError):
+                again(self.calls.truncate, number, before.size)
+            raise
+        return before.inode
+
+    def _pour(self, number: int, content: bytes) -> None:
+        """Write all of it: one call may take less than it is given."""
+        rest = memoryview(content)
+        while rest:
+            taken = again(self.calls.write, number, rest)
+            if taken <= 0:
+                raise OSError(errno.EIO, "the system takes no more bytes")
+            rest = rest[taken:]
+
+    def _drain(self, number: int, limit: int) -> bytes:
+        """Read to the end, but at most one byte more than the limit."""
+        parts: list[bytes] = []
+        left = limit + 1
+        while left > 0:
+            part = again(self.calls.read, number, min(left, CHUNK))
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def _give(self, number: int, rights: Rights) -> bool:
+        """Set the rights of an open file where they differ, through states no looser than old or new; say if it did."""
+        mode, uid, gid = rights
+        found = again(self.calls.stat, number)
+        moving = (found.uid, found.gid) != (uid, gid)
+        if moving and found.mode != found.mode & mode:
+            again(self.calls.chmod, number, found.mode & mode)
+        if moving:
+            again(self.calls.chown, number, uid, gid)
+        if moving or found.mode != mode:
+            again(self.calls.chmod, number, mode)
+        return moving or found.mode != mode
+
+    def _plain(self, directory: int, name: str, path: str) -> int:
+        """Open a file or directory itself, neither through a link nor anything that acts when it is opened."""
+        kind = again(self.calls.look, directory, name).kind
+        if kind not in ("file", "directory"):
+            raise Unreadable("cannot change %s: it is a %s; name a file or a directory" % (path, kind))
+        return again(self.calls.open, directory, name, os.O_RDONLY | os.O_NOFOLLOW | QUIET)

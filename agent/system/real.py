@@ -1,0 +1,85 @@
+"""This machine."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from agent.core.clock import Clock
+from agent.core.errors import Missing, Unreachable
+from agent.system.beneath import on_stderr
+from agent.system.calls import Calls
+from agent.system.door import Outcome, Watch
+from agent.system.durable import Files
+from agent.system.programs import run
+from agent.system.watch import DirectoryWatch
+
+HANGUP = 1 << (signal.SIGHUP - 1)
+
+
+class RealSystem(Files):
+    """The door to this machine. `root` is a directory prefix for the files, for tests; programs and clocks are real."""
+
+    def __init__(
+        self, root: str = "/", calls: Calls | None = None, announce: Callable[[str], None] = on_stderr
+    ) -> None:
+        super().__init__(Calls() if calls is None else calls, root, announce)
+        self.boot = 0
+
+    def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
+        """Run a program with nothing inherited; Unreachable when it is missing or hangs, Failed when it floods us."""
+        return run(argv, stdin, seconds)
+
+    def reload(self, unit: str, pidfile: str) -> None:
+        """Ask systemd when it runs here, else send SIGHUP to the process in the file, if that process handles it."""
+        if os.path.isdir("/run/systemd/system") and self.root == "/":
+            outcome = self.run(("systemctl", "try-reload-or-restart", unit))
+            if outcome.code:
+                raise Unreachable("systemd could not reload %s; see systemctl status %s" % (unit, unit))
+            return
+        number = self._process(unit, pidfile)
+        try:
+            os.kill(number, signal.SIGHUP)
+        except OSError as error:
+            raise Unreachable("%s did not take the reload; start it again" % unit) from error
+
+    def entropy(self, count: int) -> bytes:
+        """Return unpredictable bytes from the kernel."""
+        return os.urandom(count)
+
+    def clock(self) -> Clock:
+        """Look at the clocks; uptime counts suspend too."""
+        return Clock(wall=int(time.time()), boot=self.boot, uptime=int(time.clock_gettime(time.CLOCK_BOOTTIME)))
+
+    def watch(self, directories: Sequence[str]) -> Watch:
+        """Watch directories by inotify."""
+        from inotify_simple import INotify  # only the guard watches; the courier and the tool need not load it
+
+        return DirectoryWatch(INotify(nonblocking=True), directories, self.root)
+
+    def _process(self, unit: str, pidfile: str) -> int:
+        """Read the number of a running daemon that handles SIGHUP: a stale number must not kill a stranger."""
+        try:
+            number = int(self.read(pidfile, 64))
+            status = self._status(number)
+        except (Missing, ValueError):
+            raise Unreachable("%s is not running: %s names no process; start it" % (unit, pidfile)) from None
+        caught = 0
+        for line in status.splitlines():
+            if line.startswith("SigCgt:"):
+                with suppress(ValueError):
+                    caught = int(line.split()[1], 16)
+        if not caught & HANGUP:
+            raise Unreachable("the process in %s does not take a reload; start %s again" % (pidfile, unit))
+        return number
+
+    def _status(self, number: int) -> str:
+        """Read the kernel's page about a process."""
+        if number < 2:
+            raise ValueError(number)
+        try:
+            with open("/proc/%d/status" % number, encoding="utf-8", errors="replace") as page:
+                return page.read()
+        except OSError:
+            raise ValueError(number) from None
