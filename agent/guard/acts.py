@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from agent import VERSION
 from agent.core.assess import OK, WAIVED, Finding
@@ -14,17 +14,11 @@ from agent.core.role import require
 from agent.core.setting import Setting, plain
 from agent.core.waiver import Waiver, grant
 from agent.core.warn import digest, risk_of, spell, told, warning_of
+from agent.guard.callers import Caller
 from agent.guard.executor import apply, summary
 from agent.guard.guard import Guard
 
 Reply = dict[str, Any]
-
-
-class Caller(Protocol):
-    """Who asks: a name for the journal and a role."""
-
-    name: str
-    role: str
 
 
 class Acts:

@@ -19,8 +19,14 @@ class Posture:
         self.baseline = baseline
         self.findings: dict[str, Finding] = {}
         self.places: dict[str, tuple[str, ...]] = {}
+        self.rebase(baseline)
+
+    def rebase(self, baseline: dict[str, Value]) -> None:
+        """Take up another baseline."""
+        self.baseline = baseline
+        self.places = {}
         for name in sorted(baseline):
-            setting = settings[name]
+            setting = self.settings[name]
             for place in registry.provider(setting.provider).watches(setting.params):
                 self.places[place] = (*self.places.get(place, ()), name)
 

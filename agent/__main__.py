@@ -1,0 +1,5 @@
+"""Run the `privet` command: `python -m agent`."""
+
+from agent.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The `privet` command: the owner's way to look, loosen and tighten."""

@@ -1,0 +1,60 @@
+"""Ask the guard over its socket, and turn its answers into results or errors with their exit codes."""
+
+import json
+import os
+import socket
+from typing import Any
+
+from agent.core.errors import PrivetError, Unreachable
+
+FOLDER = "/run/privet"
+PATIENCE = 60.0
+ANSWER = 8 << 20
+
+
+class Answered(PrivetError):
+    """The guard refused; its own sentence and exit code."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = code
+
+
+def folder() -> str:
+    """Return the folder of the sockets; PRIVET_RUN names another one (simulated devices)."""
+    return os.environ.get("PRIVET_RUN", FOLDER)
+
+
+def call(name: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Send one request to `<name>.sock` and return the answer; raises the guard's refusal as it was said."""
+    path = f"{folder()}/{name}.sock"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(path)
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            answer = receive(connection)
+    except PermissionError as error:
+        raise Unreachable(f"you may not talk to the guard at {path}; run it as root (sudo)") from error
+    except OSError as error:
+        why = error.strerror or "no answer in time"
+        raise Unreachable(
+            f"the guard does not answer at {path} ({why}); start it: systemctl start privet-guard"
+        ) from error
+    if answer.get("ok") is not True:
+        raise Answered(str(answer.get("error", "the guard gave no reason")), int(answer.get("code", 1)))
+    return answer
+
+
+def receive(connection: socket.socket) -> dict[str, Any]:
+    """Read one line of JSON."""
+    taken = bytearray()
+    while not taken.endswith(b"\n"):
+        chunk = connection.recv(65536)
+        if not chunk or len(taken) > ANSWER:
+            raise Unreachable("the guard broke off in the middle of its answer; try again, then look at its log")
+        taken += chunk
+    answer = json.loads(taken)
+    if not isinstance(answer, dict):
+        raise Unreachable("the guard's answer makes no sense; are both of the same version?")
+    return answer

@@ -1,0 +1,216 @@
+"""The verbs of `privet`."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from agent import VERSION
+from agent.cli import show
+from agent.cli.call import call
+from agent.core.errors import BadInput, PrivetError, Tampered
+
+UNITS = {"m": 60, "h": 3600, "d": 86400}
+
+
+class Verbs(click.Group):
+    """A group that ends with the sentence and the exit code of a PrivetError, never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except PrivetError as error:
+            click.echo(f"privet: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def seconds_of(text: str) -> int:
+    """Read a time span: 30m, 2h, 1d."""
+    unit = UNITS.get(text[-1:])
+    if unit is None or not text[:-1].isascii() or not text[:-1].isdigit() or len(text) > 8:
+        raise BadInput(f"{text[:20]!r} is no time span; write 30m, 2h or 1d")
+    return int(text[:-1]) * unit
+
+
+def out(answer: dict[str, Any], *, as_json: bool) -> bool:
+    """Print JSON if that was asked for, and say whether it was."""
+    if as_json:
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=1))
+    return as_json
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON, for programs.")
+
+
+@click.group(cls=Verbs, epilog="Start with: privet status")
+@click.version_option(VERSION, prog_name="privet")
+def main() -> None:
+    r"""Keep this device private, and say so in plain words when it is not.
+
+    \b
+    Examples:
+      privet status
+      privet explain ssh.password
+      privet loosen ssh.password yes --for 2h --reason "copying a backup"
+      privet tighten ssh.password
+    """
+
+
+@main.command()
+@json_option
+def status(*, as_json: bool) -> None:
+    """Show how every setting stands, what is allowed for a while, and the latest warnings."""
+    answer = call("control", {"op": "status"})
+    if not out(answer, as_json=as_json):
+        show.status(answer)
+    if any(r["status"] in ("loosened", "unknown") for r in answer["findings"]):
+        sys.exit(3)
+
+
+@main.command()
+@click.argument("setting")
+@json_option
+def explain(setting: str, *, as_json: bool) -> None:
+    """Explain SETTING: what it is, its options, what may follow from each."""
+    answer = call("control", {"op": "explain", "setting": setting})
+    if not out(answer, as_json=as_json):
+        show.explained(answer)
+
+
+@main.command()
+@click.argument("setting")
+@click.argument("value")
+@click.option("--for", "span", required=True, help="How long: 30m, 2h, 1d; at most 30d.")
+@click.option("--reason", required=True, help="Why, in your own words; it is kept in the journal.")
+@click.option(
+    "--yes", "agreed", is_flag=True, help="Agree to the risk without being asked; it is printed all the same."
+)
+@json_option
+def loosen(setting: str, value: str, span: str, reason: str, *, agreed: bool, as_json: bool) -> None:
+    r"""Run SETTING at the looser VALUE for a while, after showing the risk.
+
+    \b
+    Example:
+      privet loosen ssh.password yes --for 2h --reason "copying a backup"
+    """
+    seconds = seconds_of(span)
+    told = call("control", {"op": "explain", "setting": setting, "value": value})
+    if not as_json:
+        show.risk(told, value, seconds)
+    if not agreed and not click.confirm("Do you want this?", default=False):
+        click.echo("Nothing was changed.")
+        return
+    request = {"op": "loosen", "setting": setting, "value": value, "seconds": seconds, "reason": reason}
+    answer = call("control", {**request, "seen": told["seen"]})
+    if not out(answer, as_json=as_json):
+        click.echo(f"Done. To end it early: privet tighten {setting}")
+
+
+@main.command()
+@click.argument("setting")
+@json_option
+def tighten(setting: str, *, as_json: bool) -> None:
+    """Set SETTING back to private now, and end its waiver."""
+    answer = call("control", {"op": "tighten", "setting": setting})
+    if not out(answer, as_json=as_json):
+        click.echo(show.finding_line(answer["finding"]))
+
+
+@main.command()
+@json_option
+def enforce(*, as_json: bool) -> None:
+    """Look at everything now and set back whatever is loosened."""
+    answer = call("control", {"op": "enforce"})
+    if not out(answer, as_json=as_json):
+        show.status(answer)
+
+
+@main.command()
+@json_option
+def notice(*, as_json: bool) -> None:
+    """Show what this device may collect, why, who gets it, and whether you agreed."""
+    answer = call("control", {"op": "notice"})
+    if not out(answer, as_json=as_json):
+        show.notices(answer)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["give", "refuse", "withdraw"]))
+@click.argument("purpose")
+@click.option("--yes", "agreed", is_flag=True, help="Agree without being asked; the notice is printed all the same.")
+def consent(what: str, purpose: str, *, agreed: bool) -> None:
+    r"""Give, refuse or withdraw your consent to PURPOSE.
+
+    \b
+    Examples:
+      privet consent give room_climate
+      privet consent withdraw room_climate
+    """
+    seen = ""
+    if what == "give":
+        rows = [r for r in call("control", {"op": "notice"})["purposes"] if r["purpose"] == purpose]
+        if not rows:
+            raise BadInput(f"no purpose is called {purpose[:40]!r}; privet notice lists them")
+        click.echo(rows[0]["notice"])
+        if not agreed and not click.confirm("Do you agree?", default=False):
+            click.echo("Nothing was changed.")
+            return
+        seen = rows[0]["seen"]
+    state = {"give": "given", "refuse": "refused", "withdraw": "withdrawn"}[what]
+    call("control", {"op": "consent", "purpose": purpose, "state": state, "seen": seen})
+    click.echo(f"Kept: {purpose} is {state}.")
+
+
+@main.command()
+@click.argument("verb", type=click.Choice(["show"]))
+@click.option("--once", is_flag=True, required=True, help="Show the new secrets now; they cannot be shown again.")
+def credentials(verb: str, *, once: bool) -> None:  # noqa: ARG001 - `show` is the only verb yet
+    """Show the passwords that replaced the factory ones, once."""
+    rows = call("control", {"op": "credentials", "once": once})["credentials"]
+    if not rows:
+        click.echo("Nothing is waiting to be shown.")
+    for row in rows:
+        click.echo(f"{row['label']}: {row['secret']}")
+    if rows:
+        click.echo("Write this down now. It is not kept here any more.")
+
+
+@main.command()
+@click.option("--verify", is_flag=True, help="Check every entry and the whole chain.")
+@click.option("--since", default=0, help="Only entries after this number.")
+@json_option
+def journal(since: int, *, verify: bool, as_json: bool) -> None:
+    """Show what happened on this device, or check that nobody has altered the record of it."""
+    answer = call("control", {"op": "journal", "verify": verify, "since": since})
+    if out(answer, as_json=as_json):
+        return
+    if verify:
+        if not answer["sound"]:
+            raise Tampered(f"the journal is damaged: {answer['why']}; keep a copy of /var/lib/privet and ask for help")
+        click.echo(f"The journal is sound: {answer['count']} entries, end of chain {answer['head'][:16]}.")
+        return
+    for row in answer["entries"]:
+        body = ", ".join(f"{k}={row['body'][k]}" for k in sorted(row["body"])) if isinstance(row["body"], dict) else ""
+        click.echo(f"{row['seq']:>6}  {show.moment(int(row['wall']))}  {row['kind']:<16} {body}")
+
+
+@main.command()
+@click.argument("readings", nargs=-1, required=True)
+@click.option("--at", type=int, help="When it was measured, Unix seconds; otherwise now.")
+def send(readings: tuple[str, ...], at: int | None) -> None:
+    r"""Send READINGS (name=number), as far as they are declared and agreed to.
+
+    \b
+    Example:
+      privet send temperature=21.5 humidity=48
+    """
+    row = dict(reading.partition("=")[::2] for reading in readings)
+    if "" in row or "" in row.values():
+        raise BadInput("a reading is name=number, for example temperature=21.5")
+    request: dict[str, Any] = {"send": row}
+    if at is not None:
+        request["at"] = at
+    answer = call("telemetry", request)
+    click.echo(f"Kept for sending: {answer['accepted']}.")

@@ -1,0 +1,102 @@
+"""How answers look to a person: short lines, plain words, colour only on a terminal."""
+
+import time
+from typing import Any
+
+import click
+
+MARKS = {
+    "ok": ("private", "green"),
+    "loosened": ("LOOSENED", "red"),
+    "waived": ("allowed", "yellow"),
+    "unknown": ("NOT KNOWN", "red"),
+    "absent": ("not here", "bright_black"),
+}
+
+
+def span(seconds: int) -> str:
+    """Write a time span: 7260 is "2 h 1 min"."""
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    said = [f"{count} {unit}" for count, unit in parts if count]
+    return " ".join(said[:2]) or "0 s"
+
+
+def moment(wall: int) -> str:
+    """Write a time in the local time zone."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall))
+
+
+def finding_line(row: dict[str, Any]) -> str:
+    """Write one setting as one line."""
+    word, colour = MARKS.get(str(row["status"]), (str(row["status"]), "white"))
+    name = f"{row['setting']:<24}"
+    found = "" if row["status"] in ("ok", "absent") else f"  (now {row['found']}, should be {row['wanted']})"
+    return f"  {click.style(f'{word:<10}', fg=colour)} {name} {row['title']}{found}"
+
+
+def status(answer: dict[str, Any]) -> None:
+    """Show how the device stands."""
+    rows = answer["findings"]
+    bad = [r for r in rows if r["status"] in ("loosened", "unknown")]
+    waived = [r for r in rows if r["status"] == "waived"]
+    if bad:
+        click.secho(f"{len(bad)} of {len(rows)} settings need your attention.", fg="red", bold=True)
+    elif waived:
+        click.secho(f"Private, except for {len(waived)} setting(s) you allowed for a while.", fg="yellow", bold=True)
+    else:
+        click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
+    click.echo(f"Last full look {span(int(answer['age']))} ago.\n")
+    for row in sorted(rows, key=lambda r: (r["status"] in ("ok", "absent"), r["status"], r["setting"])):
+        click.echo(finding_line(row))
+    for waiver in answer["waivers"]:
+        left = span(int(waiver["remaining"]))
+        click.echo(
+            f"\n{waiver['setting']} may be {waiver['ceiling']} for another {left}, says {waiver['by']}: {waiver['reason']}"
+        )
+        click.echo(f"  end it now: privet tighten {waiver['setting']}")
+    recent = [w for w in answer["warnings"] if w["open"]]
+    recent += sorted((w for w in answer["warnings"] if not w["open"]), key=lambda w: -int(w["last"]))[:3]
+    if recent:
+        click.echo("\nWarnings:")
+    for warning in recent:
+        often = f"  ({warning['count']} times)" if warning["count"] > 1 else ""
+        click.echo(f"  {moment(int(warning['since']))}  " + str(warning["text"]).replace("\n", "\n      ") + often)
+    link = answer["link"]
+    click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
+
+
+def explained(answer: dict[str, Any]) -> None:
+    """Show what one setting is about."""
+    click.secho(f"{answer['title']}  ({answer['setting']})", bold=True)
+    finding = answer.get("finding")
+    if finding:
+        word, colour = MARKS[finding["status"]]
+        click.echo("Now: " + click.style(word, fg=colour) + f", {finding['found']}; wanted: {finding['wanted']}")
+        if finding["cause"]:
+            click.echo(f"Seen: {finding['cause']}")
+    if answer["reason"]:
+        click.echo(f"The profile asks for this because: {answer['reason']}")
+    click.echo("\nOptions, most private first:")
+    for option in answer["options"]:
+        click.echo(f"  {option['value']:<18} {option['risk'] or 'the private default'}")
+    click.echo(f"\nAnything else: {answer['risk']}")
+    click.echo(f"Evidence for: {', '.join(answer['satisfies'])}")
+    click.echo(f'To loosen for a while: privet loosen {answer["setting"]} VALUE --for 2h --reason "…"')
+
+
+def risk(answer: dict[str, Any], value: str, seconds: int) -> None:
+    """Show the risk of a loosening before anything happens."""
+    click.secho(f"\n{answer['title']}", bold=True)
+    click.echo(f"You are about to change it from {answer['wanted']} to {value}, for {span(seconds)}.")
+    click.secho(f"\n  {answer['risk_of_value']}\n", fg="yellow")
+    click.echo("It is set back by itself at the end, also after a restart. You will be warned while it lasts.")
+
+
+def notices(answer: dict[str, Any]) -> None:
+    """Show what is collected."""
+    if not answer["purposes"]:
+        click.echo("This device's profile declares no telemetry: nothing is collected or sent.")
+    for row in answer["purposes"]:
+        said = {"given": "you agreed", "refused": "you refused", "withdrawn": "you withdrew"}
+        click.secho(f"[{row['purpose']}]  {said.get(row['state'], 'off: you were not asked yet')}", bold=True)
+        click.echo(str(row["notice"]) + "\n")

@@ -1,0 +1,5 @@
+"""Run the guard on this device: `python -m agent.guard`."""
+
+from agent.guard.run import main
+
+main()

@@ -1,0 +1,265 @@
+"""First boot: no factory secret survives it, and nothing outside reaches the device before that is proven.
+
+    shut -> rotate <kind> … -> prove -> open -> provisioned
+
+The gate is shut before anything else and opened last; whatever fails in between leaves it shut and is told in one
+sentence. Each start begins at the gate again and looks at what stands on the device, so it may end at any instant, by
+a power cut or by the kill of any process, and the next start goes on. For each credential, what is recorded and what
+stands decide what is next (`core.credential.NEXT`):
+
+    recorded \\ stands   the old one            the new one           another (the owner was quicker)
+    nothing              keep a new one, sealed  -                     -
+    staged               put the new one in      try both: active      let go of ours, clean
+    active               put the new one in      clean copies: retired let go of ours, clean
+    retired              keep a new one, sealed  -                     -
+
+The new secret is durable in the store, sealed, before the old one is touched: so every cut ends in "old, still shut
+in" or "new, known to the owner". Keys of the store: `credential/<kind>/<label>` is the new secret until the owner took
+it (whoever shows it puts None there), `rotation/<kind>/<label>` how far the rotation is, `rotations` the list of
+them, `memory/<kind>` digests a kind remembers, `first_boot` the phase reached.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from agent.core.credential import (
+    ACTIVE,
+    CLEAN,
+    DONE,
+    DROP,
+    ENTROPY,
+    FACTORY,
+    INSTALL,
+    NEW,
+    OLD,
+    OPEN,
+    PROVE,
+    PROVEN,
+    PROVISIONED,
+    SHUT,
+    STAGE,
+    STAGED,
+    Found,
+    Memory,
+    generate,
+    next_act,
+    next_phase,
+    next_state,
+    resume,
+)
+from agent.core.errors import Failed, PrivetError
+from agent.core.record import Params, Record
+from agent.core.secret import Secret
+from agent.guard.books import Store
+from agent.system.door import System
+from agent.system.parts import Credential
+
+LIMIT = 8  # acts on one credential in one start; five are the longest way
+
+
+class Gate(Protocol):
+    """What keeps the outside out. Both hold at once and after a restart of the device when they return."""
+
+    def shut(self) -> None:
+        """Let nothing in."""
+
+    def open(self) -> None:
+        """Let in what the policy allows."""
+
+
+class Attempt(Protocol):
+    """A further real try of a secret, beyond what the kind itself does: a login over loopback, say."""
+
+    def __call__(self, label: str, secret: Secret) -> bool | None:
+        """Say whether the secret opened the door; None when there is no such door."""
+
+
+class Step(Record):
+    """What came of a first boot: the phase it ended in, and the factory credentials that are (again) on the device."""
+
+    __slots__ = ("phase", "returned")
+    phase: str
+    returned: tuple[str, ...]
+
+
+class FirstBoot:
+    """One run of it. `kinds` are (name, part, params) in the order of the policy, `attempts` further tries by kind."""
+
+    def __init__(
+        self,
+        system: System,
+        store: Store,
+        gate: Gate,
+        kinds: Sequence[tuple[str, Credential, Params]],
+        attempts: Mapping[str, Attempt] | None = None,
+    ) -> None:
+        self.system = system
+        self.store = store
+        self.gate = gate
+        self.kinds = {name: (kind, params) for name, kind, params in kinds}
+        self.attempts = dict(attempts or {})
+        self.memories: dict[str, Memory] = {}
+
+    def provisioned(self) -> bool:
+        """Say whether first boot was finished on this device."""
+        recorded = self.store.get("first_boot") or {}
+        return resume(str(recorded.get("phase", ""))) == PROVISIONED
+
+    def run(self) -> Step:
+        """Go from wherever the device is to provisioned, or raise one sentence and leave the gate shut.
+
+        On a provisioned device nothing is changed: it is only looked at again, cheaply, since every hash and key that
+        was looked at before is remembered.
+        """
+        if self.provisioned():
+            return Step(phase=PROVISIONED, returned=self.look_again())
+        phase = ""
+        try:
+            while phase != PROVISIONED:
+                phase = next_phase(phase, tuple(self.kinds))
+                self.enter(phase)
+        except PrivetError as error:
+            with suppress(PrivetError):  # the store itself may be what failed
+                self.store.append("first_boot", {"phase": phase, "failed": str(error)})
+            raise Failed(f"first boot stopped at {phase}, and the device stays shut in: {error}") from error
+        return Step(phase=PROVISIONED, returned=())
+
+    def enter(self, phase: str) -> None:
+        """Do what a phase is for, then record that it was reached."""
+        if phase == SHUT:
+            self.gate.shut()
+        elif phase == PROVEN:
+            self.prove()
+        elif phase == OPEN:
+            self.gate.open()
+        elif phase != PROVISIONED:
+            self.rotate(phase.split(" ", 1)[1])
+        values: dict[str, Any] = {"first_boot": {"phase": phase}}
+        if phase == PROVISIONED:  # what the old ones were need not be known any longer
+            for name, label in self.rotations():
+                row = self.store.get(f"rotation/{name}/{label}") or {}
+                values[f"rotation/{name}/{label}"] = {**row, "old": None}
+        self.store.put(values, (("first_boot", {"phase": phase}),))
+
+    def rotate(self, name: str) -> None:
+        """Finish what was begun for a kind, then find its factory credentials and replace each."""
+        kind, params = self.kinds[name]
+        for label in [label for other, label in self.rotations() if other == name]:
+            found, state = self.recorded(name, label)
+            self.turn(found, state)
+        for found in kind.find(self.system, params, self.memory(name)):
+            self.turn(found, FACTORY)
+        self.keep_memory(name)
+
+    def turn(self, found: Found, state: str) -> None:
+        """Take one credential through its rotation, one act after the other, looking at the device before each."""
+        kind, params = self.kinds[found.kind]
+        for _ in range(LIMIT):
+            new = self.staged(found)
+            stands = kind.standing(self.system, params, found, new)
+            if state in (STAGED, ACTIVE) and stands == OLD and found.owner and new is None:
+                state = FACTORY  # it was handed out before it was put in: the owner gets another
+            act = next_act(state, stands)
+            if act == DONE:
+                return
+            if act == INSTALL:
+                kind.replace(self.system, params, found, new)
+                continue
+            if act == PROVE:
+                kind.prove(self.system, params, found, new)
+                self.attempt(found)
+            elif act in (CLEAN, DROP):
+                kind.clean(self.system, params, found)
+                kind.remember(self.system, params, found, self.memory(found.kind))
+            state = next_state(act)
+            self.keep(found, state, act)
+        raise Failed(f"{found.label} does not stay as it was set; find the program that also changes it, stop it")
+
+    def keep(self, found: Found, state: str, act: str) -> None:
+        """Record how far a rotation is, in one durable act together with the secret it brings or lets go of."""
+        name = f"{found.kind}/{found.label}"
+        row = {
+            "state": state,
+            "reason": found.reason,
+            "owner": found.owner,
+            "old": None if found.old is None else found.old.reveal(),
+            "trace": found.trace,
+        }
+        values: dict[str, Any] = {f"rotation/{name}": row}
+        if act == STAGE:
+            if found.owner:
+                values[f"credential/{name}"] = generate(self.system.entropy(ENTROPY)).reveal()
+            listed = [list(pair) for pair in self.rotations()]
+            if [found.kind, found.label] not in listed:
+                values["rotations"] = [*listed, [found.kind, found.label]]
+        elif act == DROP:
+            values[f"credential/{name}"] = None
+        if act in (CLEAN, DROP):
+            values[f"memory/{found.kind}"] = packed(self.memory(found.kind))
+        told = {"kind": found.kind, "label": found.label, "act": act, "state": state, "reason": found.reason}
+        self.store.put(values, (("rotation", told),))
+
+    def prove(self) -> None:
+        """Look at everything afresh: no factory credential is found, each new one works and each old one is refused."""
+        for name, (kind, params) in self.kinds.items():
+            left = kind.find(self.system, params, self.memory(name))
+            if left:
+                raise Failed(f"{left[0].label} still has a factory secret ({left[0].reason}); start the device again")
+            for label in [label for other, label in self.rotations() if other == name]:
+                found, _ = self.recorded(name, label)
+                new = self.staged(found)
+                if kind.standing(self.system, params, found, new) == NEW:
+                    kind.prove(self.system, params, found, new)
+                    self.attempt(found)
+
+    def attempt(self, found: Found) -> None:
+        """Try the old secret at the further door, where there is one."""
+        tried = self.attempts.get(found.kind)
+        if tried is not None and found.old is not None and tried(found.label, found.old):
+            raise Failed(f"the factory secret of {found.label} still opens a door; start the device again")
+
+    def look_again(self) -> tuple[str, ...]:
+        """Name the factory credentials on a provisioned device: none, unless someone brought one back."""
+        returned: list[str] = []
+        for name, (kind, params) in self.kinds.items():
+            memory = self.memory(name)
+            memory.first = False
+            returned += [f"{name}/{found.label}" for found in kind.find(self.system, params, memory)]
+            self.keep_memory(name)
+        return tuple(returned)
+
+    def staged(self, found: Found) -> Secret | None:
+        """Return the new secret that waits for the owner."""
+        value = self.store.get(f"credential/{found.kind}/{found.label}")
+        return None if value is None else Secret(value)
+
+    def rotations(self) -> list[tuple[str, str]]:
+        """Return (kind, label) of every credential that was ever rotated here."""
+        return [(str(kind), str(label)) for kind, label in self.store.get("rotations") or ()]
+
+    def recorded(self, name: str, label: str) -> tuple[Found, str]:
+        """Read how far a rotation is."""
+        row = self.store.get(f"rotation/{name}/{label}")
+        old = None if row["old"] is None else Secret(row["old"])
+        found = Found(kind=name, label=label, reason=row["reason"], owner=row["owner"], old=old, trace=row["trace"])
+        return found, str(row["state"])
+
+    def memory(self, name: str) -> Memory:
+        """Return what a kind remembers."""
+        if name not in self.memories:
+            row = self.store.get(f"memory/{name}") or {}
+            cleared, retired = set(row.get("cleared", ())), set(row.get("retired", ()))
+            self.memories[name] = Memory(cleared, retired, not self.provisioned())
+        return self.memories[name]
+
+    def keep_memory(self, name: str) -> None:
+        """Keep what a kind remembers, if that changed."""
+        made = packed(self.memory(name))
+        if made != (self.store.get(f"memory/{name}") or packed(Memory(set(), set(), True))):
+            self.store.put({f"memory/{name}": made})
+
+
+def packed(memory: Memory) -> dict[str, list[bytes]]:
+    """Return what a kind remembers as plain values."""
+    return {"cleared": sorted(memory.cleared), "retired": sorted(memory.retired)}

@@ -1,0 +1,220 @@
+"""The whole guard of one device: settings, telemetry and sockets around one selector, one turn at a time."""
+
+import selectors
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from agent.core.clock import Clock
+from agent.core.errors import BadInput, PrivetError
+from agent.core.record import Record
+from agent.core.setting import Setting
+from agent.core.telemetry import Sample
+from agent.core.warn import notable
+from agent.guard.acts import Acts
+from agent.guard.books import Books
+from agent.guard.callers import caller
+from agent.guard.guard import Guard
+from agent.guard.lane import Mine, Queue
+from agent.guard.line import Client, LineServer, Reply, refusal
+from agent.guard.outbox import Outbox
+from agent.guard.port import Courier, Port
+from agent.guard.rules import Anchor, Rules
+from agent.system.door import System, Watch
+from agent.system.vault import Vault
+
+IDLE = 3600.0
+
+
+class Parts(Record):
+    """What a house is made of; `first_boot(house)` returns True when it had work to do."""
+
+    __slots__ = ("anchor", "first_boot", "open_queue", "settings", "store", "system", "vault")
+    system: System
+    store: Any
+    vault: Vault
+    settings: dict[str, Setting]
+    anchor: Anchor
+    open_queue: Callable[[str, int], Queue]
+    first_boot: Callable[["House"], bool]
+
+
+class House:
+    """One guard, ready to be turned."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.system = parts.system
+        self.selector = selectors.DefaultSelector()
+        self.books = Books(parts.store)
+        self.system.boot = self.books.next_boot()
+        identity = parts.anchor.identity
+        mine = Mine(fleet=identity.fleet, device=identity.device, boot=self.system.boot)
+        self.outbox = Outbox(self.system, self.books, parts.vault, mine, parts.open_queue)
+        self.rules = Rules(parts.store, parts.vault, parts.settings, parts.anchor)
+        self.guard = Guard(self.system, self.books, self.rules, parts.settings, self.outbox.post)
+        self.acts = Acts(self.guard, self.standing)
+        self.watch: Watch | None = None
+        self.servers: list[LineServer] = []
+        self.port: Port | None = None
+        self.link = ("offline", "no courier is connected")
+        self.stopping = False
+
+    def start(self) -> None:
+        """Take up the policy, run what is left of the first boot, then watch and sweep."""
+        policy = self.rules.load(self.system)
+        self.outbox.adopt(policy)
+        fresh = self.parts.first_boot(self)
+        self.guard.start(quiet=fresh)
+        self.watch = self.system.watch(sorted(self.guard.posture.places))
+        self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
+
+    def listen(self, folder: str, courier_uid: int, courier_gid: int) -> None:
+        """Open the sockets of the device in a folder that exists."""
+        control = LineServer(self.selector, f"{folder}/control.sock", 0o666, self.control)
+        intake = LineServer(self.selector, f"{folder}/telemetry.sock", 0o660, self.intake, courier_gid)
+        self.servers = [control, intake]
+        self.port = Port(self.selector, self.heard, self.courier_changed, courier_uid)
+        self.port.open(f"{folder}/courier.sock", courier_gid)
+
+    def attach(self, connection: socket.socket) -> None:
+        """Use a courier at the other end of this connection (simulated fleets)."""
+        if self.port is None:
+            self.port = Port(self.selector, self.heard, self.courier_changed, 0)
+        self.port.attach(connection)
+
+    def turn(self, limit: float = IDLE) -> None:
+        """Wait for the next thing at most `limit` seconds, answer it, and do what is due."""
+        wait = min(limit, float(self.guard.due()), self.hold())
+        for key, mask in self.selector.select(max(0.0, wait)):
+            key.data(mask)
+        self.guard.tick()
+        self.outbox.flush()
+        self.outbox.pump()
+        for server in self.servers:
+            server.tidy()
+
+    def hold(self) -> float:
+        """Return how soon to ask again whether somebody has answered."""
+        return min([IDLE, *(5.0 for lane in self.outbox.lanes.values() if lane.flying)])
+
+    def moved(self, mask: int) -> None:  # noqa: ARG002 - the selector's callbacks all take the mask
+        """Answer changes in watched directories."""
+        if self.watch is not None:
+            self.guard.changed({directory for directory, _ in self.watch.events()})
+
+    def standing(self) -> dict[str, Any]:
+        """Say for the status how telemetry and the link stand."""
+        state, cause = self.link
+        return {"telemetry": self.outbox.standing(), "link": {"state": state, "cause": cause}}
+
+    def control(self, client: Client, request: dict[str, object]) -> Reply:
+        """Answer one request on the control socket, by the role of whoever asks."""
+        now = self.rules.now(self.system.clock())
+        who = caller(self.system, client.peer.uid, client.peer.gid, self.books.grants, now)
+        reply = self.acts.perform(who, request)
+        if request.get("op") == "consent" and request.get("state") != "given":
+            self.outbox.withdraw(str(request.get("purpose")))
+        return reply
+
+    def intake(self, client: Client, request: dict[str, object]) -> Reply:
+        """Take readings from an application; the answer comes when they are durable."""
+        samples = read_samples(request, self.system.clock())
+
+        def done(failure: PrivetError | None) -> None:
+            client.waiting -= 1
+            client.reply(refusal(failure) if failure else {"ok": True, "accepted": len(samples)})
+
+        self.outbox.take(samples, done)
+        client.waiting += 1
+        return None
+
+    def courier_changed(self, courier: Courier | None) -> None:
+        """A courier came or went."""
+        policy = self.rules.policy
+        if courier is None or policy is None:
+            self.link = ("offline", "no courier is connected")
+            self.outbox.connected(None)
+            return
+        identity = self.parts.anchor.identity
+        place = {"host": policy.broker["host"], "port": policy.broker["port"]}
+        courier.tell(["link", {**place, "fleet": identity.fleet, "device": identity.device}])
+        self.link = ("offline", "the courier has not connected yet")
+        self.outbox.connected(lambda number, topic, payload: courier.tell(["publish", number, topic, payload]))
+
+    def heard(self, message: list[Any]) -> None:
+        """Take one message of the courier; what is not authentic changes nothing."""
+        kind, rest = message[0], message[1:]
+        if kind == "sent" and len(rest) == 1 and isinstance(rest[0], int):
+            self.outbox.sent(rest[0])
+        elif kind == "state" and len(rest) == 2:
+            self.link = (str(rest[0])[:20], str(rest[1])[:300])
+        elif kind == "received" and len(rest) == 2 and isinstance(rest[1], bytes):
+            try:
+                self.received(str(rest[0]), rest[1])
+            except PrivetError as error:
+                self.books.store.append("refused", {"what": str(rest[0])[:20], "why": str(error)})
+        elif kind != "hello":
+            raise BadInput("the courier said something unknown and was dropped")
+
+    def received(self, kind: str, payload: bytes) -> None:
+        """Take an acknowledgement or a policy that came over the network."""
+        if kind == "ack":
+            self.outbox.acknowledge(payload)
+        elif kind == "policy":
+            self.take_policy(payload)
+        else:
+            raise BadInput("only acknowledgements and policies are taken from the network")
+
+    def take_policy(self, signed: bytes) -> None:
+        """Take a policy from afar: tighter parts at once, looser ones not at all; the owner is told which."""
+        clock = self.system.clock()
+        offer = self.rules.offer(signed, clock)
+        self.rules.accept(signed, offer)
+        self.outbox.adopt(offer.policy)
+        if offer.looser:
+            names = ", ".join(offer.looser)
+            title = f"A new policy asks for looser settings: {names}"
+            done = "Nothing was loosened. If you want one of them for a while: privet loosen"
+            self.guard.announce(notable("policy", "", title, "", done, clock))
+        self.guard.posture.rebase(self.rules.baseline())
+        self.guard.sweep(quiet=True)
+        if self.watch is not None:
+            self.watch.add(sorted(self.guard.posture.places))
+
+    def stop(self) -> None:
+        """Close everything; state and queue are already on disk."""
+        self.outbox.flush()
+        for server in self.servers:
+            server.close()
+        if self.port is not None:
+            self.port.close()
+        if self.watch is not None:
+            self.selector.unregister(self.watch.fileno())
+            self.watch.close()
+        self.selector.close()
+        self.parts.vault.close()
+
+
+def read_samples(request: dict[str, object], clock: Clock) -> list[Sample]:
+    """Read {"send": {"name": "21.5", …}} or {"send": [{…}, …]}, with "at" (Unix seconds) beside "send" or in a row."""
+    for key in request:
+        if key not in ("send", "at"):
+            raise BadInput(f"a reading has no key {key[:40]!r}; send {{'send': {{'temperature': '21.5'}}}}")
+    body = request.get("send")
+    rows = body if isinstance(body, list) else [body]
+    samples = []
+    for row in rows:
+        if not isinstance(row, dict) or not row:
+            raise BadInput("there is no reading in it; send {'send': {'temperature': '21.5'}}")
+        at = row.get("at", request.get("at", clock.wall))
+        if type(at) is not int or at < 0:
+            raise BadInput("at is a time in whole Unix seconds")
+        for name, number in row.items():
+            if name != "at":
+                if isinstance(number, bool) or not isinstance(number, str | int):
+                    raise BadInput(f"{name[:40]!r} is no number; write it like 21.5")
+                samples.append(Sample(name=name, number=str(number), at=at))
+    if not samples:
+        raise BadInput("there is no reading in it; send {'send': {'temperature': '21.5'}}")
+    return samples

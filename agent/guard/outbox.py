@@ -1,0 +1,145 @@
+"""The way out: declared, agreed to, minimised, sealed, queued; the courier gets sealed bytes and nothing else."""
+
+from collections.abc import Callable
+
+from agent.core import cose
+from agent.core.consent import GIVEN, require, state_of
+from agent.core.errors import BadInput, PrivetError
+from agent.core.policy import Policy
+from agent.core.telemetry import Message, Sample, declared, minimise
+from agent.guard.books import Books
+from agent.guard.lane import Lane, Mine, Queue
+from agent.system.door import System
+from agent.system.vault import Vault
+
+IN_FLIGHT = 20  # publishes the courier has not confirmed as sent
+AT_ONCE = 5000  # readings in one request
+
+Publish = Callable[[int, str, bytes], None]
+Done = Callable[[PrivetError | None], None]
+
+
+class Outbox:
+    """Takes readings and texts, and hands sealed records to the courier."""
+
+    def __init__(
+        self, system: System, books: Books, vault: Vault, mine: Mine, open_queue: Callable[[str, int], Queue]
+    ) -> None:
+        self.system = system
+        self.books = books
+        self.vault = vault
+        self.mine = mine
+        self.open_queue = open_queue
+        self.policy: Policy | None = None
+        self.lanes: dict[str, Lane] = {}
+        self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
+        self.tickets: list[Done] = []
+        self.count = 0
+        self.publish: Publish | None = None
+        self.number = 0
+        self.unsent: dict[int, str] = {}
+
+    def adopt(self, policy: Policy) -> None:
+        """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue."""
+        self.policy = policy
+        keys = {r.id: r.key for r in policy.recipients}
+        for purpose in policy.purposes:
+            recipients = [(r, keys[r]) for r in purpose.recipients]
+            old = self.lanes.get(purpose.id)
+            if old is not None and (old.purpose != purpose or old.keys != recipients):
+                old.key = None
+                old.purpose, old.keys = purpose, recipients
+            elif old is None:
+                queue = self.open_queue(purpose.id, policy.queue_bytes)
+                self.lanes[purpose.id] = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store)
+        for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
+            self.lanes.pop(name).forget()
+
+    def take(self, samples: list[Sample], done: Done) -> None:
+        """Accept readings all together or refuse them all; `done` is called when they are durable."""
+        policy = self.policy
+        if policy is None:
+            raise BadInput("no policy is in force yet, so nothing is declared; set the device up first")
+        if len(samples) > AT_ONCE:
+            raise BadInput(f"one request holds at most {AT_ONCE} readings; send them in several")
+        fields = {name: declared(policy.fields, name) for name in {sample.name for sample in samples}}
+        for purpose in {field.purpose for field in fields.values()}:
+            require(self.books.consents, policy, purpose)
+        messages = [minimise(fields[sample.name], sample) for sample in samples]
+        for message in messages:
+            self.waiting.setdefault(message.purpose, ([], []))[0].append(message)
+        self.count += len(messages)
+        self.tickets.append(done)
+
+    def post(self, purpose: str, name: str, text: str) -> bool:
+        """Queue a text (a warning) under a purpose, if it is declared and the owner has agreed to it."""
+        policy = self.policy
+        if policy is None or purpose not in self.lanes or state_of(self.books.consents, policy, purpose) != GIVEN:
+            return False
+        self.waiting.setdefault(purpose, ([], []))[1].append((name, text, self.system.clock().wall))
+        self.count += 1
+        return True
+
+    def flush(self) -> None:
+        """Seal and queue all that waits, then answer whoever waits for it."""
+        if not self.count:
+            return
+        waiting, tickets = self.waiting, self.tickets
+        self.waiting, self.tickets, self.count = {}, [], 0
+        failure: PrivetError | None = None
+        for purpose in sorted(waiting):
+            messages, texts = waiting[purpose]
+            try:
+                self.lanes[purpose].keep(messages, texts, self.system.clock().uptime)
+            except PrivetError as error:
+                failure = error
+        for done in tickets:
+            done(failure)
+
+    def pump(self) -> None:
+        """Give the courier what it has room for, oldest first."""
+        if self.publish is None:
+            return
+        uptime = self.system.clock().uptime
+        for name in sorted(self.lanes):
+            if not self.agreed(name):
+                continue
+            for _, payload in self.lanes[name].to_send(IN_FLIGHT - len(self.unsent), uptime):
+                self.number += 1
+                self.unsent[self.number] = name
+                self.publish(self.number, f"up/{name}", payload)
+
+    def agreed(self, name: str) -> bool:
+        """Say whether the owner agrees to this purpose right now."""
+        return self.policy is not None and state_of(self.books.consents, self.policy, name) == GIVEN
+
+    def sent(self, number: int) -> None:
+        """Note that the broker has one; that makes room and proves nothing."""
+        self.unsent.pop(number, None)
+
+    def connected(self, publish: Publish | None) -> None:
+        """Begin again with the oldest record on a new connection; None when there is no courier."""
+        self.publish = publish
+        self.unsent = {}
+        for lane in self.lanes.values():
+            lane.rewind()
+
+    def acknowledge(self, payload: bytes) -> None:
+        """Take a recipient's "received up to"; raises BadInput when it is not authentic."""
+        ack = cose.split_ack(payload)
+        lane = self.lanes.get(ack.purpose)
+        if lane is None or not lane.acknowledged(ack, self.system.clock().uptime):
+            raise BadInput("an acknowledgement was not authentic and was ignored")
+
+    def withdraw(self, name: str) -> None:
+        """Stop a purpose at once: what waits and what is queued is destroyed."""
+        self.waiting.pop(name, None)
+        if name in self.lanes:
+            self.lanes[name].forget()
+
+    def standing(self) -> dict[str, object]:
+        """Say for the status what waits and what was lost."""
+        return {
+            name: {"accepted": lane.accepted, "dropped": lane.dropped, "bytes": lane.queue.size()}
+            for name, lane in sorted(self.lanes.items())
+        }
