@@ -34,7 +34,7 @@ check: tools ## the gates alone: lint, types, rows of the house, spelling, table
 	@$(BIN)/pytest -q tests/test_checks.py tests/test_layers.py tests/test_readmes.py
 
 tools: debian-test .venv/test
-	@echo "ruff"; $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
+	@echo "ruff"; $(BIN)/ruff check --quiet --output-format concise && $(BIN)/ruff format --check --quiet
 	@echo "mypy"; $(BIN)/mypy --no-error-summary
 	@echo "import-linter"; out=$$($(BIN)/lint-imports --cache-dir .cache/import-linter 2>&1) || { echo "$$out"; exit 1; }
 	@echo "codespell"; $(BIN)/codespell

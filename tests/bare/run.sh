@@ -78,14 +78,21 @@ mount -t tmpfs -o mode=755 tmpfs "$tree/run"
 
 # Names, certificates and pip's settings, as this machine has them.
 for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
-    [ -e "$file" ] && install -D -m 644 "$file" "$tree$file"
+    [ ! -e "$file" ] || install -D -m 644 "$file" "$tree$file"
 done
+# A package that comes with the tests writes the bundle of certificates anew: from these files too.
+mkdir -p "$tree/usr/local/share/ca-certificates"
+awk -v folder="$tree/usr/local/share/ca-certificates" '/BEGIN CERTIFICATE/ { n++; inside = 1 }
+    inside { print > (folder "/machine-" n ".crt") } /END CERTIFICATE/ { inside = 0; close(folder "/machine-" n ".crt") }' \
+    /etc/ssl/certs/ca-certificates.crt
 [ "$person" = root ] || { enter useradd --create-home person; }
 for file in "${XDG_CONFIG_HOME:-$HOME/.config}/pip/pip.conf" "$HOME/.pip/pip.conf"; do
-    [ -e "$file" ] && install -D -m 644 "$file" "$tree$home/.config/pip/pip.conf"
+    [ ! -e "$file" ] || install -D -m 644 "$file" "$tree$home/.config/pip/pip.conf"
 done
+# Folders of packages that those settings name; an index keeps its files beside itself, so its parent comes along.
 for word in $({ python3 -m pip config list; printf '%s\n' "${settings[@]}"; } | tr "=' " '\n\n\n' | sed 's,^file://,,'); do
-    if [ "${word#/}" != "$word" ] && [ -d "$word" ] && [ "${word#/etc}" = "$word" ]; then
+    case $word in /etc/* | [!/]*) continue ;; /*/*/*) word=${word%/*} ;; esac
+    if [ -d "$word" ] && ! mountpoint -q "$tree$word"; then
         mkdir -p "$tree$word"
         mount --bind "$word" "$tree$word"
         mount -o remount,bind,ro "$tree$word"
