@@ -1,0 +1,107 @@
+"""Verbs that make a fleet and its recipients."""
+
+import secrets
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from agent.core.errors import BadInput, Refused
+from provisioning.cli.answer import answer, answers, with_fleet
+from provisioning.cli.opened import add_recipient, open_fleet
+from provisioning.fleet.identity import Fleet, checked
+from provisioning.fleet.safe import Passphrase, passphrase_asked, passphrase_from
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  privet-fleet init
+  privet-fleet init --fleet ./garden --broker broker.garden.example
+  privet-fleet init --no-passphrase --json
+"""
+)
+@with_fleet
+@answers
+@click.option("--name", help="Name of the fleet; it becomes part of topics.  [default: a random one]")
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    default=("collector",),
+    show_default=True,
+    help="Who can read telemetry.",
+)
+@click.option("--broker", default="", help="Host and port of the broker, such as broker.example:8883.")
+@click.option("--no-passphrase", is_flag=True, help="Leave the keys readable to whoever can read the directory.")
+def init(
+    fleet_directory: Path, passphrase_fd: int | None, name: str | None, recipients: tuple[str, ...], broker: str,
+    no_passphrase: bool,
+) -> None:  # fmt: skip
+    """Make a fleet: the key that signs policies, the authorities for devices and brokers, the recipients' keys."""
+    host, port = host_and_port(broker)
+    for one in recipients:
+        checked(one, "recipient")
+    fleet = Fleet.create(fleet_directory, name or f"fleet-{secrets.token_hex(4)}", chosen(passphrase_fd, no_passphrase))
+    for one in recipients:
+        add_recipient(fleet, one)
+    if host:
+        fleet.safe.seal(broker_host=host, broker_port=str(port))
+    result = {"fleet": fleet.name, "directory": str(fleet_directory), "recipients": list(recipients)}
+
+    def show(console: Console) -> None:
+        console.print(f"[green]✓[/] The fleet [bold]{fleet.name}[/] is in {fleet_directory}.")
+        console.print(f"  Telemetry can be sealed to: {', '.join(recipients)}.")
+        console.print(f"  Next: copy {fleet_directory}/root.key to a place that is not online, then delete it here.")
+        console.print("        privet-fleet profile compile base")
+
+    answer(result, show)
+
+
+def chosen(descriptor: int | None, none: bool) -> Passphrase | None:
+    """Return the new fleet's passphrase: asked for twice, read from a descriptor, or none on purpose."""
+    if none:
+        return None
+    if descriptor is not None:
+        return passphrase_from(descriptor)
+    try:
+        first = passphrase_asked("New fleet passphrase: ")
+        again = passphrase_asked("The same once more: ")
+    except Refused as error:
+        raise Refused(f"{error}, or say --no-passphrase") from None
+    salt = secrets.token_bytes(16)
+    if not secrets.compare_digest(first.stretched(salt), again.stretched(salt)):
+        raise Refused("the two passphrases differ; try again")
+    return first
+
+
+def host_and_port(broker: str) -> tuple[str, int]:
+    """Split host:port; the port is 8883 when none is given."""
+    host, colon, port = broker.rpartition(":") if broker.count(":") == 1 else (broker, "", "")
+    if colon and not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise BadInput(f"{broker!r} is no host and port; write it like broker.example:8883")
+    return host, int(port) if colon else 8883
+
+
+@click.group()
+def recipient() -> None:
+    """Add somebody who can read telemetry sealed to them."""
+
+
+@recipient.command("add", epilog="\b\nExample:\n  privet-fleet recipient add clinic")
+@with_fleet
+@answers
+@click.argument("name")
+def recipient_add(fleet_directory: Path, passphrase_fd: int | None, name: str) -> None:
+    """Make the key pair of a recipient; profiles name it by this NAME."""
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    add_recipient(fleet, name)
+    path = fleet.safe.directory / f"recipient-{name}.key"
+
+    def show(console: Console) -> None:
+        console.print(
+            f"[green]✓[/] The recipient [bold]{name}[/] has a key. Only the holder of {path} can read what is"
+        )
+        console.print("  sealed to it: move that file to where the collector runs.")
+
+    answer({"recipient": name, "key": str(path)}, show)

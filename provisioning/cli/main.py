@@ -1,0 +1,84 @@
+"""`privet-fleet`: make a fleet, check and compile device profiles, run a broker, try it all on simulated devices."""
+
+import importlib
+import json
+import sys
+
+import click
+
+from agent.core.errors import PrivetError
+
+PROGRAM = "privet-fleet"
+VERBS = {
+    "init": ("provisioning.cli.init", "init", "Make a fleet: its keys, its authorities, its recipients."),
+    "profile": ("provisioning.cli.profile", "profile", "Check, explain, compare and compile device profiles."),
+    "recipient": ("provisioning.cli.init", "recipient", "Add somebody who can read telemetry sealed to them."),
+    "device": ("provisioning.cli.device", "device", "Prepare what one device is flashed with."),
+    "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
+    "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),
+    "simulate": ("provisioning.cli.simulate", "simulate", "Run many simulated devices against a real broker."),
+    "demo": ("provisioning.cli.demo", "demo", "See everything Privet does, in under a minute."),
+    "completion": ("provisioning.cli.completion", "completion", "Print what your shell needs to complete commands."),
+}
+EXAMPLES = """\b
+Examples:
+  privet-fleet demo
+  privet-fleet init --fleet ./fleet
+  privet-fleet profile check
+  privet-fleet profile compile base --fleet ./fleet
+"""
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs by name and imports a verb's module only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click asks with it
+        """Return every verb, in the order of a fleet's life."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
+        """Import one verb."""
+        if cmd_name not in VERBS:
+            return None
+        module, name, _ = VERBS[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb; an error of ours becomes one sentence and its exit code, never a traceback."""
+        try:
+            return super().invoke(ctx)
+        except PrivetError as error:
+            tell(ctx, error)
+            ctx.exit(error.exit_code)
+
+
+def tell(ctx: click.Context, error: PrivetError) -> None:
+    """Say an error: one JSON object when asked for JSON, else a line per sentence."""
+    if ctx.find_root().meta.get("json"):
+        click.echo(json.dumps({"ok": False, "error": str(error), "code": error.exit_code}))
+        return
+    for sentence in str(error).splitlines():
+        click.echo(f"{PROGRAM}: {sentence}", err=True)
+
+
+@click.group(
+    cls=Verbs, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="privet", prog_name=PROGRAM)
+def cli() -> None:
+    """Privet on the host: device profiles, keys, broker, simulated fleets, and the demo."""
+
+
+def main() -> None:
+    """Run the command; it exits with 0, with an error's own code (agent/core/errors.py), or 2 for wrong usage."""
+    try:
+        cli(prog_name=PROGRAM)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

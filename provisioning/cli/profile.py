@@ -1,0 +1,188 @@
+"""Verbs about device profiles."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from agent.core.errors import BadInput, Missing
+from agent.core.policy import Policy
+from provisioning.cli.answer import answer, answers, profile_directory, profile_path, with_fleet, with_profiles
+from provisioning.cli.issue import issue_policy
+from provisioning.cli.opened import open_fleet
+from provisioning.fleet.safe import whole_file
+from provisioning.profile.catalogue import Catalogue, shipped
+from provisioning.profile.compile import Issue, as_policy, policy_map
+from provisioning.profile.diff import compare
+from provisioning.profile.editor import json_schema
+from provisioning.profile.explain import explained
+from provisioning.profile.inherit import examine, load
+from provisioning.profile.schema import Profile
+from provisioning.profile.sign import payload_of
+
+COLOUR = {"looser": "[red]looser  [/]", "stricter": "[green]stricter[/]", "other": "other   "}
+
+
+@click.group()
+def profile() -> None:
+    """Check, explain, compare and compile device profiles."""
+
+
+@profile.command(
+    epilog="\b\nExamples:\n  privet-fleet profile check\n  privet-fleet profile check base ./mine.toml --json"
+)
+@with_profiles
+@answers
+@click.argument("names", nargs=-1)
+@click.pass_context
+def check(ctx: click.Context, names: tuple[str, ...], profiles: Path | None) -> None:
+    """Say everything that is wrong with profiles (NAMES or files; without, all of them). Exit code 65 when there is."""
+    paths = [profile_path(name, profiles) for name in names] or sorted(profile_directory(profiles).glob("*.toml"))
+    found = {path: examine(path, shipped())[1] for path in paths}
+    rows = [{"profile": str(path), "faults": [fault._asdict() for fault in faults]} for path, faults in found.items()]
+
+    def show(console: Console) -> None:
+        for path, faults in found.items():
+            console.print(f"[red]✗[/] {path}" if faults else f"[green]✓[/] {path}")
+            for fault in faults:
+                console.print(f"  {fault}", markup=False)
+
+    answer({"profiles": rows}, show)
+    if any(found.values()):
+        ctx.exit(BadInput.exit_code)
+
+
+@profile.command(epilog="\b\nExample:\n  privet-fleet profile explain environment_sensor")
+@with_profiles
+@answers
+@click.argument("name")
+def explain(name: str, profiles: Path | None) -> None:
+    """Say in plain words what a profile decides: settings, connections, what is collected and for whom."""
+    loaded = load(profile_path(name, profiles), shipped())
+    policy = as_policy(policy_map(loaded.profile, shipped(), blank_issue(loaded.profile)), shipped())
+    facts = explained(loaded, policy, shipped())
+    answer(facts, lambda console: show_explained(console, facts))
+
+
+def show_explained(console: Console, facts: dict[str, Any]) -> None:
+    """Print what a profile decides."""
+    console.print(f"[bold]{escape(facts['title'])}[/] ({facts['model']}), supported until {facts['support_until']}")
+    console.print(f"from {' ← '.join(facts['files'])}\n")
+    table = Table("Setting", "Value", "", box=None, pad_edge=False)
+    for row in facts["settings"]:
+        why = "strictest" if row["strictest"] else f"looser: {escape(row['reason'])} ({row['chosen_by']})"
+        table.add_row(escape(row["title"]), escape(row["value"]), why, style=None if row["strictest"] else "yellow")
+        for risk in row["risks"]:
+            table.add_row("", "", f"[red]risk:[/] {escape(risk)}")
+    console.print(table)
+    console.print("\n[bold]Connections[/]" + ("" if facts["flows"] else ": none"))
+    for flow in facts["flows"]:
+        console.print(f"  {flow['side']} {escape(flow['flow'])}: {escape(flow['purpose'])}")
+    console.print("\n[bold]What can be collected, once its owner agrees[/]" + ("" if facts["notices"] else ": nothing"))
+    for one in facts["notices"]:
+        console.print("\n".join("  " + line for line in one["text"].splitlines()), markup=False)
+        console.print(f"  [dim]notice {one['digest'][:16]}[/]")
+    console.print(f"\n[bold]Warnings[/] reach the owner by {', '.join(facts['channels'])}.")
+    kinds = ", ".join(one["kind"] for one in facts["credentials"]) or "none"
+    console.print(f"[bold]Factory secrets[/] replaced at first boot: {kinds}.")
+
+
+@profile.command(
+    epilog="\b\nExamples:\n  privet-fleet profile diff base camera\n  privet-fleet profile diff old.cbor base"
+)
+@with_profiles
+@answers
+@click.argument("old")
+@click.argument("new")
+def diff(old: str, new: str, profiles: Path | None) -> None:
+    """Say what NEW loosens and tightens against OLD; each is a profile, or a signed policy (.cbor)."""
+    sides = {name: signed_policy(Path(name), shipped()) for name in (old, new) if name.endswith(".cbor")}
+    known = next(iter(sides.values()), None)
+    for name in (old, new):
+        if name not in sides:
+            sides[name] = profile_policy(profile_path(name, profiles), known, shipped())
+    found = compare(sides[old], sides[new], shipped())
+
+    def show(console: Console) -> None:
+        for one in found:
+            console.print(f"{COLOUR[one.direction]}  {escape(one.text)}")
+            if one.risk:
+                console.print(f"          [red]risk:[/] {escape(one.risk)}")
+        loosened = sum(one.direction == "looser" for one in found)
+        console.print(f"{loosened} looser, {len(found) - loosened} other differences." if found else "No differences.")
+
+    answer({"differences": [one._asdict() for one in found]}, show)
+
+
+def signed_policy(path: Path, catalogue: Catalogue) -> Policy:
+    """Read a signed policy to compare it."""
+    try:
+        return as_policy(payload_of(path.read_bytes()), catalogue)
+    except OSError as error:
+        raise Missing(f"{path} cannot be read ({error.strerror}); check the name") from None
+
+
+def profile_policy(path: Path, known: Policy | None, catalogue: Catalogue) -> Policy:
+    """Compile a profile to compare it; keys and broker are taken from the policy on the other side."""
+    whole = load(path, catalogue).profile
+    return as_policy(policy_map(whole, catalogue, blank_issue(whole, known)), catalogue)
+
+
+def blank_issue(whole: Profile, known: Policy | None = None) -> Issue:
+    """Make an issue without a fleet: empty keys, unless a policy is known."""
+    keys = {one.id: b"" for one in whole.recipient}
+    if known is None:
+        return Issue("any", 1, 1, keys, ("broker.invalid", 8883))
+    keys |= {one.id: one.key for one in known.recipients}
+    return Issue(known.fleet, 1, 1, keys, (known.broker["host"], known.broker["port"]))
+
+
+@profile.command(epilog="\b\nExample:\n  privet-fleet profile schema > profile.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of profiles, for editors."""
+    click.echo(json.dumps(json_schema(shipped()), indent=1, ensure_ascii=False))
+
+
+@profile.command(
+    "compile",
+    epilog="\b\nExamples:\n  privet-fleet profile compile base\n  privet-fleet profile compile base -o base.cbor",
+)
+@with_profiles
+@with_fleet
+@answers
+@click.argument("name")
+@click.option("--device", default="", help="Make it for this device only.")
+@click.option(
+    "--days", type=click.IntRange(1, 3650), help="How long it may be accepted.  [default: as long as support]"
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write it to this file.")
+def compile_profile(
+    name: str, profiles: Path | None, fleet_directory: Path, passphrase_fd: int | None, device: str, days: int | None,
+    output: Path | None,
+) -> None:  # fmt: skip
+    """Turn a profile into a policy signed by the fleet; devices accept it and nothing older."""
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    made = issue_policy(fleet, profile_path(name, profiles), device, days)
+    if output:
+        whole_file(output, made.signed, 0o644)
+    result = {
+        "policy": str(output or made.path),
+        "class": made.model,
+        "sequence": made.sequence,
+        "expires": made.expires,
+        "bytes": len(made.signed),
+        "looser": [one._asdict() for one in made.changes if one.direction == "looser"],
+    }
+
+    def show(console: Console) -> None:
+        console.print(
+            f"[green]✓[/] Policy {made.sequence} for {made.model}: {output or made.path} ({len(made.signed)} bytes)"
+        )
+        for one in made.changes:
+            console.print(f"  {COLOUR[one.direction]}  {one.text}")
+
+    answer(result, show)

@@ -1,0 +1,157 @@
+"""From a checked profile to the policy map of provisioning/FORMAT.md, and to its one byte form."""
+
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import cbor2
+
+from agent.core.errors import BadInput
+from agent.core.policy import MAX_BYTES, Policy, read_policy
+from agent.core.setting import plain
+from provisioning.profile.catalogue import Catalogue
+from provisioning.profile.check import FLOW_SETTINGS
+from provisioning.profile.schema import Profile, Purpose, TelemetryField, seconds, size_bytes
+
+PolicyMap = dict[str, Any]
+
+
+class Issue(NamedTuple):
+    """What one issue of a policy adds to its profile: whose it is, its number, its times (Unix seconds), the broker.
+
+    `keys` holds the recipients' public HPKE keys by recipient id; `device` is "" for every device of the class.
+    """
+
+    fleet: str
+    sequence: int
+    issued: int
+    keys: dict[str, bytes]
+    broker: tuple[str, int] | None = None
+    device: str = ""
+    expires: int = 0
+
+
+def policy_map(profile: Profile, catalogue: Catalogue, issue: Issue) -> PolicyMap:
+    """Turn a whole profile (see `inherit.load`) into a policy map; BadInput when the issue does not fit it."""
+    broker = (profile.broker.host, profile.broker.port) if profile.broker else issue.broker
+    if broker is None:
+        raise BadInput(f"{profile.model} names no broker and the fleet has none; add [broker] host = … to the profile")
+    if profile.queue is None:
+        raise BadInput(f"{profile.model} names no queue size; add [queue] with a size")
+    made: PolicyMap = {
+        "v": 1,
+        "fleet": issue.fleet,
+        "class": profile.model,
+        "device": issue.device,
+        "sequence": issue.sequence,
+        "issued": issue.issued,
+        "expires": expiry(profile, issue),
+        "baseline": baseline(profile, catalogue),
+        "reasons": reasons(profile, catalogue),
+        "purposes": [purpose_map(purpose) for purpose in profile.purpose],
+        "fields": [field_map(field) for field in profile.field],
+        "recipients": [
+            {"id": one.id, "name": one.name, "country": one.country, "key": recipient_key(one.id, issue)}
+            for one in profile.recipient
+        ],
+        "credentials": [{"kind": one.kind, "params": dict(one.params)} for one in profile.credential],
+        "channels": list(profile.channels),
+        "broker": {"host": broker[0], "port": broker[1]},
+        "queue": {"bytes": size_bytes(profile.queue.size)},
+    }
+    as_policy(made, catalogue)
+    return made
+
+
+def as_policy(made: PolicyMap, catalogue: Catalogue) -> Policy:
+    """Read a policy map as the device will; BadPolicy says what it would refuse."""
+    return read_policy(made, catalogue.settings)
+
+
+def expiry(profile: Profile, issue: Issue) -> int:
+    """Return when the policy is over: as asked, else with the support of the model."""
+    if issue.expires:
+        ends = issue.expires
+    elif profile.support_until:
+        ends = int(datetime.combine(profile.support_until, time(23, 59, 59), UTC).timestamp())
+    else:
+        raise BadInput(f"{profile.model} has no support_until; add it to the profile")
+    if ends <= issue.issued:
+        raise BadInput(f"the support of {profile.model} is over; move support_until in the profile")
+    return ends
+
+
+def baseline(profile: Profile, catalogue: Catalogue) -> dict[str, Any]:
+    """Return the wanted value of every setting: the profile's, else the strictest; the firewall's from the flows."""
+    made: dict[str, Any] = {name: setting.strictest() for name, setting in catalogue.settings.items()}
+    made |= {name: plain(choice.value) for name, choice in profile.settings.items()}
+    for side, name in FLOW_SETTINGS.items():
+        flows = [flow.flow for flow in getattr(profile.flows, side)]
+        if name in catalogue.settings:
+            made[name] = plain(flows)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in made.items()}
+
+
+def reasons(profile: Profile, catalogue: Catalogue) -> dict[str, str]:
+    """Return why each setting that is looser than its strictest is so."""
+    made = {}
+    for name, choice in profile.settings.items():
+        setting = catalogue.settings[name]
+        if choice.reason and not setting.lattice().leq(plain(choice.value), setting.strictest()):
+            made[name] = choice.reason
+    for side, name in FLOW_SETTINGS.items():
+        flows = getattr(profile.flows, side)
+        if flows:
+            made[name] = "; ".join(f"{flow.flow}: {flow.purpose}" for flow in flows)
+    return made
+
+
+def purpose_map(purpose: Purpose) -> dict[str, Any]:
+    """Lay one purpose out for the policy."""
+    return {
+        "id": purpose.id,
+        "title": purpose.title,
+        "text": purpose.text,
+        "basis": purpose.basis,
+        "recipients": sorted(set(purpose.recipients)),
+        "retention_days": purpose.retention_days,
+    }
+
+
+def field_map(field: TelemetryField) -> dict[str, Any]:
+    """Lay one field out for the policy: whole numbers of 10^-scale."""
+    numbers = [Decimal(field.precision), Decimal(field.low), Decimal(field.high)]
+    scale = max(decimals(number) for number in numbers)
+    step, low, high = (int(number.scaleb(scale)) for number in numbers)
+    return {
+        "name": field.name,
+        "title": field.title,
+        "unit": field.unit,
+        "purpose": field.purpose,
+        "scale": scale,
+        "step": step,
+        "low": low,
+        "high": high,
+        "bucket": seconds(field.bucket),
+    }
+
+
+def decimals(number: Decimal) -> int:
+    """Return how many decimals a number needs."""
+    exponent = number.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def recipient_key(name: str, issue: Issue) -> bytes:
+    """Return a recipient's public key, or say how to make one."""
+    if name not in issue.keys:
+        raise BadInput(f"the fleet has no key for the recipient {name}; run: privet-fleet recipient add {name}")
+    return issue.keys[name]
+
+
+def encode(made: PolicyMap) -> bytes:
+    """Return the deterministic CBOR of a policy map (RFC 8949 §4.2), at most 256 KiB."""
+    payload = cbor2.dumps(made, canonical=True)
+    if len(payload) > MAX_BYTES:
+        raise BadInput(f"the policy would have {len(payload)} bytes and may have {MAX_BYTES}; shorten the profile")
+    return payload

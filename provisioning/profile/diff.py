@@ -1,0 +1,145 @@
+"""Say in plain words what one policy loosens and tightens against another, by the same orders the device uses."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from agent.core.policy import Policy
+from agent.core.telemetry import TelemetryField, write_number
+from provisioning.profile.catalogue import Catalogue
+from provisioning.profile.check import shown
+
+LOOSER, STRICTER, OTHER = "looser", "stricter", "other"
+
+
+class Difference(NamedTuple):
+    """One difference: direction (looser, stricter, other), what it is about, a sentence, and the risk when looser."""
+
+    direction: str
+    about: str
+    text: str
+    risk: str = ""
+
+
+def compare(old: Policy, new: Policy, catalogue: Catalogue) -> list[Difference]:
+    """Return every difference that matters to the owner, the loosening ones first."""
+    found = [
+        *settings_moved(old, new, catalogue),
+        *fields_moved(old, new),
+        *purposes_moved(old, new),
+        *recipients_moved(old, new),
+        *lists_moved(old, new),
+    ]
+    rank = {LOOSER: 0, STRICTER: 1, OTHER: 2}
+    return sorted(found, key=lambda one: (rank[one.direction], one.about, one.text))
+
+
+def settings_moved(old: Policy, new: Policy, catalogue: Catalogue) -> Iterable[Difference]:
+    """Compare the baselines; what a policy leaves out stands at its strictest."""
+    for name, setting in sorted(catalogue.settings.items()):
+        before = old.baseline.get(name, setting.strictest())
+        after = new.baseline.get(name, setting.strictest())
+        if before == after:
+            continue
+        text = f"{setting.title}: {shown(before)} becomes {shown(after)}."
+        if setting.lattice().leq(after, before):
+            yield Difference(STRICTER, name, text)
+        else:
+            risks = dict.fromkeys(option.risk for option in setting.newly(before, after) if option.risk)
+            yield Difference(LOOSER, name, text, " ".join(risks))
+
+
+def fields_moved(old: Policy, new: Policy) -> Iterable[Difference]:
+    """Compare what may be measured."""
+    before, after = {f.name: f for f in old.fields}, {f.name: f for f in new.fields}
+    for name in sorted(after.keys() - before.keys()):
+        text = f"{after[name].title} may now be collected, once the owner agrees to {after[name].purpose}."
+        yield Difference(LOOSER, f"field {name}", text)
+    for name in sorted(before.keys() - after.keys()):
+        yield Difference(STRICTER, f"field {name}", f"{before[name].title} is no longer collected.")
+    for name in sorted(before.keys() & after.keys()):
+        if before[name] != after[name]:
+            direction = STRICTER if tells_less(after[name], before[name]) else LOOSER
+            text = f"{after[name].title}: {grain(before[name])} becomes {grain(after[name])}."
+            yield Difference(direction, f"field {name}", text)
+
+
+def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
+    """Say whether a field tells at most what it told before."""
+    up, down = 10**old.scale, 10**new.scale
+    return (
+        (new.unit, new.purpose) == (old.unit, old.purpose)
+        and new.step * up >= old.step * down
+        and new.low * up >= old.low * down
+        and new.high * up <= old.high * down
+        and new.bucket >= old.bucket
+    )
+
+
+def grain(field: TelemetryField) -> str:
+    """Describe how precise a field is."""
+    low, high, step = (write_number(number, field.scale) for number in (field.low, field.high, field.step))
+    return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s, for {field.purpose}"
+
+
+def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:
+    """Compare why, to whom and how long."""
+    before, after = {p.id: p for p in old.purposes}, {p.id: p for p in new.purposes}
+    for name in sorted(after.keys() - before.keys()):
+        yield Difference(LOOSER, f"purpose {name}", f'A new purpose can be agreed to: "{after[name].title}".')
+    for name in sorted(before.keys() - after.keys()):
+        yield Difference(STRICTER, f"purpose {name}", f'The purpose "{before[name].title}" is gone.')
+    for name in sorted(before.keys() & after.keys()):
+        was, now = before[name], after[name]
+        gained = sorted(set(now.recipients) - set(was.recipients))
+        lost = sorted(set(was.recipients) - set(now.recipients))
+        if gained:
+            yield Difference(LOOSER, f"purpose {name}", f'"{now.title}" now also goes to {", ".join(gained)}.')
+        if lost:
+            yield Difference(STRICTER, f"purpose {name}", f'"{now.title}" no longer goes to {", ".join(lost)}.')
+        if now.retention_days != was.retention_days:
+            direction = LOOSER if now.retention_days > was.retention_days else STRICTER
+            text = f'"{now.title}" is kept for {now.retention_days} days instead of {was.retention_days}.'
+            yield Difference(direction, f"purpose {name}", text)
+        if (was.title, was.text, was.basis) != (now.title, now.text, now.basis):
+            text = f'"{was.title}" is described anew, so its owner is asked again.'
+            yield Difference(OTHER, f"purpose {name}", text)
+
+
+def recipients_moved(old: Policy, new: Policy) -> Iterable[Difference]:
+    """Compare who holds which key."""
+    before, after = {r.id: r for r in old.recipients}, {r.id: r for r in new.recipients}
+    for name in sorted(before.keys() & after.keys()):
+        was, now = before[name], after[name]
+        if (was.name, was.country) != (now.name, now.country):
+            text = f"The recipient {was.name} ({was.country}) is now {now.name} ({now.country})."
+            yield Difference(LOOSER, f"recipient {name}", text)
+        if was.key != now.key:
+            text = f"{now.name} has a new key, so the owner is asked again."
+            yield Difference(LOOSER, f"recipient {name}", text)
+
+
+def lists_moved(old: Policy, new: Policy) -> Iterable[Difference]:
+    """Compare warnings, factory credentials, broker and queue."""
+    for name in sorted(set(old.channels) - set(new.channels)):
+        yield Difference(LOOSER, f"channel {name}", f"Warnings no longer reach the owner by {name}.")
+    for name in sorted(set(new.channels) - set(old.channels)):
+        yield Difference(STRICTER, f"channel {name}", f"Warnings also reach the owner by {name}.")
+    for credential in [one for one in old.credentials if one not in new.credentials]:
+        text = f"The factory secret {named(credential)} is no longer replaced at first boot."
+        yield Difference(LOOSER, f"credential {credential['kind']}", text)
+    for credential in [one for one in new.credentials if one not in old.credentials]:
+        text = f"The factory secret {named(credential)} is also replaced at first boot."
+        yield Difference(STRICTER, f"credential {credential['kind']}", text)
+    if old.broker != new.broker:
+        was, now = (f"{one.broker['host']}:{one.broker['port']}" for one in (old, new))
+        text = f"Sealed readings go through {now} instead of {was}."
+        yield Difference(OTHER, "broker", text)
+    if old.queue_bytes != new.queue_bytes:
+        text = f"The queue holds {new.queue_bytes >> 20} MiB instead of {old.queue_bytes >> 20} MiB."
+        yield Difference(OTHER, "queue", text)
+
+
+def named(credential: dict[str, Any]) -> str:
+    """Name a credential with its params."""
+    inside = ", ".join(f"{key} {shown(value)}" for key, value in sorted(credential["params"].items()))
+    return f"{credential['kind']} ({inside})" if inside else str(credential["kind"])
