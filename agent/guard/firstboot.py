@@ -7,11 +7,11 @@ sentence. Each start begins at the gate again and looks at what stands on the de
 a power cut or by the kill of any process, and the next start goes on. For each credential, what is recorded and what
 stands decide what is next (`core.credential.NEXT`):
 
-    recorded \\ stands   the old one            the new one           another (the owner was quicker)
-    nothing              keep a new one, sealed  -                     -
-    staged               put the new one in      try both: active      let go of ours, clean
-    active               put the new one in      clean copies: retired let go of ours, clean
-    retired              keep a new one, sealed  -                     -
+    recorded | stands:  the old one              the new one              another (the owner was quicker)
+    nothing             keep a new one, sealed   -                        -
+    staged              put the new one in       try both: active         let go of ours, clean
+    active              put the new one in       clean copies: retired    let go of ours, clean
+    retired             keep a new one, sealed   -                        -
 
 The new secret is durable in the store, sealed, before the old one is touched: so every cut ends in "old, still shut
 in" or "new, known to the owner". Keys of the store: `credential/<kind>/<label>` is the new secret until the owner took
@@ -75,7 +75,7 @@ class Attempt(Protocol):
         """Say whether the secret opened the door; None when there is no such door."""
 
 
-class Step(Record):
+class Reached(Record):
     """What came of a first boot: the phase it ended in, and the factory credentials that are (again) on the device."""
 
     __slots__ = ("phase", "returned")
@@ -106,14 +106,19 @@ class FirstBoot:
         recorded = self.store.get("first_boot") or {}
         return resume(str(recorded.get("phase", ""))) == PROVISIONED
 
-    def run(self) -> Step:
+    def run(self) -> Reached:
         """Go from wherever the device is to provisioned, or raise one sentence and leave the gate shut.
 
         On a provisioned device nothing is changed: it is only looked at again, cheaply, since every hash and key that
         was looked at before is remembered.
         """
-        if self.provisioned():
-            return Step(phase=PROVISIONED, returned=self.look_again())
+        try:
+            done = self.provisioned()
+        except PrivetError:
+            self.gate.shut()  # a store that cannot be read proves nothing
+            raise
+        if done:
+            return Reached(phase=PROVISIONED, returned=self.look_again())
         phase = ""
         try:
             while phase != PROVISIONED:
@@ -123,7 +128,7 @@ class FirstBoot:
             with suppress(PrivetError):  # the store itself may be what failed
                 self.store.append("first_boot", {"phase": phase, "failed": str(error)})
             raise Failed(f"first boot stopped at {phase}, and the device stays shut in: {error}") from error
-        return Step(phase=PROVISIONED, returned=())
+        return Reached(phase=PROVISIONED, returned=())
 
     def enter(self, phase: str) -> None:
         """Do what a phase is for, then record that it was reached."""
@@ -165,6 +170,7 @@ class FirstBoot:
                 return
             if act == INSTALL:
                 kind.replace(self.system, params, found, new)
+                state = next_state(act)
                 continue
             if act == PROVE:
                 kind.prove(self.system, params, found, new)
@@ -209,7 +215,10 @@ class FirstBoot:
             for label in [label for other, label in self.rotations() if other == name]:
                 found, _ = self.recorded(name, label)
                 new = self.staged(found)
-                if kind.standing(self.system, params, found, new) == NEW:
+                stands = kind.standing(self.system, params, found, new)
+                if stands == OLD:
+                    raise Failed(f"the factory secret of {label} is back; start the device again")
+                if stands == NEW:
                     kind.prove(self.system, params, found, new)
                     self.attempt(found)
 

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING, Protocol
 
 from agent.core.assess import Reading
+from agent.core.credential import Found, Memory
 from agent.core.plan import Own, Reload, Remove, Run, Write
+from agent.core.secret import Secret
 from agent.core.warn import PrivacyWarning
 from agent.system.door import System
 
@@ -43,3 +45,31 @@ class Channel(Protocol):
 
     def refresh(self, system: System, warnings: tuple[PrivacyWarning, ...]) -> None:
         """Show what stands at this moment, where the channel has a standing place."""
+
+
+class Credential(Protocol):
+    """A module that finds factory secrets of one kind, replaces them and proves that the old one is dead.
+
+    Each call looks at the device itself; what it changes is durable when it returns. A call may be the last one for
+    this start, at any instant: the next start asks `standing` and goes on from there.
+    """
+
+    PARAMS: tuple[str, ...]
+
+    def find(self, system: System, params: "Params", memory: Memory) -> tuple[Found, ...]:
+        """Name the factory secrets that are here, and note in `memory` what was seen to be none."""
+
+    def standing(self, system: System, params: "Params", found: Found, new: Secret | None) -> str:
+        """Say what is in place now: OLD, NEW or OTHER (agent.core.credential)."""
+
+    def replace(self, system: System, params: "Params", found: Found, new: Secret | None) -> None:
+        """Put the new secret in place; where a person gets none (`found.owner` is false) lock or remake it."""
+
+    def prove(self, system: System, params: "Params", found: Found, new: Secret | None) -> None:
+        """Try both: Failed unless the new one works and the old one is refused."""
+
+    def clean(self, system: System, params: "Params", found: Found) -> None:
+        """Remove the copies of the old one that tools keep."""
+
+    def remember(self, system: System, params: "Params", found: Found, memory: Memory) -> None:
+        """Note that what stands now is no factory secret, and what stood before was one."""
