@@ -139,14 +139,15 @@ class Beneath:
         try:
             return self._step(directory, name)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                if again(self.calls.look, directory, name).kind == "link":
-                    text = again(self.calls.readlink, directory, name)
-                    raise Unreadable(
-                        "cannot write through %s: it is a symbolic link to %s, and writing follows none; "
-                        "name the real path or remove the link" % (path, text)
-                    ) from error
-            raise
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            if again(self.calls.look, directory, name).kind != "link":
+                raise
+            text = again(self.calls.readlink, directory, name)
+            raise Unreadable(
+                "cannot write through %s: it is a symbolic link to %s, and writing follows none; "
+                "name the real path or remove the link" % (path, text)
+            ) from error
 
     def sync_nearest(self, names: tuple[str, ...]) -> None:
         """Make durable that something is gone whose directory is gone too: sync the nearest one that is there."""
@@ -237,7 +238,7 @@ class Beneath:
         return number
 
     def _sync_above(self, above: int) -> None:
-        """Sync the directory that holds a directory; file systems without names to lose (proc, squashfs) have no fsync."""
+        """Sync the directory that holds a directory; proc and squashfs have no names to lose."""
         try:
             again(self.calls.fsync, above)
         except OSError as error:

@@ -44,7 +44,7 @@ class Calls:
         return os.open(name, flags | os.O_CLOEXEC, mode, dir_fd=directory)
 
     def beneath(self, directory: int, path: str, flags: int, links: bool = False) -> int:
-        """Open a relative path that must not leave the directory, through no link unless told; ENOSYS on old kernels."""
+        """Open a relative path that must not leave the directory, through no link unless told; ENOSYS: old kernel."""
         return self._openat2(directory, path, flags, BENEATH | NO_MAGIC_LINKS | (0 if links else NO_LINKS))
 
     def follow(self, root: str, path: str, flags: int) -> int:

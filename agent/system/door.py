@@ -1,7 +1,7 @@
 """The door to the operating system: what the real and the simulated device both offer.
 
 Paths are absolute. Everything that changes something is durable when it returns (file synced, renamed, directory
-synced, read back), follows no link in the last component, and raises only errors of `agent.core.errors`.
+synced, read back), follows no link in any component, and raises only errors of `agent.core.errors`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ from agent.core.record import Record
 
 
 class Stat(Record):
-    """What a path is: kind (file directory link socket device fifo), permission bits, owner, size, inode, change time (ns)."""
+    """What a path is: kind, permission bits, owner, size, inode, change time (ns).
+
+    Kinds: file directory link socket device fifo.
+    """
 
     __slots__ = ("changed", "gid", "inode", "kind", "mode", "size", "uid")
     kind: str
@@ -58,7 +61,7 @@ class System(Protocol):
     boot: int
 
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
-        """Return a file's bytes; Missing, or Unreadable (also when longer than `limit`). Follows links (probes must)."""
+        """Return a file's bytes; Missing, or Unreadable (also when longer than `limit`). Follows links."""
 
     def entries(self, path: str) -> tuple[str, ...]:
         """Return the sorted names in a directory; Missing or Unreadable."""
@@ -73,7 +76,7 @@ class System(Protocol):
         """Replace a file with new content, all or nothing; makes missing parent directories (0755 root)."""
 
     def append(self, path: str, content: bytes, mode: int = 0o600, uid: int = 0, gid: int = 0) -> None:
-        """Add bytes at the end of a file, made when missing; a cut before the return can leave a part: frame them."""
+        """Add bytes at the end of a file, made when missing; a power cut meanwhile can leave a part."""
 
     def remove(self, path: str) -> None:
         """Remove a file or link; one that is not there is fine."""
@@ -91,7 +94,10 @@ class System(Protocol):
         """Remove the unfinished files of a process that died while writing; once at start. Returns their paths."""
 
     def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
-        """Run a program with an empty environment but PATH and LC_ALL=C; Unreachable when it is not installed or hangs."""
+        """Run a program with only PATH and LC_ALL=C in its environment.
+
+        Unreachable when it is not installed or hangs, Failed when it prints more than 8 MiB.
+        """
 
     def reload(self, unit: str, pidfile: str) -> None:
         """Make a daemon read its configuration again: by systemd where it runs, else SIGHUP to the pid in the file."""

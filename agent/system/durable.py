@@ -12,8 +12,8 @@ refused with a sentence that names the link.
 
 import errno
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from agent.core.errors import Failed, Missing, Unreadable
 from agent.system.beneath import DIRECTORY, QUIET, Beneath, again, checked, split, telling
@@ -38,21 +38,19 @@ class Files(Beneath):
 
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
         """Return a file's bytes; Missing, or Unreadable (also when longer than `limit` or no regular file)."""
-        with telling("read", path):
-            with self.held(again(self.calls.follow, self.root, checked(path), os.O_RDONLY | QUIET)) as number:
-                kind = again(self.calls.stat, number).kind
-                if kind != "file":
-                    raise Unreadable("cannot read %s: it is a %s; name a file" % (path, kind))
-                content = self._drain(number, limit)
+        with telling("read", path), self._followed(path, os.O_RDONLY | QUIET) as number:
+            kind = again(self.calls.stat, number).kind
+            if kind != "file":
+                raise Unreadable("cannot read %s: it is a %s; name a file" % (path, kind))
+            content = self._drain(number, limit)
         if len(content) > limit:
             raise Unreadable("cannot read %s: it is longer than %d bytes; shorten it" % (path, limit))
         return content
 
     def entries(self, path: str) -> tuple[str, ...]:
         """Return the sorted names in a directory; Missing or Unreadable."""
-        with telling("list", path):
-            with self.held(again(self.calls.follow, self.root, checked(path), DIRECTORY)) as number:
-                return tuple(sorted(again(self.calls.names, number)))
+        with telling("list", path), self._followed(path, DIRECTORY) as number:
+            return tuple(sorted(again(self.calls.names, number)))
 
     def stat(self, path: str) -> Stat:
         """Look at a path itself, not behind a link; Missing or Unreadable."""
@@ -108,10 +106,9 @@ class Files(Beneath):
 
     def own(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Set owner and permission bits of a file or directory; on the way it is never looser than old or new."""
-        with telling("set the rights of", path), self.parent(path, make=False) as (directory, name):
-            with self.held(self._plain(directory, name, path)) as number:
-                self._give(number, (mode, uid, gid))
-                again(self.calls.fsync, number)
+        with telling("set the rights of", path), self._plain(path) as (_, number):
+            self._give(number, (mode, uid, gid))
+            again(self.calls.fsync, number)
 
     def make_directory(self, path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
         """Make a directory with exactly these rights, or set them when it exists; missing parents become 0755."""
@@ -130,9 +127,8 @@ class Files(Beneath):
             if not split(path):
                 self.sync_nearest(("",))
                 return
-            with self.parent(path, make=False) as (directory, name):
-                with self.held(self._plain(directory, name, path)) as number:
-                    again(self.calls.fsync, number)
+            with self._plain(path) as (directory, number):
+                again(self.calls.fsync, number)
                 again(self.calls.fsync, directory)
 
     def sweep(self, directories: Sequence[str]) -> tuple[str, ...]:
@@ -157,7 +153,7 @@ class Files(Beneath):
         return tuple(swept)
 
     def kernel(self, path: str, content: bytes) -> None:
-        """Write a value into a kernel file beneath /proc/sys or /sys, in place and in one call; nothing to make durable."""
+        """Write a value into a kernel file beneath /proc/sys or /sys, in place and in one call."""
         names = split(path)
         top = 2 if names[:2] == ("proc", "sys") else 1 if names[:1] == ("sys",) else 0
         if not top or len(names) == top:
@@ -257,9 +253,19 @@ class Files(Beneath):
             again(self.calls.chmod, number, mode)
         return moving or found.mode != mode
 
-    def _plain(self, directory: int, name: str, path: str) -> int:
-        """Open a file or directory itself, neither through a link nor anything that acts when it is opened."""
-        kind = again(self.calls.look, directory, name).kind
-        if kind not in ("file", "directory"):
-            raise Unreadable("cannot change %s: it is a %s; name a file or a directory" % (path, kind))
-        return again(self.calls.open, directory, name, os.O_RDONLY | os.O_NOFOLLOW | QUIET)
+    @contextmanager
+    def _followed(self, path: str, flags: int) -> Iterator[int]:
+        """Hold a file as any program would open it."""
+        with self.held(again(self.calls.follow, self.root, checked(path), flags)) as number:
+            yield number
+
+    @contextmanager
+    def _plain(self, path: str) -> Iterator[tuple[int, int]]:
+        """Hold a directory and, in it, a file or directory itself: no link, and nothing that acts when it is opened."""
+        with self.parent(path, make=False) as (directory, name):
+            kind = again(self.calls.look, directory, name).kind
+            if kind not in ("file", "directory"):
+                raise Unreadable("cannot change %s: it is a %s; name a file or a directory" % (path, kind))
+            flags = os.O_RDONLY | os.O_NOFOLLOW | QUIET
+            with self.held(again(self.calls.open, directory, name, flags)) as number:
+                yield directory, number

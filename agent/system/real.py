@@ -4,7 +4,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+
+from inotify_simple import INotify
 
 from agent.core.clock import Clock
 from agent.core.errors import Missing, Unreachable
@@ -26,6 +27,7 @@ class RealSystem(Files):
     ) -> None:
         super().__init__(Calls() if calls is None else calls, root, announce)
         self.boot = 0
+        self._machine = self if root == "/" else Files(Calls())  # processes are real even under a prefix
 
     def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
         """Run a program with nothing inherited; Unreachable when it is missing or hangs, Failed when it floods us."""
@@ -33,16 +35,13 @@ class RealSystem(Files):
 
     def reload(self, unit: str, pidfile: str) -> None:
         """Ask systemd when it runs here, else send SIGHUP to the process in the file, if that process handles it."""
-        if os.path.isdir("/run/systemd/system") and self.root == "/":
-            outcome = self.run(("systemctl", "try-reload-or-restart", unit))
-            if outcome.code:
-                raise Unreachable("systemd could not reload %s; see systemctl status %s" % (unit, unit))
-            return
-        number = self._process(unit, pidfile)
         try:
-            os.kill(number, signal.SIGHUP)
-        except OSError as error:
-            raise Unreachable("%s did not take the reload; start it again" % unit) from error
+            self.stat("/run/systemd/system")
+        except Missing:
+            self._hang_up(unit, pidfile)
+            return
+        if self.run(("systemctl", "try-reload-or-restart", unit)).code:
+            raise Unreachable("systemd could not reload %s; see systemctl status %s" % (unit, unit))
 
     def entropy(self, count: int) -> bytes:
         """Return unpredictable bytes from the kernel."""
@@ -54,32 +53,27 @@ class RealSystem(Files):
 
     def watch(self, directories: Sequence[str]) -> Watch:
         """Watch directories by inotify."""
-        from inotify_simple import INotify  # only the guard watches; the courier and the tool need not load it
-
         return DirectoryWatch(INotify(nonblocking=True), directories, self.root)
 
-    def _process(self, unit: str, pidfile: str) -> int:
-        """Read the number of a running daemon that handles SIGHUP: a stale number must not kill a stranger."""
+    def _hang_up(self, unit: str, pidfile: str) -> None:
+        """Send SIGHUP to a daemon that handles it: a stale number must not kill a stranger."""
         try:
             number = int(self.read(pidfile, 64))
-            status = self._status(number)
+            status = self._machine.read("/proc/%d/status" % number).decode(errors="replace")
         except (Missing, ValueError):
             raise Unreachable("%s is not running: %s names no process; start it" % (unit, pidfile)) from None
-        caught = 0
-        for line in status.splitlines():
-            if line.startswith("SigCgt:"):
-                with suppress(ValueError):
-                    caught = int(line.split()[1], 16)
-        if not caught & HANGUP:
+        if number < 2 or not caught(status) & HANGUP:
             raise Unreachable("the process in %s does not take a reload; start %s again" % (pidfile, unit))
-        return number
-
-    def _status(self, number: int) -> str:
-        """Read the kernel's page about a process."""
-        if number < 2:
-            raise ValueError(number)
         try:
-            with open("/proc/%d/status" % number, encoding="utf-8", errors="replace") as page:
-                return page.read()
-        except OSError:
-            raise ValueError(number) from None
+            os.kill(number, signal.SIGHUP)
+        except OSError as error:
+            raise Unreachable("%s did not take the reload; start it again" % unit) from error
+
+
+def caught(status: str) -> int:
+    """Return the bits of the signals a process handles, from the text of /proc/<pid>/status."""
+    for line in status.splitlines():
+        name, _, bits = line.partition(":")
+        if name == "SigCgt":
+            return int(bits, 16)
+    return 0

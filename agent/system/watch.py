@@ -122,7 +122,7 @@ class DirectoryWatch:
                 told[(wanted, event.name)] = None
             elif not event.name:
                 told[(wanted, "")] = None  # its own rights changed
-        elif event.name == wanted[len(watched.rstrip("/")) + 1 :].split("/")[0]:
+        elif event.name == following(wanted, watched):
             doubtful[wanted] = None
 
     def _arm(self, wanted: str) -> None:
@@ -145,7 +145,7 @@ class DirectoryWatch:
 
     def _came(self, wanted: str, watched: str) -> bool:
         """Say whether the next directory of the way is there by now, although it was not a moment ago."""
-        below = watched.rstrip("/") + "/" + wanted[len(watched.rstrip("/")) + 1 :].split("/")[0]
+        below = watched.rstrip("/") + "/" + following(wanted, watched)
         try:
             wd = self._notifier.add_watch(self._root + below, WANTED | ONLY_DIRECTORY)
         except OSError:
@@ -167,3 +167,8 @@ class DirectoryWatch:
                 self._notifier.rm_watch(wd)
             except OSError:
                 return  # the kernel dropped it first, with its directory
+
+
+def following(wanted: str, watched: str) -> str:
+    """Return the name that comes after a directory on the way to another."""
+    return wanted[len(watched.rstrip("/")) + 1 :].partition("/")[0]

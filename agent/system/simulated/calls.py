@@ -70,15 +70,17 @@ class SimulatedCalls(Calls):
         return self._opened(way, name, flags)
 
     def beneath(self, directory: int, path: str, flags: int, links: bool = False) -> int:
-        """Open a relative path that must not leave the directory, through no link unless told; ENOSYS on old kernels."""
+        """Open a relative path that must not leave the directory, through no link unless told; ENOSYS: old kernel."""
         self.step()
         if not self._has_openat2:
             raise refused(errno.ENOSYS, path)
         return self._opened(self.disk.trace(self._at(directory).node, path, last=True, links=links), path, flags)
 
     def follow(self, root: str, path: str, flags: int) -> int:
-        """Open a path as any program sees it, through links."""
+        """Open a path as any program sees it, through links; the only root here is "/"."""
         self.step()
+        if root != "/":
+            raise refused(errno.ENOENT, root)
         return self._opened(self.disk.trace(self.disk.root, path, last=True), path, flags)
 
     def close(self, number: int) -> None:

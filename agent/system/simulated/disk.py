@@ -20,7 +20,7 @@ class PowerCut(BaseException):
 
 
 class Pending(Record):
-    """Something not yet on the disk when power went: kind "content" or "names", and the path of the file or directory."""
+    """Something not yet on the disk when power went: kind "content" or "names", and the path."""
 
     __slots__ = ("kind", "path")
     kind: str
@@ -106,7 +106,9 @@ def apply(names: dict[str, Node], change: "dict[str, Node | None]") -> None:
 
 def torn(old: bytes, new: bytes) -> bytes:
     """Return content of which half of the new bytes reached the disk."""
-    same = len(os.path.commonprefix([old, new]))
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
     half = same + (len(new) - same) // 2
     return new[:half]
 

@@ -12,7 +12,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
 class Hand:
-    """Changes to files as programs other than ours make them, by the same calls, so that power can go between any two."""
+    """Changes to files as programs other than ours make them, by the same calls; power can go between any two."""
 
     def __init__(self, disk: Disk, calls: SimulatedCalls) -> None:
         self._disk = disk
@@ -84,7 +84,7 @@ class Hand:
     def produced(
         self, path: str, content: Callable[[], bytes], accept: Callable[[bytes], None] | None = None, mode: int = 0o444
     ) -> None:
-        """Make a file whose content is made when it is read, and that hands over what is written to it (as in /proc)."""
+        """Make a file as /proc has: its content is made when it is read, what is written to it is handed over."""
         above, name = self._above(path)
         node = self._put(above, name, "file", Rights(mode=mode, uid=0, gid=0))
         node.produce = content
@@ -113,7 +113,7 @@ class Hand:
 
     def move(self, path: str, name: str) -> None:
         """Give a file or directory another name beside the old one."""
-        above, old = self._above(path)
+        _, old = self._above(path)
         with telling("move", path):
             number = self._calls.follow("/", path.rpartition("/")[0] or "/", DIRECTORY)
             self._calls.rename(number, old, name)

@@ -56,7 +56,9 @@ class SimulatedNotify:
         raise refused(errno.EINVAL, str(wd))
 
     def read(self, timeout: int | None = None, /) -> list[Event]:
-        """Take the waiting events; never waits, time stands still meanwhile."""
+        """Take the waiting events; there is nobody to wait for."""
+        if timeout != 0 and not self._waiting:
+            raise refused(errno.EDEADLK, "inotify")
         taken, self._waiting = self._waiting, []
         if self._bell >= 0 and taken:
             os.eventfd_read(self._bell)

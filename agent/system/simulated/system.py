@@ -22,7 +22,7 @@ SKELETON = (
     ("/boot", 0o755), ("/etc", 0o755), ("/home", 0o755), ("/root", 0o700), ("/usr/bin", 0o755), ("/usr/lib", 0o755),
     ("/usr/sbin", 0o755), ("/var/lib", 0o755), ("/var/log", 0o755),
 )  # fmt: skip
-IN_MEMORY = (("/dev", 0o755), ("/proc", 0o555), ("/run", 0o755), ("/sys", 0o555), ("/tmp", 0o1777))
+IN_MEMORY = (("/dev", 0o755), ("/proc", 0o555), ("/run", 0o755), ("/sys", 0o555), ("/tmp", 0o1777))  # noqa: S108 - simulated
 FATES = {"all": LOST, "none": KEPT, "torn": TORN}
 
 
@@ -54,6 +54,10 @@ class Process:
         return "Process(%d, %s)" % (self.pid, self.name())
 
 
+def silent(_sentence: str) -> None:
+    """Announce nothing."""
+
+
 def unchanged(calls: Calls) -> Calls:
     """Leave the calls as they are."""
     return calls
@@ -63,8 +67,8 @@ class SimulatedSystem(Files):
     """One device in memory.
 
     `calls` may wrap the simulated kernel's calls (a twin without fsync, a fault at the k-th); `image` lays the files
-    the device is made with, before its first start. `hand` changes files as other programs do (`edit` for short);
-    `tick` lets time pass; `reboot` and `crash` start it anew; `count`, `kill_at` and `die_at` end work at its k-th call.
+    the device is made with before its first start. `hand` changes files as other programs do (`edit` for short);
+    `tick` lets time pass; `reboot`, `crash` start it anew; `count`, `kill_at` and `die_at` end work at its k-th call.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class SimulatedSystem(Files):
         calls: Callable[[Calls], Calls] = unchanged,
         image: "Callable[[SimulatedSystem], None] | None" = None,
         openat2: bool = True,
-        announce: Callable[[str], None] = lambda sentence: None,
+        announce: Callable[[str], None] = silent,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.disk = Disk()
@@ -99,12 +103,14 @@ class SimulatedSystem(Files):
     # -- the door
 
     def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
-        """Run the simulated program of this name; Unreachable when it is not installed. `seconds` do not pass."""
+        """Run the simulated program of this name, in no time; Unreachable when it is missing or given no time."""
         if not argv or not argv[0] or any("\0" in word for word in argv):
             raise BadInput("a program needs a name and arguments without NUL bytes; correct the step")
         self.kernel_calls.step()
         name = argv[0].rpartition("/")[2]
         module = self._program(name)
+        if seconds < 1:
+            raise Unreachable("%s did not end within %d seconds and was stopped; try again" % (name, seconds))
         if module is None or name in self.absent:
             raise Unreachable("the program %s is not installed; install it" % argv[0])
         outcome: Outcome = module.run(self, argv, stdin)
@@ -152,7 +158,7 @@ class SimulatedSystem(Files):
         """
         if isinstance(lose, str):
             fate = FATES[lose]
-            self.disk.cut(lambda pending: fate)
+            self.disk.cut(lambda _pending: fate)
         else:
             self.disk.cut(lose)
         self._start()
