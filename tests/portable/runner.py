@@ -1,0 +1,239 @@
+"""Run the shared vectors of one file, on CPython or on MicroPython: `runner.py FILE` prints one JSON line a case.
+
+Only what both runtimes have is used here. Each case is {"name", "do", "with", "want"}; `want` may be {"error": class}.
+"""
+
+import binascii
+import json
+import sys
+
+from agent.core import cbor, consent, contest, cose, journal, policy, role, setting, telemetry, waiver, warn
+from agent.core.assess import Finding, Reading, assess
+from agent.core.clock import Clock, floor
+from agent.core.errors import PrivetError
+from agent.core.order import order
+from agent.core.plan import plan
+from agent.core.record import as_map, from_map, frozen
+
+
+def clock(row):
+    """Make a clock from [wall, boot, uptime]."""
+    return Clock(wall=row[0], boot=row[1], uptime=row[2])
+
+
+def do_order(a):
+    """Ask an order one question."""
+    made = order(a["kind"], tuple(a.get("words", ())))
+    args = [frozen(x) for x in a["of"]]
+    return getattr(made, a["ask"])(*args)
+
+
+def do_setting(a):
+    """Read a setting and say its default, or what a looser value newly exposes."""
+    made = setting.read_setting(a["setting"])
+    if "found" not in a:
+        return [made.strictest(), len(made.options)]
+    return [[o.value, o.risk] for o in made.newly(frozen(a["wanted"]), frozen(a["found"]))]
+
+
+def do_assess(a):
+    """Judge a reading."""
+    made = setting.read_setting(a["setting"])
+    reading = Reading(
+        live=frozen(a["live"]), kept=frozen(a["kept"]), cause=a.get("cause", ""), absent=a.get("absent", False)
+    )
+    waivers = tuple([from_map(waiver.Waiver, w) for w in a.get("waivers", [])])
+    finding = assess(made, frozen(a["wanted"]), reading, waivers, clock(a["clock"]))
+    return [finding.status, finding.found]
+
+
+def findings_of(rows, made):
+    """Make findings from [status, found] rows of one setting."""
+    return tuple(
+        [
+            Finding(setting=made.id, status=s, wanted=made.strictest(), found=frozen(f), live=None, kept=None, cause="")
+            for s, f in rows
+        ]
+    )
+
+
+def do_plan(a):
+    """Plan changes."""
+    made = setting.read_setting(a["setting"])
+    changes = plan(findings_of(a["findings"], made), {made.id: made}, tuple(a["ways"]), tuple(a.get("stopped", ())))
+    return [[c.setting, c.wanted, c.held] for c in changes]
+
+
+def do_waiver(a):
+    """Grant a waiver, live through restarts and clock changes, and say what remains at each moment."""
+    made = setting.read_setting(a["setting"])
+    lent = waiver.grant(
+        made, frozen(a["ceiling"]), a["seconds"], a.get("reason", "test"), "anna", "owner", clock(a["clock"])
+    )
+    left = []
+    for kind, at in a.get("then", []):
+        if kind == "advance":
+            lent = waiver.advance(lent, clock(at))
+        left.append(lent.remaining(clock(at)))
+    return left
+
+
+def do_warn(a):
+    """Go through rounds of findings and say which warnings each round delivers."""
+    made = setting.read_setting(a["setting"])
+    known, said = (), []
+    for at, rows in a["rounds"]:
+        now = warn.current(findings_of(rows, made), {made.id: made}, (), clock(at))
+        fresh, known = warn.edges(known, now, clock(at))
+        said.append([warn.told(w) for w in fresh])
+    return [said, [[w.count, w.open] for w in known]]
+
+
+def do_minimise(a):
+    """Minimise samples of one field and pack them."""
+    field = telemetry.TelemetryField(**a["field"])
+    made = [telemetry.minimise(field, telemetry.Sample(name=field.name, number=n, at=t)) for n, t in a["samples"]]
+    packed = telemetry.pack(tuple(made), lambda e, m: cbor.Tag(tag=4, value=[e, m]))
+    return [[[m.value, m.at] for m in made], binascii.hexlify(cbor.encode(packed)).decode()]
+
+
+def table_of(a):
+    """Make the policy map of a case: recipients' keys are hex in JSON."""
+    table = dict(a["policy"])
+    table["recipients"] = []
+    for row in a["policy"]["recipients"]:
+        row = dict(row)
+        row["key"] = binascii.unhexlify(row["key"])
+        table["recipients"].append(row)
+    return table
+
+
+def do_policy(a):
+    """Read a policy, admit it, and lay it over a baseline."""
+    settings = {}
+    for row in a["settings"]:
+        made = setting.read_setting(row)
+        settings[made.id] = made
+    made = policy.read_policy(cbor.decode(cbor.encode(table_of(a))), settings)
+    me = policy.Identity(fleet=a["me"][0], model=a["me"][1], device=a["me"][2])
+    policy.admit(made, me, a["newest"], a["now"])
+    merged, looser = policy.layer({k: frozen(v) for k, v in a["current"].items()}, made.baseline, settings)
+    return [[[k, merged[k]] for k in sorted(merged)], looser]
+
+
+def do_consent(a):
+    """Write a notice, answer it, and say the state afterwards, also after the policy changed."""
+    settings = {}
+    made = policy.read_policy(table_of(a), settings)
+    seen = consent.notice_digest(made, a["purpose"]) if a.get("seen", True) else "old"
+    given = consent.answer(made, a["purpose"], a["state"], seen, "anna", 5)
+    changed = dict(a)
+    changed["policy"] = dict(a["policy"])
+    changed["policy"].update(a.get("change", {}))
+    later = policy.read_policy(table_of(changed), settings)
+    states = [consent.state_of({}, made, a["purpose"]), consent.state_of({a["purpose"]: given}, made, a["purpose"])]
+    return states + [consent.state_of({a["purpose"]: given}, later, a["purpose"]), consent.notice(made, a["purpose"])]
+
+
+def do_role(a):
+    """Find a role and ask whether it may do an act."""
+    grants = tuple([from_map(role.Grant, g) for g in a["grants"]])
+    found = role.role_of(tuple(a["principals"]), grants, a["now"])
+    try:
+        role.require(found, a["act"])
+    except PrivetError:
+        return [found, "refused"]
+    return [found, "may"]
+
+
+def do_contest(a):
+    """Restore at these moments and say when the contest stops."""
+    now = contest.fresh("x", clock(a["at"][0]))
+    said = []
+    for at in a["at"]:
+        now = contest.restored(now, clock(at))
+        said.append(contest.stopped(now, clock(at)))
+    return [said, contest.stopped(now, clock(a["later"]))]
+
+
+def do_cbor(a):
+    """Decode hex strictly and encode it back."""
+    return binascii.hexlify(cbor.encode(cbor.decode(binascii.unhexlify(a["hex"])))).decode()
+
+
+def do_journal(a):
+    """Build a chain of entries, damage it as told, and verify it."""
+    end, rows = journal.EMPTY, []
+    for number in range(a["count"]):
+        row = journal.extend(end, b"entry %d" % number)
+        end = journal.Head(count=row.seq, digest=row.digest)
+        rows.append(row)
+    if a["damage"] == "change":
+        rows[1] = journal.Row(seq=rows[1].seq, sealed=b"other", digest=rows[1].digest)
+    elif a["damage"] == "cut":
+        rows.pop()
+    elif a["damage"] == "drop":
+        rows.pop(1)
+    verdict = journal.verify(rows, end)
+    return [verdict.count, verdict.damage, verdict.seq, binascii.hexlify(end.digest).decode()]
+
+
+def do_cose(a):
+    """Lay out the bytes that are bound and sent."""
+    stream = cose.Stream(fleet="f", device="d", purpose="p", boot=a["boot"], epoch=a["epoch"])
+    parts = [cose.nonce(a["boot"], a["seq"]), cose.record_context(stream, a["seq"]), cose.epoch_header(a["epoch"])]
+    parts.append(cose.ack_plain("d", "p", "r", a["boot"], a["seq"]))
+    return [binascii.hexlify(part).decode() for part in parts]
+
+
+def do_clock(a):
+    """Apply the time floor."""
+    return floor(clock(a["clock"]), a["known"])
+
+
+DO = {
+    "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
+    "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
+    "contest": do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
+}  # fmt: skip
+
+
+def plain(value):
+    """Turn tuples into lists, so that JSON and both runtimes agree."""
+    if type(value) in (list, tuple):
+        return [plain(v) for v in value]
+    if type(value) is dict:
+        return [[k, plain(value[k])] for k in sorted(value)]
+    if hasattr(value, "__slots__"):
+        return plain(as_map(value))
+    return value
+
+
+def run(case):
+    """Run one case."""
+    try:
+        return plain(DO[case["do"]](case["with"]))
+    except PrivetError as error:
+        return {"error": type(error).__name__}
+
+
+def main(path):
+    """Run every case of a file, one line a case so that a small heap holds it, and print what came of it."""
+    shared = {}
+    with open(path) as file:
+        for line in file:
+            text = line.strip().rstrip(",")
+            if text in ("[", "]", ""):
+                continue
+            case = json.loads(text)
+            if "shared" in case:
+                shared = case["shared"]
+                continue
+            for key in case["with"]:
+                if type(case["with"][key]) is str and case["with"][key][:1] == "@":
+                    case["with"][key] = shared[case["with"][key][1:]]
+            print(json.dumps([case["name"], run(case)]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
