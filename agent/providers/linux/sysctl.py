@@ -1,0 +1,187 @@
+"""Kernel values under /proc/sys: what the kernel uses now, and what systemd-sysctl will set at the next start.
+
+Params: `name` (file name part of our own drop-in), `keys` (paths below /proc/sys, `*` stands for each network
+interface), `words` (raw values strictest first, blank separated; synonyms of one rung are joined by commas, the first
+is the one we write and report), and the optional `without` (interfaces that do not count, for example lo).
+
+Facts: `found`, the keys of this device with `*` filled in. An explicit line elsewhere beats our `*` line, so steps
+name each of them besides the `*`.
+"""
+
+from fnmatch import fnmatchcase
+
+from agent.core.assess import Reading, absent, unread
+from agent.core.errors import Missing, PrivetError
+from agent.core.order import ANY
+from agent.core.plan import Run, Write
+from agent.core.record import Params, Value
+from agent.system.door import System
+
+PARAMS = ("name", "keys", "words")
+ROOT = "/proc/sys/"
+# Highest first; a file hides every file of the same name in the later ones (sysctl.d(5)).
+DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
+CLASSIC = "/etc/sysctl.conf"
+
+Line = tuple[str, str | None]
+
+
+def probe(system: System, params: Params) -> Reading:
+    """Join the values of all keys, running and after the next start; absent when this kernel has none of them."""
+    try:
+        found = keys(system, params)
+        if not found:
+            return absent("this kernel does not offer " + " or ".join(texts(params, "keys")))
+        live = worst(ladder(params), [system.read(ROOT + key).decode("ascii", "replace").strip() for key in found])
+    except PrivetError as error:
+        return unread(str(error))
+    try:
+        coming = [after_start(lines(system), key) for key in found]
+    except PrivetError as error:
+        return unread(str(error), live=live)
+    if None in coming:
+        silent = found[coming.index(None)]
+        return unread(f"no file sets {silent}, so its value after a restart is up to the kernel", live=live)
+    return Reading(live=live, kept=worst(ladder(params), [c or "" for c in coming]), cause="", absent=False)
+
+
+def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
+    """Write our drop-in, named to sort after all others, and load it."""
+    named = [*texts(params, "found"), *texts(params, "keys")] if "found" in params else texts(params, "keys")
+    body = "# Written by Privet. Removing this file gives the setting back to the system at the next start.\n"
+    path, word = drop_in(params), str(option)
+    for key in dict.fromkeys(named):
+        body += f"{key} = {word}\n"
+    return (
+        Write(path=path, content=body.encode(), mode=0o644, uid=0, gid=0),
+        Run(argv=("sysctl", "-q", "-p", path), stdin=b""),
+    )
+
+
+def watches(params: Params) -> tuple[str, ...]:  # noqa: ARG001 - the contract of providers gives it
+    """Name the directories with drop-ins, and /etc for sysctl.conf (the kernel sends no news of its values)."""
+    return (*DIRECTORIES, "/etc")
+
+
+def facts(system: System, params: Params) -> Params:
+    """Return the keys that this device has right now."""
+    return {"found": tuple(keys(system, params))}
+
+
+def drop_in(params: Params) -> str:
+    """Return the path of our own file; letters sort after the digits that others start with."""
+    return "/etc/sysctl.d/zz-privet-" + str(params["name"]) + ".conf"
+
+
+def texts(params: Params, name: str) -> list[str]:
+    """Return a parameter as a list of words."""
+    value = params[name]
+    return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
+
+
+def ladder(params: Params) -> list[list[str]]:
+    """Return the rungs, strictest first, each a list of equal raw values."""
+    return [rung.split(",") for rung in str(params["words"]).split()]
+
+
+def worst(rungs: list[list[str]], values: list[str]) -> Value:
+    """Return the loosest value, ANY when one is on no rung."""
+    places = []
+    for value in values:
+        place = [number for number, rung in enumerate(rungs) if value in rung]
+        if not place:
+            return ANY
+        places.append(place[0])
+    return rungs[max(places)][0]
+
+
+def keys(system: System, params: Params) -> list[str]:
+    """Return the keys that exist, with `*` replaced by every interface that counts."""
+    found = []
+    without = texts(params, "without") if "without" in params else []
+    for key in texts(params, "keys"):
+        head, star, tail = key.partition("/*/")
+        try:
+            names = [name for name in system.entries(ROOT + head) if name not in without] if star else [""]
+        except Missing:
+            continue
+        for name in names:
+            full = f"{head}/{name}/{tail}" if star else key
+            try:
+                system.stat(ROOT + full)
+            except Missing:
+                continue
+            found.append(full)
+    return found
+
+
+def lines(system: System) -> list[Line]:
+    """Return every assignment in the order systemd-sysctl meets it; a value of None excludes the key from patterns."""
+    chosen: dict[str, str] = {}
+    for directory in DIRECTORIES:
+        try:
+            names = system.entries(directory)
+        except Missing:
+            continue
+        for name in names:
+            if name.endswith(".conf"):
+                chosen.setdefault(name, f"{directory}/{name}")
+    paths = [chosen[name] for name in sorted(chosen)]
+    # Debian reaches the classic file by a link in sysctl.d; without systemd the start-up script reads it last.
+    if not booted_by_systemd(system):
+        paths.append(CLASSIC)
+    found: list[Line] = []
+    for path in paths:
+        try:
+            found += assignments(system.read(path).decode("utf-8", "replace"))
+        except Missing:  # a link to nowhere sets nothing
+            continue
+    return found
+
+
+def booted_by_systemd(system: System) -> bool:
+    """Say whether systemd is the first process, as sd_booted(3) does."""
+    try:
+        return system.stat("/run/systemd/system").kind == "directory"
+    except Missing:
+        return False
+
+
+def assignments(text: str) -> list[Line]:
+    """Read one file of sysctl.d(5): comments, `-` for "failure is fine", `-key` alone for an exclusion."""
+    found: list[Line] = []
+    for raw in text.splitlines():
+        line = raw.strip()
+        if not line or line[0] in "#;":
+            continue
+        key, equals, value = line.partition("=")
+        key = key.strip()
+        if equals:
+            found.append((normal(key.removeprefix("-").strip()), value.strip()))
+        elif key.startswith("-"):
+            found.append((normal(key[1:].strip()), None))
+    return found
+
+
+def normal(key: str) -> str:
+    """Return a key with `/` between its parts; the separator met first decides what `.` and `/` mean."""
+    first = min((key.find(mark) for mark in "./" if mark in key), default=-1)
+    if first >= 0 and key[first] == ".":
+        return key.translate(str.maketrans("./", "/."))
+    return key
+
+
+def after_start(found: list[Line], key: str) -> str | None:
+    """Return what a key will be set to: the last line naming it, else the last pattern matching it, else None."""
+    named = [value for line, value in found if line == key]
+    if named and named[-1] is not None:
+        return named[-1]
+    if named:  # excluded from every pattern and set by nothing
+        return None
+    parts = key.split("/")
+    for pattern, value in reversed(found):
+        wanted = pattern.split("/")
+        matched = len(wanted) == len(parts) and all(fnmatchcase(p, w) for p, w in zip(parts, wanted, strict=True))
+        if value is not None and matched:
+            return value
+    return None
