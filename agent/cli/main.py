@@ -166,7 +166,7 @@ def consent(what: str, purpose: str, *, agreed: bool) -> None:
 @main.command()
 @click.argument("verb", type=click.Choice(["show"]))
 @click.option("--once", is_flag=True, required=True, help="Show the new secrets now; they cannot be shown again.")
-def credentials(verb: str, *, once: bool) -> None:  # noqa: ARG001 - `show` is the only verb yet
+def credentials(verb: str, *, once: bool) -> None:
     """Show the passwords that replaced the factory ones, once."""
     rows = call("control", {"op": "credentials", "once": once})["credentials"]
     if not rows:

@@ -33,6 +33,7 @@ class Guard:
         self.posture = Posture(system, settings, {})
         self.contests: dict[str, Contest] = {}
         self.tried: set[str] = set()
+        self.authors: tuple[str, ...] = ()
         self.swept = -SWEEP
         self.noted = 0
 
@@ -46,6 +47,7 @@ class Guard:
         self.books.keep_waivers(tuple(advance(w, clock) for w in self.books.waivers))
         self.posture = Posture(self.system, self.settings, self.rules.baseline())
         self.noted = clock.uptime
+        self.system.writers(sorted(self.posture.places))
         self.sweep(quiet)
 
     def sweep(self, quiet: bool = False) -> None:
@@ -82,7 +84,9 @@ class Guard:
         names = self.posture.touched(directories)
         if names:
             self.tried.difference_update(names)
+            self.authors = self.system.writers(sorted(directories))
             self.cycle(names)
+            self.authors = ()
 
     def cycle(self, names: tuple[str, ...], quiet: bool = False) -> tuple[Finding, ...]:
         """Look at these settings, restore what is loosened, warn once, and return the findings after it."""
@@ -132,7 +136,7 @@ class Guard:
         others = tuple(w for w in self.books.warnings if w.setting not in names)
         ends = {f.setting: f for f in final}
         now = tuple(
-            replace(w, outcome=outcome(ends[w.setting], outcomes.get(w.setting), w.outcome))
+            replace(w, outcome=outcome(ends[w.setting], outcomes.get(w.setting), w.outcome) + self.by())
             for w in current(seen, self.settings, self.books.waivers, clock)
         )
         new, kept = edges(mine, now, clock)
@@ -140,6 +144,11 @@ class Guard:
         _, kept = edges(kept, lasting, clock)
         self.books.keep_warnings((*others, *kept), tuple(noted(w) for w in new))
         self.deliver(new)
+
+    def by(self) -> str:
+        """Name the program that made the change, when it still runs."""
+        running = [name for name in self.authors if "ended" not in name]
+        return f" Written by {', '.join(running)}." if running else ""
 
     def deliver(self, warnings: tuple[PrivacyWarning, ...]) -> None:
         """Tell every channel; one that fails does not keep the others from telling."""

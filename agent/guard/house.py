@@ -59,12 +59,15 @@ class House:
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
         self.stopping = False
+        self.shut_in = False
 
     def start(self) -> None:
         """Take up the policy, run what is left of the first boot, then watch and sweep."""
         policy = self.rules.load(self.system)
         self.outbox.adopt(policy)
         fresh = self.parts.first_boot(self)
+        if self.shut_in:
+            self.rules.shut_in = True
         self.guard.start(quiet=fresh)
         self.watch = self.system.watch(sorted(self.guard.posture.places))
         self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
@@ -98,7 +101,7 @@ class House:
         """Return how soon to ask again whether somebody has answered."""
         return min([IDLE, *(5.0 for lane in self.outbox.lanes.values() if lane.flying)])
 
-    def moved(self, mask: int) -> None:  # noqa: ARG002 - the selector's callbacks all take the mask
+    def moved(self, mask: int) -> None:
         """Answer changes in watched directories."""
         if self.watch is not None:
             self.guard.changed({directory for directory, _ in self.watch.events()})
@@ -106,7 +109,8 @@ class House:
     def standing(self) -> dict[str, Any]:
         """Say for the status how telemetry and the link stand."""
         state, cause = self.link
-        return {"telemetry": self.outbox.standing(), "link": {"state": state, "cause": cause}}
+        link = {"state": state, "cause": cause}
+        return {"telemetry": self.outbox.standing(), "link": link, "shut_in": self.shut_in}
 
     def control(self, client: Client, request: dict[str, object]) -> Reply:
         """Answer one request on the control socket, by the role of whoever asks."""

@@ -107,7 +107,7 @@ class Port:
         self.listener = listen(path, 0o660, gid)
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
 
-    def accept(self, mask: int) -> None:  # noqa: ARG002 - the selector's callbacks all take the mask
+    def accept(self, mask: int) -> None:
         """Take the courier; anyone else is turned away. A second one replaces a first that died unnoticed."""
         if self.listener is None:
             return

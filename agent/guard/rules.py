@@ -71,6 +71,7 @@ class Rules:
         self.settings = settings
         self.anchor = anchor
         self.policy: Policy | None = None
+        self.shut_in = False
 
     def read(self, signed: bytes) -> Policy:
         """Verify first, then read; nothing is kept."""
@@ -123,7 +124,10 @@ class Rules:
     def baseline(self) -> dict[str, Value]:
         """Return the merged baseline in force."""
         table = self.store.get("baseline") or {}
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        baseline = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        if self.shut_in:
+            baseline["firewall.inbound"] = ()
+        return baseline
 
     def channels(self) -> tuple[str, ...]:
         """Return every channel any accepted policy named."""

@@ -15,6 +15,7 @@ from agent.system.door import Outcome, Watch
 from agent.system.durable import Files
 from agent.system.programs import run
 from agent.system.watch import DirectoryWatch
+from agent.system.writers import Writers
 
 HANGUP = 1 << (signal.SIGHUP - 1)
 
@@ -27,6 +28,7 @@ class RealSystem(Files):
     ) -> None:
         super().__init__(Calls() if calls is None else calls, root, announce)
         self.boot = 0
+        self._writers: Writers | None = None
         self._machine = self if root == "/" else Files(Calls())  # processes are real even under a prefix
 
     def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
@@ -50,6 +52,13 @@ class RealSystem(Files):
     def clock(self) -> Clock:
         """Look at the clocks; uptime counts suspend too."""
         return Clock(wall=int(time.time()), boot=self.boot, uptime=int(time.clock_gettime(time.CLOCK_BOOTTIME)))
+
+    def writers(self, directories: Sequence[str]) -> tuple[str, ...]:
+        """Name the programs that wrote in watched directories lately, by fanotify; the first call begins to listen."""
+        if self._writers is None:
+            self._writers = Writers()
+        self._writers.watch([self.root.rstrip("/") + directory for directory in directories])
+        return self._writers.names([self.root.rstrip("/") + directory for directory in directories])
 
     def watch(self, directories: Sequence[str]) -> Watch:
         """Watch directories by inotify."""

@@ -4,7 +4,8 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from contextlib import suppress
+from typing import Any
 
 from agent.core.clock import Clock
 from agent.core.errors import BadInput, Missing, Unreachable
@@ -22,7 +23,7 @@ SKELETON = (
     ("/boot", 0o755), ("/etc", 0o755), ("/home", 0o755), ("/root", 0o700), ("/usr/bin", 0o755), ("/usr/lib", 0o755),
     ("/usr/sbin", 0o755), ("/var/lib", 0o755), ("/var/log", 0o755),
 )  # fmt: skip
-IN_MEMORY = (("/dev", 0o755), ("/proc", 0o555), ("/run", 0o755), ("/sys", 0o555), ("/tmp", 0o1777))  # noqa: S108 - simulated
+IN_MEMORY = (("/dev", 0o755), ("/proc", 0o555), ("/run", 0o755), ("/sys", 0o555), ("/tmp", 0o1777))
 FATES = {"all": LOST, "none": KEPT, "torn": TORN}
 
 
@@ -58,6 +59,11 @@ def silent(_sentence: str) -> None:
     """Announce nothing."""
 
 
+def module_name(program: str) -> str:
+    """Return the name of the module that simulates a program."""
+    return program.replace("-", "_").replace(".", "_")
+
+
 def unchanged(calls: Calls) -> Calls:
     """Leave the calls as they are."""
     return calls
@@ -88,7 +94,9 @@ class SimulatedSystem(Files):
         self.wall = 1_767_225_600  # the first moment of 2026
         self.uptime = 0
         self.processes: list[Process] = []
+        self.writing: list[tuple[str, str]] = []  # (directory, program) that writers() tells
         self.absent: set[str] = set()  # programs that are not installed
+        self.programs: dict[str, Any] = {}  # programs of this device alone, by name: what a module has, they have
         self._last_pid = 300
         for path, mode in SKELETON:
             self.hand.directory(path, mode)
@@ -108,12 +116,12 @@ class SimulatedSystem(Files):
             raise BadInput("a program needs a name and arguments without NUL bytes; correct the step")
         self.kernel_calls.step()
         name = argv[0].rpartition("/")[2]
-        module = self._program(name)
+        program = self._program(name)
         if seconds < 1:
             raise Unreachable("%s did not end within %d seconds and was stopped; try again" % (name, seconds))
-        if module is None or name in self.absent:
+        if program is None:
             raise Unreachable("the program %s is not installed; install it" % argv[0])
-        outcome: Outcome = module.run(self, argv, stdin)
+        outcome: Outcome = program.run(self, argv, stdin)
         return outcome
 
     def reload(self, unit: str, pidfile: str) -> None:
@@ -133,6 +141,10 @@ class SimulatedSystem(Files):
     def clock(self) -> Clock:
         """Look at the clocks, which stand still unless `tick` moves them."""
         return Clock(wall=self.wall, boot=self.boot, uptime=self.uptime)
+
+    def writers(self, directories: Sequence[str]) -> tuple[str, ...]:
+        """Name who is said to write in these directories (`writing`, set by the test or the story)."""
+        return tuple(name for place, name in self.writing if place in directories)
 
     def watch(self, directories: Sequence[str]) -> Watch:
         """Watch directories."""
@@ -225,25 +237,27 @@ class SimulatedSystem(Files):
             process = None
         if process is None:
             raise Unreachable("%s is not running: %s names no process; start it" % (unit, pidfile))
-        module = self._program(process.name())
-        if module is None or not hasattr(module, "reload"):
+        program = self._program(process.name())
+        if program is None or not hasattr(program, "reload"):
             raise Unreachable("the process in %s does not take a reload; start %s again" % (pidfile, unit))
         self.kernel_calls.step()
-        module.reload(self, process)
+        program.reload(self, process)
 
     def _end_at(self, k: int, work: "Callable[[SimulatedSystem], object]", by: str, after: Callable[[], None]) -> bool:
         """Do work that ends at its k-th call."""
         calls = self.kernel_calls
+        if k < 1:
+            raise ValueError("calls are counted from 1")
         calls.end_by, calls.end_at = by, calls.made + k
         try:
-            work(self)
-            return False
-        except (PowerCut, Ended):
-            calls.end_at = 0
-            after()
-            return True
+            with suppress(PowerCut, Ended):
+                work(self)
+            ended = calls.made >= calls.end_at
         finally:
             calls.end_at = 0
+        if ended:
+            after()
+        return ended
 
     def _start(self) -> None:
         """Start: memory is empty, no process runs, then each program does what it does at boot."""
@@ -255,16 +269,19 @@ class SimulatedSystem(Files):
 
     def _each_program(self, act: str) -> None:
         """Call this function of every installed program that has it, in the order of names."""
-        for found in sorted(module.name for module in pkgutil.iter_modules(programs.__path__)):
-            module = self._program(found)
-            if module is not None and found not in self.absent and hasattr(module, act):
-                getattr(module, act)(self)
+        shipped = {module.name for module in pkgutil.iter_modules(programs.__path__)}
+        for name in sorted(shipped | set(self.programs)):
+            program = self._program(name)
+            if program is not None and hasattr(program, act):
+                getattr(program, act)(self)
 
-    def _program(self, name: str) -> ModuleType | None:
-        """Load a program's module by the program's name."""
-        word = name.replace("-", "_").replace(".", "_")
-        if not word.isidentifier():
+    def _program(self, name: str) -> Any:
+        """Return a program by its name: this device's own, else the shipped module; None when it is not installed."""
+        word = module_name(name)
+        if not word.isidentifier() or word in {module_name(gone) for gone in self.absent}:
             return None
+        if name in self.programs:
+            return self.programs[name]
         place = programs.__name__ + "." + word
         try:
             return importlib.import_module(place)

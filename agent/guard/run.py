@@ -1,0 +1,108 @@
+"""The guard as a process: built from the real parts, turned until it is told to stop."""
+
+import argparse
+import os
+import signal
+import socket
+import sys
+
+from agent import registry
+from agent.core.errors import PrivetError
+from agent.guard.callers import table
+from agent.guard.gate import first_boot
+from agent.guard.house import House, Parts
+from agent.guard.rules import read_anchor
+from agent.system.calls import Calls
+from agent.system.keys import FileSlot, state_key
+from agent.system.queue import Queue
+from agent.system.real import RealSystem
+from agent.system.store import Store
+from agent.system.worker import WorkerVault
+
+STATE = "/var/lib/privet"
+RUN = "/run/privet"
+ACCOUNT = "privet"
+
+
+def account(system: RealSystem, name: str) -> tuple[int, int]:
+    """Return uid and gid of the courier's account; a number stands for itself; root alone when there is none."""
+    if name.isdigit():
+        return int(name), int(name)
+    for row in table(system, "/etc/passwd"):
+        if row[0] == name:
+            return int(row[2]), int(row[3])
+    return 0, 0
+
+
+def build(system: RealSystem) -> House:
+    """Put the house together on this machine."""
+    anchor = read_anchor(system)
+    system.make_directory(STATE, 0o700)
+    vault = WorkerVault(state_key(FileSlot(system)))
+    store = Store(f"{STATE}/state.db", vault, system.clock)
+    calls = Calls()
+
+    def open_queue(purpose: str, budget: int) -> Queue:
+        return Queue(f"{STATE}/queue/{purpose}", budget, calls)
+
+    return House(
+        Parts(
+            system=system,
+            store=store,
+            vault=vault,
+            settings=registry.settings(),
+            anchor=anchor,
+            open_queue=open_queue,
+            first_boot=first_boot,
+        )
+    )
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it asked to be told (sd_notify(3))."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as wire:
+        wire.connect("\0" + path[1:] if path.startswith("@") else path)
+        wire.send(state.encode())
+
+
+def serve(house: House) -> None:
+    """Turn until SIGTERM or SIGINT; each turn that ends is progress, and only progress feeds the watchdog."""
+
+    def stop(_number: int, _frame: object) -> None:
+        house.stopping = True
+
+    wake, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno())
+    house.selector.register(wake, 1, lambda _mask: wake.recv(64))
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    notify("READY=1")
+    while not house.stopping:
+        house.turn(60.0)
+        notify("WATCHDOG=1")
+    notify("STOPPING=1")
+    house.selector.unregister(wake)
+    house.stop()
+
+
+def main() -> None:
+    """Run the guard until it is told to stop; a failure to start is one sentence and an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m agent.guard", description="The root process of Privet.")
+    parser.add_argument("--courier", default=ACCOUNT, help="account (name or number) that the courier runs as")
+    chosen = parser.parse_args()
+    os.umask(0o077)
+    system = RealSystem()
+    try:
+        system.make_directory(RUN, 0o755)
+        house = build(system)
+        uid, gid = account(system, chosen.courier)
+        house.listen(RUN, uid, gid)
+        house.start()
+        serve(house)
+    except PrivetError as error:
+        print(f"privet-guard: {error}", file=sys.stderr)  # noqa: T201 - the service's log
+        sys.exit(error.exit_code)
