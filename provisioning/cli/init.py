@@ -8,9 +8,10 @@ from rich.console import Console
 
 from agent.core.errors import BadInput, Refused
 from provisioning.cli.answer import answer, answers, with_fleet
-from provisioning.cli.opened import add_recipient, open_fleet
+from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet, checked
 from provisioning.fleet.safe import Passphrase, passphrase_asked, passphrase_from
+from provisioning.profile.issue import add_recipient
 
 
 @click.command(

@@ -15,14 +15,10 @@ VERBS = {
     "recipient": ("provisioning.cli.init", "recipient", "Add somebody who can read telemetry sealed to them."),
     "device": ("provisioning.cli.device", "device", "Prepare what one device is flashed with."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
-    "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),
-    "simulate": ("provisioning.cli.simulate", "simulate", "Run many simulated devices against a real broker."),
-    "demo": ("provisioning.cli.demo", "demo", "See everything Privet does, in under a minute."),
     "completion": ("provisioning.cli.completion", "completion", "Print what your shell needs to complete commands."),
 }
 EXAMPLES = """\b
 Examples:
-  privet-fleet demo
   privet-fleet init --fleet ./fleet
   privet-fleet profile check
   privet-fleet profile compile base --fleet ./fleet
@@ -32,11 +28,11 @@ Examples:
 class Verbs(click.Group):
     """A group that knows its verbs by name and imports a verb's module only when it is used."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click asks with it
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every verb, in the order of a fleet's life."""
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one verb."""
         if cmd_name not in VERBS:
             return None
@@ -44,7 +40,7 @@ class Verbs(click.Group):
         command = getattr(importlib.import_module(module), name)
         return command if isinstance(command, click.Command) else None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in VERBS.items()])

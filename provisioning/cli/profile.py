@@ -12,7 +12,6 @@ from rich.table import Table
 from agent.core.errors import BadInput, Missing
 from agent.core.policy import Policy
 from provisioning.cli.answer import answer, answers, profile_directory, profile_path, with_fleet, with_profiles
-from provisioning.cli.issue import issue_policy
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.catalogue import Catalogue, shipped
@@ -21,6 +20,7 @@ from provisioning.profile.diff import compare
 from provisioning.profile.editor import json_schema
 from provisioning.profile.explain import explained
 from provisioning.profile.inherit import examine, load
+from provisioning.profile.issue import issue_policy
 from provisioning.profile.schema import Profile
 from provisioning.profile.sign import payload_of
 

@@ -1,0 +1,87 @@
+"""Verbs about the fleet's broker."""
+
+import signal
+import threading
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from provisioning.broker.mosquitto import Broker, Setup, access, configuration
+from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
+from provisioning.cli.opened import open_fleet
+from provisioning.fleet.identity import Fleet
+from provisioning.profile.issue import fleet_broker
+
+
+def with_address(command: click.decorators.FC) -> click.decorators.FC:
+    """Give a verb the options that say where the broker listens and who may collect."""
+    for option in (
+        click.option("--collector", "collectors", multiple=True, default=("collector",), show_default=True,
+                     help="Collectors that may read."),
+        click.option("--port", type=click.IntRange(1, 65535), help="Port.  [default: the fleet's, or 8883]"),
+        click.option("--listen", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.group()
+def broker() -> None:
+    """Run the fleet's broker, or show its configuration."""
+
+
+@broker.command(epilog="\b\nExamples:\n  privet-fleet broker up\n  privet-fleet broker up --listen 192.0.2.7")
+@with_fleet
+@answers
+@with_address
+@click.option("--name", "names", multiple=True, help="Name in its certificate.  [default: where it listens]")
+def up(
+    fleet_directory: Path, passphrase_fd: int | None, listen: str, port: int | None, collectors: tuple[str, ...],
+    names: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Run mosquitto with mutual TLS until Ctrl-C; every client has its own certificate and its own topics."""
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    setup = address(fleet, listen, port, collectors)
+    host = fleet_broker(fleet)
+    shown = list(dict.fromkeys([*names, listen, *([host[0]] if host else [])]))
+    folder = fleet.safe.directory / "broker"
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    with Broker(folder, setup, fleet.server(shown), fleet.client_anchors()) as running:
+        answer({"pid": running.pid, "address": listen, "port": setup.port, "log": str(folder / "broker.log")}, show_up)
+        if not wants_json():
+            console().print(f"  {listen} port {setup.port}, as {', '.join(shown)}; log in {folder}/broker.log")
+        over.wait()
+
+
+def show_up(to: Console) -> None:
+    """Say that the broker runs."""
+    to.print("[green]✓[/] The broker runs; Ctrl-C ends it.")
+
+
+@broker.command(epilog="\b\nExample:\n  privet-fleet broker config --listen 192.0.2.7")
+@with_fleet
+@answers
+@with_address
+def config(
+    fleet_directory: Path, passphrase_fd: int | None, listen: str, port: int | None, collectors: tuple[str, ...]
+) -> None:
+    """Print the configuration and the access list that `broker up` runs mosquitto with."""
+    setup = address(open_fleet(fleet_directory, passphrase_fd), listen, port, collectors)
+    files = {"mosquitto.conf": configuration(setup), "access.conf": access(setup)}
+
+    def show(to: Console) -> None:
+        for name, text in files.items():
+            to.print(f"[bold]# {name}[/]")
+            to.print(text, markup=False)
+
+    answer({"files": files}, show)
+
+
+def address(fleet: Fleet, listen: str, port: int | None, collectors: tuple[str, ...]) -> Setup:
+    """Return what the broker is told."""
+    known = fleet_broker(fleet)
+    chosen = port or (known[1] if known else 8883)
+    return Setup(fleet=fleet.name, address=listen, port=chosen, collectors=collectors, durable=True)
