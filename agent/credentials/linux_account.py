@@ -13,13 +13,17 @@ password back: its hash is thrown away, it stays locked.
 import hashlib
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from agent.core.credential import NEW, OLD, OTHER, Found, Memory, candidates, read_pairs, recognise
 from agent.core.errors import BadInput, Failed, Missing, PrivetError
-from agent.core.record import Params, Record
+from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.system import crypt
 from agent.system.door import System
+
+if TYPE_CHECKING:
+    from agent.core.record import Params
 
 KIND = "linux_account"
 PARAMS = ("owner_account",)
@@ -62,7 +66,7 @@ def shipped() -> tuple[tuple[str, str], ...]:
     return read_pairs(file.read_text(encoding="utf-8"))
 
 
-def known(params: Params) -> tuple[tuple[str, str], ...]:
+def known(params: "Params") -> tuple[tuple[str, str], ...]:
     """Return the pairs to try: those of this model first, then the shipped ones."""
     more = params.get("factory", ())
     if not isinstance(more, tuple | list):
@@ -94,7 +98,7 @@ def accounts(system: System) -> dict[str, Account]:
     return found
 
 
-def owner(params: Params, present: dict[str, Account]) -> str:
+def owner(params: "Params", present: dict[str, Account]) -> str:
     """Return the owner's account, or refuse a profile whose owner could not log in at all."""
     name = params.get("owner_account")
     if not isinstance(name, str) or not name:
@@ -104,7 +108,7 @@ def owner(params: Params, present: dict[str, Account]) -> str:
     return name
 
 
-def find(system: System, params: Params, memory: Memory) -> tuple[Found, ...]:
+def find(system: System, params: "Params", memory: Memory) -> tuple[Found, ...]:
     """Return the accounts with a factory password; costly schemes are searched last and at low priority."""
     present, pairs = accounts(system), known(params)
     person = owner(params, present)
@@ -158,12 +162,7 @@ def reachable(system: System, one: Account) -> bool:
         return False
 
 
-def standing(
-    system: System,
-    params: Params,  # noqa: ARG001 - the contract of credentials gives it
-    found: Found,
-    new: Secret | None,
-) -> str:
+def standing(system: System, params: "Params", found: Found, new: Secret | None) -> str:
     """Say what opens the account now: the old password, the new one (nothing, when it is to be locked), or another."""
     one = accounts(system).get(found.label)
     if one is None:
@@ -175,12 +174,7 @@ def standing(
     return NEW if one.locked() and crypt.strength(one.field.lstrip(LOCKED)) == crypt.INVALID else OTHER
 
 
-def replace(
-    system: System,
-    params: Params,  # noqa: ARG001 - the contract of credentials gives it
-    found: Found,
-    new: Secret | None,
-) -> None:
+def replace(system: System, params: "Params", found: Found, new: Secret | None) -> None:
     """Give the account its new password, or lock it; durable on return, though the tools themselves are not."""
     unlock(system)
     if not accounts(system)[found.label].shadowed:
@@ -224,12 +218,7 @@ def opens(system: System, name: str, secret: Secret) -> bool:
     return outcome.code == 0
 
 
-def prove(
-    system: System,
-    params: Params,  # noqa: ARG001 - the contract of credentials gives it
-    found: Found,
-    new: Secret | None,
-) -> None:
+def prove(system: System, params: "Params", found: Found, new: Secret | None) -> None:
     """Try both passwords, by libcrypt and by PAM; Failed unless the new one works and the old one does not."""
     name = found.label
     field = accounts(system)[name].field
@@ -242,11 +231,7 @@ def prove(
         raise Failed(f"the factory password of {name} still opens it; start the device again")
 
 
-def clean(
-    system: System,
-    params: Params,  # noqa: ARG001 - the contract of credentials gives it
-    found: Found,
-) -> None:
+def clean(system: System, params: "Params", found: Found) -> None:
     """Take the old hash out of every copy that password tools keep: of backups its line, of half-made files all."""
     for path in (*LEFTOVERS, *BACKUPS):
         try:
@@ -284,7 +269,7 @@ def holds(field: bytes, found: Found) -> bool:
     return (text == "" and old == "") or crypt.matches(old, text.lstrip(LOCKED))
 
 
-def remember(system: System, params: Params, found: Found, memory: Memory) -> None:
+def remember(system: System, params: "Params", found: Found, memory: Memory) -> None:
     """Note that what stands there now is no factory password, and that what stood there was one."""
     listed = hashlib.sha256(repr(known(params)).encode()).digest()
     one = accounts(system).get(found.label)

@@ -12,12 +12,15 @@ elsewhere keeps its place and type. Nothing here is a secret for the owner; `fin
 import base64
 import hashlib
 import time
+from typing import TYPE_CHECKING
 
 from agent.core.credential import NEW, OLD, OTHER, Found, Memory
 from agent.core.errors import BadInput, Failed, Missing, PrivetError, Unreachable
-from agent.core.record import Params
 from agent.core.secret import Secret
 from agent.system.door import System
+
+if TYPE_CHECKING:
+    from agent.core.record import Params
 
 KIND = "ssh_host_key"
 PARAMS: tuple[str, ...] = ()
@@ -31,7 +34,7 @@ NONE = "there is none"
 BACK = "the factory's key is back"
 
 
-def text(params: Params, name: str, default: str) -> str:
+def text(params: "Params", name: str, default: str) -> str:
     """Return an optional text of the profile."""
     value = params.get(name, default)
     if not isinstance(value, str) or not value:
@@ -39,7 +42,7 @@ def text(params: Params, name: str, default: str) -> str:
     return value
 
 
-def types(params: Params) -> tuple[str, ...]:
+def types(params: "Params") -> tuple[str, ...]:
     """Return the wanted key types."""
     value = params.get("types", ("ed25519",))
     if not isinstance(value, tuple | list) or not value or any(word not in TYPES for word in value):
@@ -70,7 +73,7 @@ def configured(system: System) -> tuple[str, ...]:
     return tuple(line[1] for line in lines if len(line) == 2 and line[0] == "hostkey" and outcome.code == 0)
 
 
-def present(system: System, params: Params) -> tuple[str, ...]:
+def present(system: System, params: "Params") -> tuple[str, ...]:
     """Return the paths of all host keys on the device, and of those wanted; none when there is no SSH server."""
     directory = text(params, "directory", "/etc/ssh")
     try:
@@ -83,14 +86,14 @@ def present(system: System, params: Params) -> tuple[str, ...]:
     return tuple(sorted({*own, *wanted, *(path for path in elsewhere if digest(system, path))}))
 
 
-def keeps(params: Params, path: str) -> bool:
+def keeps(params: "Params", path: str) -> bool:
     """Say whether a key belongs at this path: a wanted type, or a place that the server is configured for."""
     directory = text(params, "directory", "/etc/ssh")
     return path in [named(directory, kind) for kind in types(params)] or not path.startswith(directory + "/ssh_host_")
 
 
-def find(system: System, params: Params, memory: Memory) -> tuple[Found, ...]:
-    """Return the host keys that are the factory's, the missing ones too while first boot lasts; those to remove last."""
+def find(system: System, params: "Params", memory: Memory) -> tuple[Found, ...]:
+    """Return the factory's host keys, while first boot lasts the missing ones too; those to be removed come last."""
     found = []
     paths = present(system, params)
     for path in (*(p for p in paths if keeps(params, p)), *(p for p in paths if not keeps(params, p))):
@@ -105,12 +108,7 @@ def find(system: System, params: Params, memory: Memory) -> tuple[Found, ...]:
     return tuple(found)
 
 
-def standing(
-    system: System,
-    params: Params,
-    found: Found,
-    new: Secret | None,  # noqa: ARG001 - the contract of credentials gives it; no person knows a host key
-) -> str:
+def standing(system: System, params: "Params", found: Found, new: Secret | None) -> str:
     """Say which key is there: the factory's, our own (none, when it is to be removed), or another."""
     mark = digest(system, found.label)
     if keeps(params, found.label):
@@ -120,12 +118,7 @@ def standing(
     return OLD if mark == found.trace else OTHER
 
 
-def replace(
-    system: System,
-    params: Params,
-    found: Found,
-    new: Secret | None,  # noqa: ARG001 - the contract of credentials gives it; no person knows a host key
-) -> None:
+def replace(system: System, params: "Params", found: Found, new: Secret | None) -> None:
     """Make a new key in the old one's place, or remove it; then let a running server take it up."""
     if keeps(params, found.label):
         make(system, found.label, kind_of(system, found.label))
@@ -170,12 +163,7 @@ def kind_of(system: System, path: str) -> str:
     return kind if kind in TYPES else TYPES[0]
 
 
-def prove(
-    system: System,
-    params: Params,
-    found: Found,
-    new: Secret | None,  # noqa: ARG001 - the contract of credentials gives it; no person knows a host key
-) -> None:
+def prove(system: System, params: "Params", found: Found, new: Secret | None) -> None:
     """Load the new key, and ask a running server which keys it answers with: ours, and no other."""
     path = found.label
     if keeps(params, path):
@@ -202,7 +190,7 @@ def public(system: System, path: str) -> list[bytes]:
     return words if len(words) == 2 else [b"", b""]
 
 
-def scan(system: System, params: Params) -> list[bytes]:
+def scan(system: System, params: "Params") -> list[bytes]:
     """Return the keys that the server answers with over loopback."""
     port = params.get("port", 22)
     argv = ("ssh-keyscan", "-T", "5", "-p", str(port), "-t", "rsa,ecdsa,ed25519", "127.0.0.1")
@@ -210,7 +198,7 @@ def scan(system: System, params: Params) -> list[bytes]:
     return [line[2] for line in lines if len(line) >= 3 and not line[0].startswith(b"#")]
 
 
-def running(system: System, params: Params) -> bool:
+def running(system: System, params: "Params") -> bool:
     """Say whether an SSH server runs: its process number stands in the file, and there is such a process."""
     try:
         number = system.read(text(params, "pidfile", "/run/sshd.pid"), 64).strip().decode("ascii", "replace")
@@ -219,19 +207,14 @@ def running(system: System, params: Params) -> bool:
         return False
 
 
-def clean(system: System, params: Params, found: Found) -> None:
+def clean(system: System, params: "Params", found: Found) -> None:
     """Remove the public half that belongs to no private key, and what making left in memory."""
     if not keeps(params, found.label) and digest(system, found.label) == b"":
         system.remove(found.label + ".pub")
     clean_making(system)
 
 
-def remember(
-    system: System,
-    params: Params,  # noqa: ARG001 - the contract of credentials gives it
-    found: Found,
-    memory: Memory,
-) -> None:
+def remember(system: System, params: "Params", found: Found, memory: Memory) -> None:
     """Note that this device made the key that stands there now, and that the one before was the factory's."""
     mark = digest(system, found.label)
     if mark and mark != found.trace:
@@ -240,7 +223,7 @@ def remember(
         memory.retired.add(found.trace)
 
 
-def fingerprints(system: System, params: Params) -> tuple[str, ...]:
+def fingerprints(system: System, params: "Params") -> tuple[str, ...]:
     """Return what an owner compares at the first login: `SHA256:… (TYPE)` of each host key, as ssh shows it."""
     shown = []
     for path in present(system, params):

@@ -21,7 +21,7 @@ them, `memory/<kind>` digests a kind remembers, `first_boot` the phase reached.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.core.credential import (
     ACTIVE,
@@ -49,11 +49,14 @@ from agent.core.credential import (
     resume,
 )
 from agent.core.errors import Failed, PrivetError
-from agent.core.record import Params, Record
+from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.guard.books import Store
 from agent.system.door import System
 from agent.system.parts import Credential
+
+if TYPE_CHECKING:
+    from agent.core.record import Params
 
 LIMIT = 8  # acts on one credential in one start; five are the longest way
 
@@ -91,7 +94,7 @@ class FirstBoot:
         system: System,
         store: Store,
         gate: Gate,
-        kinds: Sequence[tuple[str, Credential, Params]],
+        kinds: Sequence[tuple[str, Credential, "Params"]],
         attempts: Mapping[str, Attempt] | None = None,
     ) -> None:
         self.system = system
