@@ -134,6 +134,25 @@ class Beneath:
             number = self._known(root, names)
             return self._walk(root, names, make) if number is None else number
 
+    def file(self, directory: int, names: tuple[str, ...], flags: int, links: bool) -> int:
+        """Open a file further down, never outside; through links only where told and the kernel can do that."""
+        if self._openat2:
+            try:
+                return again(self.calls.beneath, directory, "/".join(names), flags, links=links)
+            except OSError as error:
+                self._old_kernel(error)
+        here = directory
+        for name in names[:-1]:
+            above = here
+            try:
+                here = again(self.calls.open, above, name, DIRECTORY | os.O_NOFOLLOW)
+            finally:
+                self._let_go(above, directory)
+        try:
+            return again(self.calls.open, here, names[-1], flags | os.O_NOFOLLOW)
+        finally:
+            self._let_go(here, directory)
+
     def child(self, directory: int, name: str, path: str) -> int:
         """Open a directory in a directory, or say which link is in the way."""
         try:
@@ -199,9 +218,7 @@ class Beneath:
             try:
                 here = self._enter(above, name, path, make)
             finally:
-                if above != root:
-                    with suppress(OSError):
-                        self.calls.close(above)
+                self._let_go(above, root)
         return here
 
     def _enter(self, above: int, name: str, path: str, make: bool) -> int:
@@ -251,8 +268,18 @@ class Beneath:
             try:
                 return again(self.calls.beneath, directory, name, DIRECTORY)
             except OSError as error:
-                if error.errno not in (errno.ENOSYS, errno.EPERM):  # EPERM: a sandbox that does not know the call
-                    raise
-            self._openat2 = False
-            self.announce("this kernel or sandbox has no openat2; paths are walked name by name instead")
+                self._old_kernel(error)
         return again(self.calls.open, directory, name, DIRECTORY | os.O_NOFOLLOW)
+
+    def _old_kernel(self, error: OSError) -> None:
+        """Do without openat2 from now on when that is what the error says; else raise it."""
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # EPERM: a sandbox that does not know the call
+            raise error
+        self._openat2 = False
+        self.announce("this kernel or sandbox has no openat2; paths are walked name by name instead")
+
+    def _let_go(self, number: int, kept: int) -> None:
+        """Close a handle of the way, but not the one the way began with."""
+        if number != kept:
+            with suppress(OSError):
+                self.calls.close(number)

@@ -160,8 +160,7 @@ class Files(Beneath):
             raise Unreadable("cannot write %s in place: only kernel files may be; name one in /proc/sys or /sys" % path)
         with telling("write", path), self.held(self.directory(names[:top], make=False)) as base:
             flags = os.O_WRONLY | os.O_TRUNC  # /sys/class is links, all of them within /sys
-            number = again(self.calls.beneath, base, "/".join(names[top:]), flags, links=names[0] == "sys")
-            with self.held(number):
+            with self.held(self.file(base, names[top:], flags, links=names[0] == "sys")) as number:
                 if again(self.calls.write, number, memoryview(content)) != len(content):
                     raise Unreadable("the kernel took only a part of the value for %s; correct the value" % path)
 
@@ -213,11 +212,17 @@ class Files(Beneath):
         try:
             self._pour(number, content)
             again(self.calls.datasync, number)
+            self._grown(number, before.size + len(content), path)
         except BaseException:
             with suppress(OSError):
                 again(self.calls.truncate, number, before.size)
             raise
         return before.inode
+
+    def _grown(self, number: int, size: int, path: str) -> None:
+        """Check that a file has the length it should have after an append."""
+        if again(self.calls.stat, number).size != size:
+            raise Failed("%s did not grow by what was appended; find the program that also writes it, stop it" % path)
 
     def _pour(self, number: int, content: bytes) -> None:
         """Write all of it: one call may take less than it is given."""

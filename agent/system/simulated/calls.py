@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from agent.system.calls import Calls
 from agent.system.door import Stat
-from agent.system.simulated.disk import Disk, Node, PowerCut, Rights, refused
+from agent.system.simulated.disk import LONGEST, Disk, Node, PowerCut, Rights, refused
 from agent.system.watch import ATTRIB, CLOSE_WRITE, CREATE, DELETE, DELETE_SELF, MODIFY, MOVED_FROM, MOVED_TO
 
 UMASK = 0o022
-LONGEST = 255  # bytes in a name
 CUT, DEATH = "cut", "death"
 
 
@@ -161,6 +160,8 @@ class SimulatedCalls(Calls):
         self.step()
         node = self._at(directory).node
         self._writable(node)
+        if len(os.fsencode(new)) > LONGEST:
+            raise refused(errno.ENAMETOOLONG, new)
         moved, taken = node.names.get(old), node.names.get(new)
         if moved is None:
             raise refused(errno.ENOENT, old)
@@ -258,8 +259,6 @@ class SimulatedCalls(Calls):
         self._writable(directory)
         if "/" in name or directory.kind != "directory":
             raise refused(errno.ENOENT, name)
-        if len(os.fsencode(name)) > LONGEST:
-            raise refused(errno.ENAMETOOLONG, name)
         made = self.disk.node(kind, Rights(mode=mode, uid=0, gid=0), directory.volatile)
         directory.set({name: made})
         self.disk.touch(directory)

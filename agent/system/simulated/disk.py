@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from agent.core.record import Record
 
 KEPT, LOST, TORN = "kept", "lost", "torn"
+LONGEST = 255  # bytes in a name
 LINKS = 40  # as many links as Linux follows
 
 
@@ -158,6 +159,8 @@ class Disk:
             here = way[-1][1]
             if here.kind != "directory":
                 raise refused(errno.ENOTDIR, path)
+            if len(os.fsencode(name)) > LONGEST:
+                raise refused(errno.ENAMETOOLONG, path)
             if name == "..":
                 way = way[:-1] or way
                 continue
