@@ -11,7 +11,8 @@ from agent.core.policy import MAX_BYTES, Policy, read_policy
 from agent.core.setting import plain
 from provisioning.profile.catalogue import Catalogue
 from provisioning.profile.check import FLOW_SETTINGS
-from provisioning.profile.schema import Profile, Purpose, TelemetryField, seconds, size_bytes
+from provisioning.profile.schema import Profile, Purpose, TelemetryField
+from provisioning.profile.words import seconds, size_bytes
 
 PolicyMap = dict[str, Any]
 

@@ -15,8 +15,9 @@ from agent.core.errors import BadInput
 from agent.core.setting import Setting, plain
 from provisioning.profile.catalogue import Catalogue
 from provisioning.profile.check import FLOW_SETTINGS, Finding, check_alone, check_whole, shown
-from provisioning.profile.schema import Choice, Flow, Flows, Profile, Purpose, TelemetryField, Without, seconds
+from provisioning.profile.schema import Choice, Flow, Flows, Profile, Purpose, TelemetryField, Without
 from provisioning.profile.source import Fault, Source, parse, read_text
+from provisioning.profile.words import seconds
 
 DEEPEST = 8
 

@@ -1,99 +1,15 @@
-"""What a device profile may say: strict models of the TOML that people write.
-
-Every message raised here is half a sentence that says what is wrong and what to write instead; `source.py` puts the
-file and the line in front.
-"""
+"""What a device profile may say: strict models of the TOML that people write."""
 
 import re
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic import model_validator as whole
 
 from provisioning.profile.units import COMMON_SLIPS, KNOWN
-
-type_of_value = str | int | list[str]
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-LONGEST_TEXT = 400
-
-
-def plain_text(value: str) -> str:
-    """Accept one visible line of text."""
-    if not value.strip() or len(value) > LONGEST_TEXT or not value.isprintable():
-        raise ValueError(f"must be one line of 1 to {LONGEST_TEXT} visible letters; rewrite it")
-    return value.strip()
-
-
-def plain_name(value: str) -> str:
-    """Accept a name that is safe in a topic, a path and a command."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", value):
-        raise ValueError("must start with a letter and hold only a-z, 0-9 and _, at most 32; rename it")
-    return value
-
-
-def key_name(value: str) -> str:
-    """Accept a name that is also safe in a certificate."""
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", value):
-        raise ValueError("must hold only a-z, 0-9 and -, at most 63, with no - at the ends; rename it")
-    return value
-
-
-def decimal_text(value: str) -> str:
-    """Accept a plain decimal number written as text."""
-    if not re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,6})?", value):
-        raise ValueError('must be a plain decimal number with at most 6 decimals, such as "21.5"; correct it')
-    return value
-
-
-def duration(value: str) -> str:
-    """Accept a whole number of seconds, minutes, hours or days."""
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", value)
-    if not found or seconds(value) > 31 * SECONDS["d"]:
-        raise ValueError('must be a time of at most 31 days such as "30s", "1m", "2h" or "1d"; correct it')
-    return value
-
-
-def seconds(value: str) -> int:
-    """Turn a checked duration into seconds."""
-    return int(value[:-1]) * SECONDS[value[-1]]
-
-
-def size(value: str) -> str:
-    """Accept a size in binary units."""
-    found = re.fullmatch(r"([1-9][0-9]{0,3}) ?(KiB|MiB|GiB)", value)
-    if not found or not 1 << 20 <= size_bytes(value) <= 1 << 36:
-        raise ValueError('must be a size between "1 MiB" and "64 GiB"; correct it')
-    return value
-
-
-def size_bytes(value: str) -> int:
-    """Turn a checked size into bytes."""
-    return int(value[:-3]) * BYTES[value[-3:]]
-
-
-def setting_value(value: Any) -> Any:
-    """Accept a word, a whole number or a list of words; say what to write instead of anything else."""
-    if type(value) is bool:
-        raise ValueError(f'must be a word; write "{"yes" if value else "no"}" in quotes')
-    if type(value) is str:
-        return plain_text(value)
-    if type(value) is int and abs(value) < 1 << 53:
-        return value
-    if type(value) is list and all(type(word) is str and word.strip() for word in value):
-        return sorted({plain_text(word) for word in value})
-    raise ValueError("must be a word in quotes, a whole number or a list of words; correct it")
-
-
-Text = Annotated[str, AfterValidator(plain_text)]
-Name = Annotated[str, AfterValidator(plain_name)]
-KeyName = Annotated[str, AfterValidator(key_name)]
-DecimalText = Annotated[str, AfterValidator(decimal_text)]
-Duration = Annotated[str, AfterValidator(duration)]
-Size = Annotated[str, AfterValidator(size)]
-Value = Annotated[type_of_value, BeforeValidator(setting_value)]
+from provisioning.profile.words import DecimalText, Duration, FlowWord, KeyName, Name, Size, Text, Value
 
 
 class Strict(BaseModel):
@@ -118,7 +34,7 @@ class Choice(Strict):
 class Flow(Strict):
     """One connection the firewall lets through, and what it is for."""
 
-    flow: Text = Field(description='What may pass, in the words of the firewall settings, such as "tcp:8883".')
+    flow: FlowWord = Field(description='What may pass: protocol/port@peer, such as "tcp/8883@any" or "tcp/22@lan".')
     purpose: Text = Field(description="What this connection is for; the owner reads this.")
 
 

@@ -81,7 +81,7 @@ def empty(tmp_path) -> House:
 
 
 @pytest.fixture
-def house(empty) -> House:
+def house(empty: House) -> House:
     """Profiles and a fleet without a passphrase."""
     empty.told("init", "--fleet", str(empty.fleet), "--no-passphrase", "--name", "garden", "--broker", "broker.example")
     return empty
@@ -162,9 +162,8 @@ def test_diff_takes_profiles_and_policies(house):
     where = ("--profiles", str(house.profiles))
     assert house.told("profile", "diff", policy, "base", *where)["differences"] == []
     house.put("cold", 'model = "cold"\ntitle = "T"\ninherits = "base"\n[without]\nfields = ["temperature"]\n')
-    assert [one["direction"] for one in house.told("profile", "diff", "base", "cold", *where)["differences"]] == [
-        "stricter"
-    ]
+    found = house.told("profile", "diff", "base", "cold", *where)["differences"]
+    assert [one["direction"] for one in found] == ["stricter"]
     code, out, _ = house.ask("profile", "diff", "cold", "base", *where)
     assert (code, "1 looser" in out) == (0, True)
 

@@ -23,7 +23,7 @@ TEXT = """
 [settings]
 "ssh.root" = { value = "key", reason = "Backups." }
 [flows]
-inbound = [{ flow = "tcp:22", purpose = "To log in." }]
+inbound = [{ flow = "tcp/22@lan", purpose = "To log in." }]
 [[purpose]]
 id = "climate"
 title = "Climate"
@@ -66,9 +66,9 @@ def test_the_policy_says_what_the_profile_says(made):
     """Every setting is there, the unnamed ones at their strictest; the firewall comes from the flows."""
     assert made["baseline"] == {
         "ssh.password": "no", "ssh.root": "key", "log.days": 7, "sudo.free": [],
-        "firewall.inbound": ["tcp:22"], "firewall.outbound": [],
+        "firewall.inbound": ["tcp/22@lan"], "firewall.outbound": [],
     }  # fmt: skip
-    assert made["reasons"] == {"ssh.root": "Backups.", "firewall.inbound": "tcp:22: To log in."}
+    assert made["reasons"] == {"ssh.root": "Backups.", "firewall.inbound": "tcp/22@lan: To log in."}
     assert made["expires"] == 2_209_075_199
     assert made["fields"][0] == {
         "name": "temperature", "title": "Temperature", "unit": "Cel", "purpose": "climate",
@@ -150,9 +150,9 @@ def test_minimising_follows_the_profile(made, catalogue):
 LOOSER = [
     ('"ssh.root" = { value = "key"', '"ssh.root" = { value = "yes"', 'Title of ssh.root: "key" becomes "yes".'),
     (
-        'flow = "tcp:22", purpose = "To log in." }',
-        'flow = "tcp:22", purpose = "x" }, { flow = "a", purpose = "x" }',
-        "becomes [a, tcp:22]",
+        'flow = "tcp/22@lan", purpose = "To log in." }',
+        'flow = "tcp/22@lan", purpose = "x" }, { flow = "tcp/1@any", purpose = "x" }',
+        "becomes [tcp/1@any, tcp/22@lan]",
     ),
     ("retention_days = 30", "retention_days = 60", "kept for 60 days instead of 30"),
     ('precision = "0.5"', 'precision = "0.1"', "in steps of 0.1"),
@@ -188,7 +188,7 @@ def test_an_explanation_holds_reasons_and_notices(loaded, made, catalogue):
     root = next(row for row in facts["settings"] if row["setting"] == "ssh.root")
     assert (root["reason"], root["risks"], root["chosen_by"]) == ("Backups.", ["The risk of key."], "x")
     assert "steps of 0.5 Cel" in facts["notices"][0]["text"]
-    assert facts["flows"] == [{"side": "inbound", "flow": "tcp:22", "purpose": "To log in."}]
+    assert facts["flows"] == [{"side": "inbound", "flow": "tcp/22@lan", "purpose": "To log in."}]
 
 
 def test_the_editor_schema_knows_the_settings(catalogue):

@@ -100,10 +100,10 @@ def test_no_reason_lifts_a_ceiling(shelf, catalogue):
 
 def test_a_ceiling_bounds_the_flows(shelf, catalogue):
     """Flows are the firewall's value and obey its ceiling."""
-    shelf.put("parent", '[ceilings]\n"firewall.inbound" = ["tcp:22"]\n')
-    load(child(shelf, '[flows]\ninbound = [{ flow = "tcp:22", purpose = "To log in." }]\n'), catalogue)
-    path = child(shelf, '[flows]\ninbound = [{ flow = "tcp:80", purpose = "A page." }]\n')
-    assert "allows at most [tcp:22] inbound" in texts(path, catalogue)[0][2]
+    shelf.put("parent", '[ceilings]\n"firewall.inbound" = ["tcp/22@lan"]\n')
+    load(child(shelf, '[flows]\ninbound = [{ flow = "tcp/22@lan", purpose = "To log in." }]\n'), catalogue)
+    path = child(shelf, '[flows]\ninbound = [{ flow = "tcp/80@any", purpose = "A page." }]\n')
+    assert "allows at most [tcp/22@lan] inbound" in texts(path, catalogue)[0][2]
 
 
 @given(st.sampled_from(["no", "key", "yes"]), st.sampled_from(["no", "key", "yes"]))
@@ -124,11 +124,14 @@ def test_without_reasons_a_child_is_never_looser(tmp_path_factory, catalogue, ab
 def test_lists_add_up_and_can_leave_out(shelf, catalogue):
     """Flows, purposes and fields of the parent stay unless they are left out by name."""
     shelf.put(
-        "parent", '[flows]\noutbound = [{ flow = "a", purpose = "A." }, { flow = "b", purpose = "B." }]\n' + TELEMETRY
+        "parent",
+        '[flows]\noutbound = [{ flow = "tcp/1@any", purpose = "A." }, { flow = "tcp/2@any", purpose = "B." }]\n'
+        + TELEMETRY,
     )
-    text = '[flows]\noutbound = [{ flow = "c", purpose = "C." }]\n[without]\nflows = ["a"]\npurposes = ["climate"]\n'
+    text = '[flows]\noutbound = [{ flow = "tcp/3@any", purpose = "C." }]\n'
+    text += '[without]\nflows = ["tcp/1@any"]\npurposes = ["climate"]\n'
     profile = load(child(shelf, text), catalogue).profile
-    assert [flow.flow for flow in profile.flows.outbound] == ["b", "c"]
+    assert [flow.flow for flow in profile.flows.outbound] == ["tcp/2@any", "tcp/3@any"]
     assert (profile.purpose, profile.field) == ([], [])
     assert "has no field" in texts(child(shelf, '[without]\nfields = ["noise"]\n'), catalogue)[0][2]
 

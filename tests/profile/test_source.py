@@ -20,7 +20,7 @@ FAULTS = [
     ('model = "X Y"\ntitle = "T"\n', 1, "only a-z, 0-9 and _"),
     ('model = "x"\ntitle = "T"\nchannels = [\n "mqtt",\n 7,\n]\n', 3, "must be text in quotes"),
     (
-        'model = "x"\ntitle = "T"\n[flows]\ninbound = [\n {flow = "a", purpose = "b"},\n {flow = "a"},\n]\n',
+        'model = "x"\ntitle = "T"\n[flows]\ninbound = [\n {flow = "tcp/1@any", purpose = "b"},\n {flow = "udp/1@lan"},]\n',
         6,
         '"purpose" is missing',
     ),
@@ -190,3 +190,16 @@ def test_the_model_must_be_the_name_of_the_file(shelf, catalogue):
     _, faults = examine(path, catalogue)
     assert "must be the name of the file" in faults[0].text
     assert faults[0].line == 2
+
+
+GOOD_FLOWS = ["tcp/22@lan", "udp/8000-8010@any", "icmp/echo@lan", "any/any@10.0.0.0/8", "tcp/any@fe80::/10"]
+BAD_FLOWS = ["tcp/22", "tcp/0@any", "tcp/9-8@any", "tcp/70000@any", "sctp/1@any", "icmp/8@any", "any/1@any"]
+BAD_PEERS = ["tcp/1@10.0.0.1/8", "tcp/1@fe80:0::/10", "tcp/1@home"]
+
+
+@pytest.mark.parametrize("flow", [*GOOD_FLOWS, *BAD_FLOWS, *BAD_PEERS])
+def test_flows_have_one_form(flow):
+    """What the device's firewall would refuse is refused here, with its line."""
+    text = f'model = "x"\ntitle = "T"\n[flows]\ninbound = [{{ flow = "{flow}", purpose = "P." }}]\n'
+    _, faults = parse(Source("x.toml", text))
+    assert [fault.line for fault in faults] == ([] if flow in GOOD_FLOWS else [4])
