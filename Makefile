@@ -33,12 +33,16 @@ test: tools ## all that needs neither root nor a network: gates, laws, simulated
 check: tools ## the gates alone: lint, types, rows of the house, spelling, tables, budgets (half a minute)
 	@$(BIN)/pytest -q tests/test_checks.py tests/test_layers.py tests/test_readmes.py
 
+# Every tool has its say before the verdict.
 tools: debian-test .venv/test
-	@echo "ruff"; $(BIN)/ruff check --quiet --output-format concise && $(BIN)/ruff format --check --quiet
-	@echo "mypy"; $(BIN)/mypy --no-error-summary
-	@echo "import-linter"; out=$$($(BIN)/lint-imports --cache-dir .cache/import-linter 2>&1) || { echo "$$out"; exit 1; }
-	@echo "codespell"; $(BIN)/codespell
-	@echo "tables"; $(BIN)/python -m tests.docs_tables --check
+	@verdict=0; judge() { echo "$$1"; shift; "$$@" || verdict=1; }; quiet() { out=$$("$$@" 2>&1) || { echo "$$out"; false; }; }; \
+	judge "ruff" $(BIN)/ruff check --quiet --output-format concise; \
+	judge "ruff format" $(BIN)/ruff format --check --quiet --output-format concise; \
+	judge "mypy" $(BIN)/mypy --no-error-summary; \
+	judge "import-linter" quiet $(BIN)/lint-imports --cache-dir .cache/import-linter; \
+	judge "codespell" $(BIN)/codespell; \
+	judge "tables and promises" $(BIN)/python -m tests.docs_tables --check; \
+	exit $$verdict
 
 bench: debian-test .venv/test ## measure memory, reaction times and throughput against the budgets
 	@$(BIN)/python -m tests.bench

@@ -50,12 +50,13 @@ fi
 rm -f "$log"
 for package in "${missing[@]}"; do
     case $package in
-    mosquitto) units=(mosquitto) ;;
-    openssh-server) units=(ssh) ;;
+    mosquitto) unit=mosquitto ;;
+    openssh-server) unit=ssh ;;
     *) continue ;;
     esac
-    for unit in "${units[@]}"; do
-        update-rc.d "$unit" disable >/dev/null 2>&1 || true
-        echo "$package is installed; its daemon is neither started now nor at boot (to use it: systemctl enable --now $unit)."
-    done
+    update-rc.d "$unit" disable >/dev/null 2>&1 || true
+    if command -v systemctl >/dev/null; then
+        systemctl --quiet disable "$unit.service" "$unit.socket" >/dev/null 2>&1 || true
+    fi
+    echo "$package is installed; its daemon is neither started now nor at boot (to use it: systemctl enable --now $unit)."
 done

@@ -121,6 +121,7 @@ try() {
     left=$(ps -e -o pid= -o args= | grep -Ev "^ *[0-9]+ (.*run\.sh|ps -e|grep -Ev|unshare)" || true)
     if [ -n "$left" ]; then
         verdict="FAILED: left running: $left"
+        kill -KILL $(awk '{ print $1 }' <<<"$left")
     fi
     if [ "$again" = second ]; then
         left=$(find "$tree" -xdev -newer "$tree/stamp" -type f -not -path "$tree$checkout/*" -not -path "$tree/tmp/*" \
