@@ -169,7 +169,19 @@ class Device:
         """Join two devices by a cable; each end is called lan<N> and has the given address."""
         name = f"lan{secrets.token_hex(3)}"
         self.must(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}x"])
-        host_view = ["nsenter", "-t", str(self.pid), "-n", "--", "ip", "link", "set", f"{name}x", "netns", str(other.pid)]
+        host_view = [
+            "nsenter",
+            "-t",
+            str(self.pid),
+            "-n",
+            "--",
+            "ip",
+            "link",
+            "set",
+            f"{name}x",
+            "netns",
+            str(other.pid),
+        ]
         subprocess.run(host_view, check=True, capture_output=True)
         for device, end, own in ((self, name, mine), (other, f"{name}x", theirs)):
             device.must(["ip", "address", "add", f"{own}/{mask}", "dev", end])
@@ -216,12 +228,23 @@ class Device:
         self.must(["sh", "-c", script, "sh", home, f"{path}.pub", user])
         return path
 
-    def login(self, user: str, *, key: str = "", password: str = "", options: Sequence[str] = (), port: int = 22) -> bool:
+    def login(
+        self, user: str, *, key: str = "", password: str = "", options: Sequence[str] = (), port: int = 22
+    ) -> bool:
         """Try a real login over loopback with a key or a password; say whether a command ran."""
         base = ["-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5"]
         given = dict(ENVIRONMENT)
         if key:
-            base += ["-i", key, "-o", "IdentitiesOnly=yes", "-o", "PreferredAuthentications=publickey", "-o", "BatchMode=yes"]
+            base += [
+                "-i",
+                key,
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                "PreferredAuthentications=publickey",
+                "-o",
+                "BatchMode=yes",
+            ]
         else:
             self.write("/run/askpass", '#!/bin/sh\nprintf "%s\\n" "$LAB_SECRET"\n', 0o700)
             base += ["-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "NumberOfPasswordPrompts=1"]

@@ -75,7 +75,11 @@ def build(tree: Path) -> None:
     try:
         argv = ["mmdebstrap", "--quiet", "--variant=apt", "--mode=root", f"--include={','.join(PACKAGES)}"]
         argv += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEFT_OUT]
-        argv += ['--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Check-Valid-Until "false"', "--format=directory"]
+        argv += [
+            '--aptopt=Acquire::Languages "none"',
+            '--aptopt=Acquire::Check-Valid-Until "false"',
+            "--format=directory",
+        ]
         subprocess.run([*argv, SUITE, str(half), "-"], input=sources().encode(), check=True)
         subprocess.run(["chroot", str(half), "/bin/sh", "-ec", FACTORY], check=True)
         half.chmod(0o755)

@@ -1,0 +1,148 @@
+"""The SSH servers that run now: who listens, how it was started, and whether it knows its files of today."""
+
+from agent.core.errors import Missing, PrivetError
+from agent.core.record import Record
+from agent.providers.linux.sshd_option.commands import Command, command, content, names
+from agent.system.door import System
+
+LISTENING = "0A"  # include/net/tcp_states.h
+NOT_LISTENING = {b"-i", b"-R", b"-T", b"-t", b"-G", b"-V"}  # one connection, or a mere test of the configuration
+RESCAN = 60  # seconds after which every process is looked at again, even if nobody new listens
+Identity = tuple[int, str, str]
+"""Process number, start time, place of its stack: a server that starts itself anew gets another place."""
+
+
+class Daemon(Record):
+    """A running server: identity, how it was started, where it listens (nowhere while it starts itself anew).
+
+    `near`: it listens in our own network namespace, so its door can be tried.
+    """
+
+    __slots__ = ("command", "identity", "near", "ports")
+    identity: Identity
+    command: Command
+    ports: tuple[tuple[str, int], ...]
+    near: bool
+
+
+def address(hexadecimal: str) -> str:
+    """Write an address of /proc/net/tcp{,6} (32-bit groups in the machine's order) as one to connect to from here."""
+    raw = bytes.fromhex(hexadecimal)
+    blob = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
+    if not any(blob):
+        return "127.0.0.1" if len(blob) == 4 else "::1"
+    if len(blob) == 4:
+        return ".".join(str(part) for part in blob)
+    return ":".join("%x" % int.from_bytes(blob[i : i + 2]) for i in range(0, 16, 2))
+
+
+def listeners(system: System, folder: str = "/proc/net") -> dict[str, tuple[str, int]]:
+    """Return every listening TCP socket: inode → address and port."""
+    found: dict[str, tuple[str, int]] = {}
+    for name in ("tcp6", "tcp"):
+        try:
+            text = system.read("%s/%s" % (folder, name), 8 << 20).decode("ascii", "replace")
+        except Missing:
+            continue
+        for row in text.split("\n")[1:]:
+            words = row.split()
+            if len(words) > 9 and words[3] == LISTENING:
+                place, _, port = words[1].partition(":")
+                found[words[9]] = (address(place), int(port, 16))
+    return found
+
+
+def link(system: System, path: str) -> str:
+    """Return the text of a link, empty when it is not there."""
+    try:
+        return system.target(path)
+    except PrivetError:
+        return ""
+
+
+def is_server(cmdline: bytes) -> bool:
+    """Say whether a command line is that of a listening server (its title says so), or of one that is starting."""
+    title = cmdline.replace(b"\0", b" ")
+    first = title.split(b" ", 1)[0]
+    return b" [listener] " in title or first.rpartition(b"/")[2] == b"sshd"
+
+
+def identity(system: System, pid: str) -> Identity | None:
+    """Return who a process is, or None when it is gone."""
+    words = content(system, "/proc/%s/stat" % pid).decode("ascii", "replace").rpartition(")")[2].split()
+    return (int(pid), words[19], words[25]) if len(words) > 25 else None
+
+
+def started(cmdline: bytes, pid: str, exe: str) -> Command:
+    """Read a server's command line from its process title, which has lost its quotes, or from its own words."""
+    origin = "command line of process %s" % pid
+    text = cmdline.rstrip(b"\0").decode("utf-8", "surrogateescape")
+    title, marked, _ = text.partition(" [listener] ")
+    if marked:
+        found = command(title.partition(": ")[2].split(" "), origin, joined=True)
+    else:
+        found = command(text.split("\0"), origin)
+    running = exe.removesuffix(" (deleted)")
+    program = running if running.startswith("/") else found.program
+    return Command(program=program, file=found.file, options=found.options, origin=origin)
+
+
+class Daemons:
+    """Remembers which processes are servers, so that an unchanged device costs a few reads."""
+
+    def __init__(self) -> None:
+        self.sockets: dict[str, tuple[str, int]] = {}
+        self.looked = -RESCAN
+        self.pids: tuple[str, ...] = ()
+        self.known: dict[Identity, tuple[Command, tuple[str, ...]]] = {}
+
+    def running(self, system: System) -> tuple[Daemon, ...]:
+        """Return the servers that run now in our own process namespace."""
+        sockets = listeners(system)
+        now = system.clock().uptime
+        if sockets.keys() != self.sockets.keys() or not 0 <= now - self.looked < RESCAN:
+            self.pids = self.scan(system)
+            self.looked = now
+        self.sockets = sockets
+        found = []
+        fresh: dict[Identity, tuple[Command, tuple[str, ...]]] = {}
+        for pid in self.pids:
+            who = identity(system, pid)
+            if who is None:
+                continue
+            how, inodes = self.known.get(who) or self.inspect(system, pid)
+            ports = tuple(sorted({sockets[inode] for inode in inodes if inode in sockets}))
+            near = bool(ports)
+            if how.origin and not near:
+                away = listeners(system, "/proc/%s/net" % pid)
+                ports = tuple(sorted({away[inode] for inode in inodes if inode in away}))
+            if ports:
+                fresh[who] = (how, inodes)
+            if ports or how.origin:
+                found.append(Daemon(identity=who, command=how, ports=ports, near=near))
+        self.known = fresh
+        return tuple(found)
+
+    def scan(self, system: System) -> tuple[str, ...]:
+        """Look at every process."""
+        own = link(system, "/proc/self/ns/pid")
+        found = []
+        for pid in names(system, "/proc"):
+            if pid.isdigit() and is_server(content(system, "/proc/%s/cmdline" % pid)):
+                theirs = link(system, "/proc/%s/ns/pid" % pid)
+                if not own or not theirs or own == theirs:
+                    found.append(pid)
+        return tuple(found)
+
+    def inspect(self, system: System, pid: str) -> tuple[Command, tuple[str, ...]]:
+        """Read how a server was started and which sockets it holds; no origin when it does not listen at all."""
+        cmdline = content(system, "/proc/%s/cmdline" % pid)
+        how = started(cmdline, pid, link(system, "/proc/%s/exe" % pid))
+        folder = "/proc/%s/fd" % pid
+        held = (link(system, "%s/%s" % (folder, number)) for number in names(system, folder))
+        inodes = tuple(text[8:-1] for text in held if text.startswith("socket:["))
+        titled = b" [listener] " in cmdline
+        listens = titled or (is_server(cmdline) and not NOT_LISTENING & set(cmdline.split(b"\0")))
+        elsewhere = link(system, "/proc/%s/root" % pid) not in {"", "/"}
+        file, origin = "" if elsewhere else how.file, how.origin if listens else ""
+        return Command(program=how.program, file=file, options=how.options, origin=origin), inodes

@@ -1,0 +1,125 @@
+"""What is remembered between two looks at one device, so that an unchanged device costs no run of sshd.
+
+Answers are kept for as long as the look they were given for stays the same. Which content a running server has loaded
+is kept for as long as that server runs: then no clock is needed to know that its files have changed since.
+"""
+
+from collections.abc import Mapping
+
+from agent.core.assess import Reading
+from agent.core.errors import Failed, PrivetError
+from agent.providers.linux.sshd_option import door
+from agent.providers.linux.sshd_option.commands import content
+from agent.providers.linux.sshd_option.contexts import Account
+from agent.providers.linux.sshd_option.daemons import Daemon, Daemons, Identity
+from agent.providers.linux.sshd_option.tree import Tree
+from agent.system.door import System
+
+TICKS = 100  # of /proc/<pid>/stat in a second, on every Linux
+AGAIN = 60  # seconds after which what could not be found out is tried again
+
+
+class Memory:
+    """The memory about one device."""
+
+    def __init__(self) -> None:
+        self.running = Daemons()
+        self.loaded: dict[Identity, str] = {}
+        self.key = ""
+        self.settled = ""
+        self.uptime = 0
+        self.directories: set[str] = set()
+        self.readings: dict[str, Reading] = {}
+        self.answers: dict[tuple[str, ...], dict[str, str] | str] = {}
+        self.offers: dict[tuple[Identity, str], frozenset[str] | None] = {}
+        self.entries: dict[Identity, bool | None] = {}
+
+    def turn(self, key: str, uptime: int) -> None:
+        """Forget the answers when the device has changed, or when an open question is old enough to be asked again."""
+        unknown = any(r.live is None or r.kept is None for r in self.readings.values())
+        if key != self.key or (unknown and not 0 <= uptime - self.uptime < AGAIN):
+            self.key, self.uptime = key, uptime
+            for memory in (self.readings, self.answers, self.offers, self.entries):
+                memory.clear()
+
+    def asked(self, system: System, argv: tuple[str, ...]) -> dict[str, str]:
+        """Run sshd in its test mode, once; Failed when it does not accept its configuration."""
+        if argv not in self.answers:
+            try:
+                self.answers[argv] = ask(system, argv)
+            except PrivetError as error:
+                self.answers[argv] = str(error)
+        found = self.answers[argv]
+        if isinstance(found, str):
+            raise Failed(found)
+        return found
+
+    def offered(self, system: System, daemon: Daemon, user: str) -> frozenset[str] | None:
+        """Try a door without showing anything, once."""
+        case = (daemon.identity, user)
+        if case not in self.offers:
+            self.offers[case] = door.offered(system, daemon, user)
+        return self.offers[case]
+
+    def entered(self, system: System, daemon: Daemon, root: Account, answers: Mapping[str, str]) -> bool | None:
+        """Try to log in as root, once."""
+        if daemon.identity not in self.entries:
+            self.entries[daemon.identity] = door.enters(system, daemon, root, answers)
+        return self.entries[daemon.identity]
+
+    def current(self, system: System, daemon: Daemon, tree: Tree, pidfile: str) -> bool:
+        """Say whether a running server has loaded its configuration as it is now.
+
+        What was seen before decides; at first sight, whether everything it is made of is older than the file that the
+        server writes its number to each time it has loaded, or older than the process itself.
+        """
+        known = self.loaded.get(daemon.identity)
+        if known is not None:
+            return known == tree.digest
+        loaded = max(written(system, pidfile, daemon.identity[0]), born(system, daemon))
+        if tree.newest < loaded:
+            self.loaded[daemon.identity] = tree.digest
+            return True
+        return False
+
+    def forget(self, daemons: tuple[Daemon, ...], directories: set[str]) -> None:
+        """Forget servers that are gone, and where configuration was read from before."""
+        self.directories = directories
+        there = {daemon.identity for daemon in daemons}
+        self.loaded = {who: digest for who, digest in self.loaded.items() if who in there}
+
+
+def written(system: System, pidfile: str, pid: int) -> int:
+    """Return when a server wrote its number to its file (ns since 1970), 0 when another or nobody did."""
+    if not pidfile.startswith("/") or content(system, pidfile).strip() != str(pid).encode():
+        return 0
+    try:
+        return system.stat(pidfile).changed
+    except PrivetError:
+        return 0
+
+
+def born(system: System, daemon: Daemon) -> int:
+    """Return the earliest time (ns since 1970) at which a process can have started; 0 when the kernel is silent."""
+    for line in content(system, "/proc/stat").split(b"\n"):
+        if line.startswith(b"btime ") and daemon.identity[1].isdigit():
+            return int(line[6:]) * 10**9 + int(daemon.identity[1]) * (10**9 // TICKS)
+    return 0
+
+
+def ask(system: System, argv: tuple[str, ...]) -> dict[str, str]:
+    """Run sshd in its test mode, with what it needs on a device where it has never run."""
+    outcome = system.run(argv)
+    if outcome.code and b"privilege separation directory" in outcome.err:
+        system.make_directory("/run/sshd", 0o755)
+        outcome = system.run(argv)
+    if outcome.code and b"no hostkeys available" in outcome.err:
+        with door.passing_key(system) as (private, _):
+            outcome = system.run((*argv, "-h", private))
+            if outcome.code and b"privilege separation directory" in outcome.err:
+                system.make_directory("/run/sshd", 0o755)
+                outcome = system.run((*argv, "-h", private))
+    if outcome.code:
+        lines = outcome.err.decode("utf-8", "replace").strip().splitlines() or ["no message"]
+        raise Failed("%s does not accept its configuration (%s); correct that" % (argv[0], lines[-1][:200]))
+    return door.told(outcome.out)

@@ -1,0 +1,62 @@
+"""Asking for our verdict the cold way: a fresh process on the device that has never seen it before."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.device.lab import Device
+
+PROBE = """
+import json, sys, time
+from agent import registry
+from agent.core.assess import assess
+from agent.core.order import ANY
+from agent.system.real import RealSystem
+
+system = RealSystem()
+settings = registry.settings()
+found = {}
+for name in sys.argv[1:]:
+    setting = settings[name]
+    reading = registry.provider(setting.provider).probe(system, setting.params)
+    finding = assess(setting, setting.strictest(), reading, (), system.clock())
+    found[name] = [finding.status, reading.live, reading.kept, reading.cause]
+print(json.dumps(found))
+"""
+
+ENFORCE = """
+import json, sys
+from agent import registry
+from agent.guard.executor import apply
+from agent.system.real import RealSystem
+
+system = RealSystem()
+setting = registry.settings()[sys.argv[1]]
+provider = registry.provider(setting.provider)
+params = provider.prepare(system, setting.params) if hasattr(provider, "prepare") else setting.params
+option = json.loads(sys.argv[2])
+steps = provider.steps(params, tuple(option) if isinstance(option, list) else option)
+apply(system, steps)
+again = provider.prepare(system, setting.params) if hasattr(provider, "prepare") else setting.params
+reading = provider.probe(system, setting.params)
+print(json.dumps([reading.live, reading.kept, reading.cause, again == setting.params]))
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the agent said of one setting, judged against its strictest option."""
+
+    status: str
+    live: Any
+    kept: Any
+    cause: str
+
+
+def verdicts(device: Device, *names: str) -> dict[str, Verdict]:
+    """Ask a fresh process about settings."""
+    return {name: Verdict(*found) for name, found in device.ask(PROBE, *names).items()}
+
+
+def verdict(device: Device, name: str) -> Verdict:
+    """Ask a fresh process about one setting."""
+    return verdicts(device, name)[name]
