@@ -48,7 +48,7 @@ bench: debian-test .venv/test ## measure memory, reaction times and throughput a
 	@$(BIN)/python -m tests.bench
 
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
-	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -p no:cacheprovider tests/device
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device
 
 docs: .venv/test ## write the tables in the README files anew from what they tell about
 	@$(BIN)/python -m tests.docs_tables
