@@ -12,6 +12,9 @@ if TYPE_CHECKING:
         """What the type checker sees of a record: keyword-only, frozen fields."""
 
 else:
+    # Modules outside the core import these two names at run time as well.
+    Value = object
+    Params = dict
 
     class Typed:
         """Nothing at run time; MicroPython knows neither `dataclasses` nor `typing`."""
