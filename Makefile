@@ -15,8 +15,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input insta
 EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 
-# The daemons under test run as they would on a device; whatever a test leaves behind ends with these namespaces.
-CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private --
+# Whatever a test of real daemons leaves behind ends with these namespaces; the shell, their first process, buries orphans.
+CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
 
 .PHONY: help demo test check tools bench test-device docs lock wheel clean debian-demo debian-test debian-device
