@@ -16,7 +16,7 @@ MACHINES = re.compile(
     "|".join(
         (
             "/" + "work/",
-            "/" + r"root/(?!\.ssh)",
+            "/" + r"root/(?:main|work|\.(?:cache|config|local))\b",
             r"\." + "pyenv",
             "/tmp/" + "privet",
             "pypi" + r"\.org",
