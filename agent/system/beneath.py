@@ -205,10 +205,13 @@ class Beneath:
             number = again(self.calls.beneath, root, path[1:], DIRECTORY)
         except OSError:
             return None  # the walk finds out what is wrong
-        if self.remembers(path, again(self.calls.stat, number).inode):
-            return number
-        with self.held(number):
-            return None
+        known = False
+        try:
+            known = self.remembers(path, again(self.calls.stat, number).inode)
+        finally:
+            if not known:
+                self._let_go(number, root)
+        return number if known else None
 
     def _walk(self, root: int, names: tuple[str, ...], make: bool) -> int:
         """Go down name by name, each from the handle before, and see every name on the way onto the disk once."""
@@ -235,8 +238,7 @@ class Beneath:
                 self._sync_above(above)
                 self.remember(path, inode)
         except BaseException:
-            with suppress(OSError):
-                self.calls.close(number)
+            self._let_go(number, above)
             raise
         return number
 
@@ -249,8 +251,7 @@ class Beneath:
             if again(self.calls.stat, number).mode != 0o755:
                 again(self.calls.chmod, number, 0o755)
         except BaseException:
-            with suppress(OSError):
-                self.calls.close(number)
+            self._let_go(number, above)
             raise
         return number
 

@@ -54,6 +54,10 @@ class SimulatedCalls(Calls):
         self._open.clear()
         self.end_at = 0
 
+    def still_open(self) -> tuple[str, ...]:
+        """Return the names of the files that nobody has closed yet."""
+        return tuple(sorted(file.name for file in self._open.values()))
+
     def open(self, directory: int | None, name: str, flags: int, mode: int = 0) -> int:
         """Open one name in a directory and return its number."""
         self.step()

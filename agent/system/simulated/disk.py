@@ -180,18 +180,20 @@ class Disk:
 
     def used(self) -> int:
         """Return the bytes of all content on the disk."""
-        return sum(len(node.content) for _, node in self.walk() if not node.volatile)
+        return sum(len(node.content) for _, node in self.walk(gone=False) if not node.volatile)
 
-    def walk(self) -> "Iterator[tuple[str, Node]]":
-        """Go through all nodes, those too whose name is gone for programs but not on the disk, each once."""
+    def walk(self, gone: bool = True) -> "Iterator[tuple[str, Node]]":
+        """Go through all nodes, each once; also those whose name is gone for programs but perhaps not on the disk."""
         todo, seen = [("", self.root)], {self.root.inode}
         while todo:
             path, node = todo.pop()
             yield path or "/", node
-            below: list[tuple[str, Node]] = list(node.names.items()) + list(node.kept_names.items())
-            below += [(name, made) for change in node.pending for name, made in change.items() if made is not None]
+            below: list[tuple[str, Node | None]] = [*node.names.items()]
+            if gone:
+                below += node.kept_names.items()
+                below += [item for change in node.pending for item in change.items()]
             for name, child in below:
-                if child.inode not in seen:
+                if child is not None and child.inode not in seen:
                     seen.add(child.inode)
                     todo.append((path + "/" + name, child))
 
