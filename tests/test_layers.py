@@ -25,6 +25,7 @@ RESIDENT = (
 # What the guard's resident process must not load when it starts: each costs megabytes for as long as it runs.
 HEAVY = ("cbor2", "click", "cryptography", "paho", "pydantic", "rich")
 ROOMS = (
+    "agent/__main__.py",
     "agent/cli/main.py",
     "agent/courier/link.py",
     "agent/credentials/accounts.py",
