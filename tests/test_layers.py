@@ -132,3 +132,9 @@ def test_the_resident_guard_loads_nothing_heavy():
     heavy = loaded(modules) & set(HEAVY)
     none_of([f"{name} is loaded; import it on first use, in a child process" for name in heavy])
     assert loaded(["cryptography"]) & set(HEAVY) == {"cryptography"}
+
+
+def test_every_folder_of_modules_is_a_package():
+    """The contracts see packages alone: a folder without __init__.py would be outside every rule."""
+    paths = [path for path in python_files() if within(path).startswith(("agent/", "provisioning/"))]
+    none_of(sorted({within(path.parent) for path in paths if not (path.parent / "__init__.py").exists()}))

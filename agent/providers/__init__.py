@@ -1,0 +1,1 @@
+"""Kinds of settings, one module each, by platform."""

@@ -1,0 +1,1 @@
+"""Kinds of settings on Linux, one module each."""
