@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, ChaCha20Poly1
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PublicKey, Suite
 
 from agent.core import cose
-from agent.core.errors import BadInput, BadPolicy, Failed, Tampered
+from agent.core.errors import BadInput, BadPolicy, Tampered
 from agent.core.policy import MAX_BYTES
 from agent.core.secret import Secret
-from agent.system.vault import Epoch, NewIdentity
+from agent.system.vault import Epoch, NewIdentity, rising
 
 FORM = b"\x01"  # first byte of what seal() makes: AES-256-GCM-SIV (RFC 8452), nonce, ciphertext with tag
 NONCE, TAG, KEY = 12, 16, 32
@@ -94,12 +94,10 @@ def recipient_key(public: bytes) -> MLKEM768X25519PublicKey:
 
 def seal_records(key: Secret, stream: cose.Stream, records: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:
     """Seal (seq, plaintext) pairs of one epoch; each seq once only: nonce and key would repeat with it."""
+    rising(records)
     cipher, protected = ChaCha20Poly1305(key.reveal()), cose.epoch_header(stream.epoch)
-    sealed, last = [], 0
+    sealed = []
     for seq, plain in records:
-        if seq <= last:
-            raise Failed("two records have the same number, and sealing both would betray them; restart the guard")
-        last = seq
         nonce = cose.nonce(stream.boot, seq)
         bound = cose.to_be_bound(protected, cose.record_context(stream, seq))
         sealed.append(cose.join_encrypt0(protected, nonce, cipher.encrypt(nonce, plain, bound)))
@@ -108,8 +106,8 @@ def seal_records(key: Secret, stream: cose.Stream, records: Sequence[tuple[int, 
 
 def new_identity(device: str) -> NewIdentity:
     """Make a P-256 key and a certificate request with the device id as common name; both PEM."""
-    from cryptography import x509  # noqa: PLC0415  (9 MB and 36 ms that nothing else in the vault needs)
-    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
 
     if not 0 < len(device) <= 64:  # ub-common-name, RFC 5280 appendix A.1
         raise BadInput("a device id has 1 to 64 letters; correct the device's seed")
