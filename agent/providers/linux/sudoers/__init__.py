@@ -1,0 +1,238 @@
+"""What sudo lets people run without asking for their password, and how long one password is good.
+
+Param: `what`: "nopasswd" (the `user:command` words that run unasked) or "ticket" (where one given password counts:
+terminal, parent for its process, global for every terminal, forever).
+
+sudo obeys the last rule that matches, so our drop-in, read last, says every rule again from the first unasked one on,
+this time with a password. It grants nothing new; when the rules before it change, it is `outdated` and written anew.
+Before that, visudo checks it beside its place, and it is refused where nobody would be left who can become root.
+
+Facts: `rows` (the rules to say again), `powers` (those of them that make somebody root unasked), `administrators` (who
+can become root with a password), `defaults` and `ticket`.
+"""
+
+import json
+from typing import TypeVar
+
+from agent.core.assess import Reading, absent, seen, unread
+from agent.core.errors import LockOut, Missing, PrivetError, Refused
+from agent.core.order import words
+from agent.core.plan import Remove, Run, Write
+from agent.core.record import Params, Value
+from agent.providers.linux.sudoers import rules
+from agent.providers.linux.sudoers.rules import Item, Rule
+from agent.system.door import System
+
+PARAMS = ("what",)
+FILE = "/etc/sudoers"
+OWN = "/etc/sudoers.d/zz-privet-"
+DRAFT = "/etc/privet/sudoers/zz-privet-"
+TICKETS = {"tty": "terminal", "kernel": "terminal", "ppid": "parent", "global": "global"}
+LOOSER = ("terminal", "parent", "global", "forever")
+OUTDATED = "outdated:zz-privet-nopasswd"
+NOTE = "# Written by Privet. Removing this file gives the rules of sudo back as they were.\n"
+
+Step = Write | Run | Remove
+T = TypeVar("T")
+
+
+def probe(system: System, params: Params) -> Reading:
+    """Ask sudo's own reader for all rules; sudo reads them at each call, so what is live is what is kept."""
+    try:
+        if not there(system, "/usr/bin/sudo"):
+            return absent("sudo is not installed")
+        table = rules.listing(system, FILE)
+        value = ticket(table) if params["what"] == "ticket" else unasked(system, table)
+        elsewhere = [source for source in sources(system) if source != "files"]
+        if elsewhere:
+            return unread(f"sudo also asks {elsewhere[0]} for rules (nsswitch.conf), which is not read", kept=value)
+        return seen(value, value)
+    except PrivetError as error:
+        return unread(str(error))
+
+
+def steps(params: Params, option: Value) -> tuple[Step, ...]:
+    """Write our drop-in, checked by visudo beside its place first; none where it would say nothing."""
+    what = str(params["what"])
+    if what == "ticket":
+        return placed(what, ticket_line(params, str(option)))
+    if "rows" not in params:
+        raise Refused("the rules of sudo were not looked up first; run privet enforce again")
+    allowed = option if isinstance(option, tuple) else ()
+    rows = [json.loads(row) for row in texts(params, "rows")]
+    cut = [power for power in texts(params, "powers") if power not in allowed]
+    kept = [power for power in texts(params, "powers") if power in allowed]
+    if cut and not kept and not texts(params, "administrators"):
+        raise LockOut(f"{cut[0].partition(':')[0]} has no password and nobody else can become root; set one first")
+    body = str(params["defaults"])
+    for opened, asking, free in rows:
+        body += (free if opened and set(opened) <= set(allowed) else asking) + "\n"
+    return placed(what, body) if body else (Remove(path=OWN + what),)
+
+
+def watches(params: Params) -> tuple[str, ...]:
+    """Name where the rules are, and /etc for sudoers itself, groups and nsswitch.conf."""
+    return ("/etc", "/etc/sudoers.d")
+
+
+def facts(system: System, params: Params) -> Params:
+    """Return what steps have to know of this device; Refused when a rule cannot be said again."""
+    table = rules.listing(system, FILE)
+    if params["what"] == "ticket":
+        return {"ticket": ticket(table)}
+    others, defaults, _ = apart(system, table)
+    untagged, exempt = rules.free_by_default(defaults)
+    opened = rules.without_password(others, untagged, groups(system))
+    again = repeated(others, opened)
+    rules.proven(system, again)
+    rows = []
+    for rule in again:
+        free = sorted(word for word, row in opened.items() if row is rule)
+        rows.append(json.dumps([free, rules.line(rule, asks=True), rules.line(rule, asks=False)]))
+    powers = [word for word, row in opened.items() if word.endswith(":ALL") and powerful(row)]
+    powers += [f"%{group}:ALL" for group in exempt]
+    asking = (["authenticate"] if untagged else []) + (["!exempt_group"] if exempt else [])
+    return {
+        "rows": tuple(rows),
+        "powers": tuple(sorted(powers)),
+        "administrators": tuple(administrators(system, others)),
+        "defaults": f"Defaults {', '.join(asking)}\n" if asking else "",
+    }
+
+
+def texts(params: Params, name: str) -> list[str]:
+    """Return a parameter as a list of words, empty when it is not given."""
+    value = params.get(name, ())
+    return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
+
+
+def there(system: System, path: str) -> bool:
+    """Say whether a path exists."""
+    try:
+        system.stat(path)
+        return True
+    except Missing:
+        return False
+
+
+def placed(what: str, body: str) -> tuple[Step, ...]:
+    """Write a draft, let visudo judge it, then write the real one."""
+    content = (NOTE + body).encode()
+    return (
+        Write(path=DRAFT + what, content=content, mode=0o440, uid=0, gid=0),
+        Run(argv=("visudo", "-cf", DRAFT + what), stdin=b""),
+        Write(path=OWN + what, content=content, mode=0o440, uid=0, gid=0),
+    )
+
+
+def ticket(table: Item) -> str:
+    """Return where one given password counts; a line for some users only counts as if it were for all."""
+    plain, bound = {"timestamp_type": "tty", "timestamp_timeout": "15"}, []
+    for row in table.get("Defaults", []):
+        for option in row.get("Options", []):
+            for key, value in option.items():
+                if key in plain and "Binding" in row:
+                    bound.append((key, str(value)))
+                elif key in plain:
+                    plain[key] = str(value)
+    found = ["terminal"]
+    for key, value in [*plain.items(), *bound]:
+        if key == "timestamp_timeout":
+            found += ["forever"] if value.startswith("-") else []
+        else:
+            found.append(TICKETS.get(value, "forever"))
+    return max(found, key=LOOSER.index)
+
+
+def ticket_line(params: Params, option: str) -> str:
+    """Write the line for a ticket; the timeout is left alone unless it has no end or shall have none."""
+    line = f"Defaults timestamp_type={ {'parent': 'ppid', 'terminal': 'tty'}.get(option, 'global') }"
+    if option == "forever":
+        return line + ", timestamp_timeout=-1\n"
+    return line + (", timestamp_timeout=15\n" if params.get("ticket") == "forever" else "\n")
+
+
+def unasked(system: System, table: Item) -> Value:
+    """Return everything that runs without a password, and whether our own file is behind the others."""
+    untagged, exempt = rules.free_by_default(table)
+    found = set(rules.without_password(rules.rules(table), untagged, groups(system)))
+    found |= {f"%{group}:ALL" for group in exempt}
+    others, defaults, ours = apart(system, table)
+    opened = rules.without_password(others, rules.free_by_default(defaults)[0], groups(system))
+    again = repeated(others, opened)
+    if ours and [rules.untagged(rule) for rule in ours] != [rules.untagged(rule) for rule in again]:
+        found.add(OUTDATED)
+    return words(found)
+
+
+def apart(system: System, table: Item) -> tuple[list[Rule], Item, list[Rule]]:
+    """Split a listing into the rows of others, their defaults, and the rows of our own file."""
+    found = rules.rules(table)
+    if not there(system, OWN + "nopasswd"):
+        return found, table, []
+    own = rules.listing(system, OWN + "nopasswd")
+    ours = rules.rules(own)
+    defaults = without_last(list(table.get("Defaults", [])), list(own.get("Defaults", [])))
+    return without_last(found, ours), {"Defaults": defaults}, ours
+
+
+def without_last(found: list[T], run: list[T]) -> list[T]:
+    """Return a list without the last place where a run of values stands in it."""
+    for start in range(len(found) - len(run), -1, -1):
+        if run and found[start : start + len(run)] == run:
+            return found[:start] + found[start + len(run) :]
+    return found
+
+
+def repeated(others: list[Rule], free: dict[str, Rule]) -> list[Rule]:
+    """Return the rows to say again: from the first one on that runs unasked."""
+    first = next((place for place, rule in enumerate(others) if any(rule is one for one in free.values())), len(others))
+    return others[first:]
+
+
+def groups(system: System) -> dict[str, set[str]]:
+    """Return the members of each group, by its name with the mark %."""
+    found: dict[str, set[str]] = {}
+    primary = {row[3]: set[str]() for row in table_of(system, "/etc/passwd")}
+    for row in table_of(system, "/etc/passwd"):
+        primary[row[3]].add(row[0])
+    for row in table_of(system, "/etc/group"):
+        found["%" + row[0]] = {one for one in row[3].split(",") if one} | primary.get(row[2], set())
+    return found
+
+
+def table_of(system: System, path: str) -> list[list[str]]:
+    """Return the rows of a colon file that have at least four fields; none when it is not there."""
+    try:
+        text = system.read(path).decode("utf-8", "replace")
+    except Missing:
+        return []
+    return [row for row in (line.split(":") for line in text.splitlines()) if len(row) > 3]
+
+
+def powerful(rule: Rule) -> bool:
+    """Say whether a row makes somebody root: every command, as root or as anybody."""
+    return "ALL" in rule.commands and (not rule.runas or bool({"root", "ALL", "#0"} & set(rule.runas)))
+
+
+def administrators(system: System, found: list[Rule]) -> list[str]:
+    """Return who can become root by a password of their own: by sudo, or by being root."""
+    members = groups(system)
+    shadow = {row[0]: row[1] for row in table_of(system, "/etc/shadow")}
+    able = {name for name, secret in shadow.items() if secret[:1] not in {"!", "*"}}
+    allowed = {user for rule in found if powerful(rule) for user in rule.users}
+    people = {"root"} | allowed | {one for user in allowed for one in members.get(user, set())}
+    return sorted(able if "ALL" in people else able & people)
+
+
+def sources(system: System) -> list[str]:
+    """Return where sudo looks for rules, from nsswitch.conf; files when nothing is said."""
+    try:
+        text = system.read("/etc/nsswitch.conf").decode("utf-8", "replace")
+    except Missing:
+        return ["files"]
+    for line in text.splitlines():
+        key, _, value = line.partition("#")[0].partition(":")
+        if key.strip() == "sudoers":
+            return [word for word in value.split() if not word.startswith("[")]
+    return ["files"]
