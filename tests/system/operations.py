@@ -27,7 +27,7 @@ def old_or_new(found: Tree, old: Tree, new: Tree) -> bool:
 
 
 def old_and_a_part(found: Tree, old: Tree, new: Tree) -> bool:
-    """What an append may leave: all of the old content and a beginning of the rest, with rights no looser than the new."""
+    """What an append may leave: all of the old content and a beginning of the rest, rights no looser than the new."""
     before = {entry[0]: entry[4] for entry in old}
     return found == old or (
         [entry[:2] for entry in found] == [entry[:2] for entry in new]
@@ -47,8 +47,7 @@ def never_looser(found: Tree, old: Tree, new: Tree) -> bool:
     before = {entry[0]: entry[2] for entry in old}
     after = {entry[0]: entry[2] for entry in new}
     return all(
-        entry[0] in after
-        and entry[2] & ~(before.get(entry[0], after[entry[0]]) & after[entry[0]]) == 0
+        (entry[0] in after and entry[2] & ~(before.get(entry[0], after[entry[0]]) & after[entry[0]]) == 0)
         or entry[2] == before.get(entry[0])
         for entry in found
     )
@@ -56,7 +55,7 @@ def never_looser(found: Tree, old: Tree, new: Tree) -> bool:
 
 def new_parents(found: Tree, old: Tree, new: Tree) -> bool:
     """What making parents may leave: some of the empty directories on the way, or all of the new."""
-    return found == new or all(entry in new and entry[1] == "directory" or entry in old for entry in found)
+    return found == new or all(entry in old or (entry in new and entry[1] == "directory") for entry in found)
 
 
 class Operation(Record):
@@ -156,4 +155,4 @@ def prepared(operation: Operation, openat2: bool = True) -> SimulatedSystem:
         device.hand.directory(HOME)
         operation.prepare(device, 0, 0)
 
-    return SimulatedSystem(image=image, openat2=openat2)
+    return SimulatedSystem(image=image, openat2=openat2, shipped=False)

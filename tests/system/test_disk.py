@@ -31,7 +31,7 @@ def test_nothing_synced_nothing_there() -> None:
 
 
 def test_file_sync_brings_no_name() -> None:
-    """fsync of a new file alone does not bring its name."""
+    """Fsync of a new file alone does not bring its name."""
     device = SimulatedSystem()
     _, number = opened(device, "/root/file", b"x")
     device.kernel_calls.fsync(number)
@@ -40,7 +40,7 @@ def test_file_sync_brings_no_name() -> None:
 
 
 def test_directory_sync_brings_no_content() -> None:
-    """fsync of the directory alone brings the name, of an empty file."""
+    """Fsync of the directory alone brings the name, of an empty file."""
     device = SimulatedSystem()
     directory, _ = opened(device, "/root/file", b"x")
     device.kernel_calls.fsync(directory)

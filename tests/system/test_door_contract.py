@@ -169,7 +169,7 @@ def test_bad_paths(bench: Bench) -> None:
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_writing_follows_no_link_on_the_way(bench: Bench, depth: int) -> None:
-    """A link planted at any place of the path stops every change, and the sentence names it; nothing lands behind it."""
+    """A link planted at any place of the path stops every change and is named; nothing lands behind it."""
     names = ["etc", "deep", "er"]
     bench.write("/outside/deep/er/keep", b"theirs")
     inside = "/" + "/".join(names[:depth])
@@ -237,10 +237,11 @@ def test_entropy_and_clock(bench: Bench) -> None:
 
 def test_run_refuses_and_misses(bench: Bench) -> None:
     """A program that is not installed is Unreachable, an impossible command line is bad input."""
-    for argv in (("no-such-program-here",), ("/no/such/program",)):
+    for name in ("no-such-program-here", "/no/such/program"):
         with pytest.raises(Unreachable, match="is not installed; install it"):
-            bench.system.run(argv)
-    for argv in ((), ("",), ("true", "\0")):
+            bench.system.run((name,))
+    impossible: tuple[tuple[str, ...], ...] = ((), ("",), ("true", "\0"))
+    for argv in impossible:
         with pytest.raises(BadInput):
             bench.system.run(argv)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from agent.system.calls import Calls
 from agent.system.door import Stat
-from agent.system.simulated.disk import LONGEST, Disk, Node, PowerCut, Rights, refused
-from agent.system.watch import ATTRIB, CLOSE_WRITE, CREATE, DELETE, DELETE_SELF, MODIFY, MOVED_FROM, MOVED_TO
+from agent.system.simulated.disk import Disk, Node, PowerCut, Rights, refused, too_long
+from agent.system.watch import ATTRIB, CLOSE_WRITE, CREATE, DELETE, DELETE_SELF, MODIFY, MOVE_SELF, MOVED_FROM, MOVED_TO
 
 UMASK = 0o022
 CUT, DEATH = "cut", "death"
@@ -164,7 +164,7 @@ class SimulatedCalls(Calls):
         self.step()
         node = self._at(directory).node
         self._writable(node)
-        if len(os.fsencode(new)) > LONGEST:
+        if too_long(new):
             raise refused(errno.ENAMETOOLONG, new)
         moved, taken = node.names.get(old), node.names.get(new)
         if moved is None:
@@ -175,6 +175,8 @@ class SimulatedCalls(Calls):
             node.set({old: None, new: moved})
         self.disk.tell(node, old, MOVED_FROM)
         self.disk.tell(node, new, MOVED_TO)
+        if moved.kind == "directory":
+            self.disk.tell(moved, "", MOVE_SELF)
 
     def unlink(self, directory: int, name: str) -> None:
         """Remove a name that is not a directory."""

@@ -105,6 +105,11 @@ def apply(names: dict[str, Node], change: "dict[str, Node | None]") -> None:
             names[name] = node
 
 
+def too_long(name: str) -> bool:
+    """Say whether a file system refuses a name for its length; four bytes are the most that a letter takes."""
+    return len(name) > LONGEST // 4 and len(os.fsencode(name)) > LONGEST
+
+
 def torn(old: bytes, new: bytes) -> bytes:
     """Return content of which half of the new bytes reached the disk."""
     same = 0
@@ -159,7 +164,7 @@ class Disk:
             here = way[-1][1]
             if here.kind != "directory":
                 raise refused(errno.ENOTDIR, path)
-            if len(os.fsencode(name)) > LONGEST:
+            if too_long(name):
                 raise refused(errno.ENAMETOOLONG, path)
             if name == "..":
                 way = way[:-1] or way

@@ -5,6 +5,7 @@ import os
 import pkgutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from agent.core.clock import Clock
@@ -64,6 +65,12 @@ def module_name(program: str) -> str:
     return program.replace("-", "_").replace(".", "_")
 
 
+@cache
+def all_shipped() -> tuple[str, ...]:
+    """Return the module names of the programs that ship."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(programs.__path__)))
+
+
 def unchanged(calls: Calls) -> Calls:
     """Leave the calls as they are."""
     return calls
@@ -73,8 +80,9 @@ class SimulatedSystem(Files):
     """One device in memory.
 
     `calls` may wrap the simulated kernel's calls (a twin without fsync, a fault at the k-th); `image` lays the files
-    the device is made with before its first start. `hand` changes files as other programs do (`edit` for short);
-    `tick` lets time pass; `reboot`, `crash` start it anew; `count`, `kill_at` and `die_at` end work at its k-th call.
+    the device is made with before its first start; without `shipped` it has only the programs put into `programs`.
+    `hand` changes files as other programs do (`edit` for short); `tick` lets time pass; `reboot` and `crash` start it
+    anew; `count`, `kill_at` and `die_at` end work at its k-th call.
     """
 
     def __init__(
@@ -84,7 +92,9 @@ class SimulatedSystem(Files):
         openat2: bool = True,
         announce: Callable[[str], None] = silent,
         entropy: Callable[[int], bytes] = os.urandom,
+        shipped: bool = True,
     ) -> None:
+        self._shipped = all_shipped() if shipped else ()
         self.disk = Disk()
         self.kernel_calls = SimulatedCalls(self.disk, entropy, openat2)
         super().__init__(calls(self.kernel_calls), "/", announce)
@@ -269,8 +279,7 @@ class SimulatedSystem(Files):
 
     def _each_program(self, act: str) -> None:
         """Call this function of every installed program that has it, in the order of names."""
-        shipped = {module.name for module in pkgutil.iter_modules(programs.__path__)}
-        for name in sorted(shipped | set(self.programs)):
+        for name in sorted({*self._shipped, *self.programs}):
             program = self._program(name)
             if program is not None and hasattr(program, act):
                 getattr(program, act)(self)
@@ -282,10 +291,6 @@ class SimulatedSystem(Files):
             return None
         if name in self.programs:
             return self.programs[name]
-        place = programs.__name__ + "." + word
-        try:
-            return importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            if error.name != place:
-                raise
+        if word not in self._shipped:
             return None
+        return importlib.import_module(programs.__name__ + "." + word)
