@@ -50,9 +50,8 @@ def status(answer: dict[str, Any]) -> None:
         click.echo(finding_line(row))
     for waiver in answer["waivers"]:
         left = span(int(waiver["remaining"]))
-        click.echo(
-            f"\n{waiver['setting']} may be {waiver['ceiling']} for another {left}, says {waiver['by']}: {waiver['reason']}"
-        )
+        click.echo(f"\n{waiver['setting']} may be {waiver['ceiling']} for another {left}.")
+        click.echo(f"  allowed by {waiver['by']}: {waiver['reason']}")
         click.echo(f"  end it now: privet tighten {waiver['setting']}")
     recent = [w for w in answer["warnings"] if w["open"]]
     recent += sorted((w for w in answer["warnings"] if not w["open"]), key=lambda w: -int(w["last"]))[:3]

@@ -236,7 +236,8 @@ class Acts:
         store: Any = self.guard.books.store
         if request.get("verify") is True:
             verdict = store.verify()
-            return {"sound": verdict.sound, "count": verdict.count, "why": verdict.why, "head": verdict.head.hex()}
+            why = f"entry {verdict.seq} is {verdict.damage}" if verdict.damage else ""
+            return {"sound": not why, "count": verdict.count, "why": why, "head": store.head.digest.hex()}
         since = request.get("since")
         rows = list(store.entries(since if type(since) is int else 0))
         return {"entries": [readable(row) for row in rows[-200:]]}

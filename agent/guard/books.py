@@ -1,5 +1,6 @@
 """What the guard remembers across restarts, as records on top of the sealed store."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from agent.core.consent import Consent
@@ -8,19 +9,22 @@ from agent.core.role import Grant
 from agent.core.waiver import Waiver
 from agent.core.warn import PrivacyWarning
 
-Journal = tuple[str, dict[str, Any]]
+Journal = tuple[str, Mapping[str, Any]]
 
 
 class Store(Protocol):
     """The sealed, durable key/value store and journal (agent.system.store)."""
 
-    def get(self, key: str) -> Any:
+    def get(self, name: str) -> Any:
         """Return a value, or None."""
 
-    def put(self, values: dict[str, Any], journal: tuple[Journal, ...] = ()) -> None:
+    def keys(self, prefix: str = "") -> tuple[str, ...]:
+        """Return the names that begin so."""
+
+    def put(self, changes: Mapping[str, Any], notes: Sequence[Journal] = ()) -> Any:
         """Keep values (None removes) and journal entries, all or nothing, durable on return."""
 
-    def append(self, kind: str, body: dict[str, Any]) -> int:
+    def append(self, kind: str, body: Mapping[str, Any]) -> int:
         """Add one journal entry, durable on return; returns its sequence number."""
 
 

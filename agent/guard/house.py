@@ -15,12 +15,13 @@ from agent.guard.acts import Acts
 from agent.guard.books import Books
 from agent.guard.callers import caller
 from agent.guard.guard import Guard
-from agent.guard.lane import Mine, Queue
+from agent.guard.lane import Mine
 from agent.guard.line import Client, LineServer, Reply, refusal
 from agent.guard.outbox import Outbox
 from agent.guard.port import Courier, Port
 from agent.guard.rules import Anchor, Rules
 from agent.system.door import System, Watch
+from agent.system.queue import Queue
 from agent.system.vault import Vault
 
 IDLE = 3600.0

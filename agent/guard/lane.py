@@ -3,47 +3,29 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 from agent.core import cbor, cose
 from agent.core.cose import Received, Stream
+from agent.core.errors import PrivetError
 from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.core.telemetry import Message, Purpose, pack
 from agent.guard.books import Store
+from agent.system.queue import Queue
+from agent.system.segment import Lost, Row, cost
 from agent.system.vault import Epoch, Vault
 
 Position = tuple[int, int]
+START: Position = (0, 0)
 EPOCH_RECORDS = 10_000
 EPOCH_SECONDS = 86_400
 ROWS = 200  # readings in one sealed record
+BATCH = 512 << 10  # bytes of plaintext sealed and kept at once
+SEALED = 64  # bytes that sealing adds to a record, at most
+GAPS = 16  # gap records that are reckoned with when room is made
 WINDOW = 256  # records that were sent and not yet acknowledged
 FIRST_PATIENCE = 5
 LONGEST_PATIENCE = 300
-
-
-class Queued(Protocol):
-    """One record as it lies in the queue."""
-
-    boot: int
-    seq: int
-    body: bytes
-
-
-class Queue(Protocol):
-    """The durable queue of one purpose (agent.system.queue)."""
-
-    def append(self, records: Sequence[tuple[int, int, bytes]]) -> Any:
-        """Keep records durably; returns what had to be dropped to stay within the budget, or None."""
-
-    def pending(self, after: Position, limit: int) -> Sequence[Queued]:
-        """Return the oldest records after a position."""
-
-    def release(self, up_to: Position) -> None:
-        """Let go of everything up to a position."""
-
-    def size(self) -> int:
-        """Return the bytes on disk."""
 
 
 class Mine(Record):
@@ -72,9 +54,10 @@ class Lane:
         self.sealed = 0
         self.since = 0
         self.key: Secret | None = None
-        self.cursor: Position = (0, 0)
+        self.holes: tuple[Lost, ...] = queue.lost
+        self.cursor: Position = START
         self.flying: list[Position] = []
-        self.confirmed: dict[str, Position] = {}
+        self.confirmed: dict[tuple[int, str], int] = {}
         self.patience = FIRST_PATIENCE
         self.heard = 0
         self.accepted = 0
@@ -91,23 +74,56 @@ class Lane:
         self.accepted += len(messages) + len(texts)
 
     def write(self, plains: list[bytes], uptime: int) -> None:
-        """Seal plaintexts under the epoch key and append them; what the budget pushed out becomes a gap record."""
-        records: list[tuple[int, int, bytes]] = []
-        if self.key is None or self.sealed >= EPOCH_RECORDS or uptime - self.since >= EPOCH_SECONDS:
-            records.append((self.mine.boot, self.seq + 1, self.open_epoch(uptime).body))
-            self.seq += 1
+        """Seal plaintexts and append them, in batches the queue takes; the first that fails ends it with its error."""
+        batch: list[bytes] = []
+        size = 0
+        for plain in plains:
+            if batch and size + len(plain) > BATCH:
+                self.batch(batch, uptime)
+                batch, size = [], 0
+            batch.append(plain)
+            size += len(plain)
+        if batch:
+            self.batch(batch, uptime)
+
+    def batch(self, plains: list[bytes], uptime: int) -> None:
+        """Seal and append one batch, with a gap record for everything that was lost or must make room for it.
+
+        The numbers of a batch that could not be kept are never sealed anew: they become a gap, under a fresh key.
+        """
+        first = self.seq + 1
+        rows: list[Row] = []
+        opening = self.key is None or self.sealed >= EPOCH_RECORDS or uptime - self.since >= EPOCH_SECONDS
+        if opening:
+            rows.append(Row(boot=self.mine.boot, seq=self.number(), body=self.open_epoch(uptime).body))
+        size = cost([row.body for row in rows]) + cost(plains) + SEALED * (len(plains) + 2 * GAPS)
+        try:
+            lost = (*self.holes, *self.queue.make_room(size))
+            gaps = [cose.gap_plain(gap.boot, gap.first, gap.boot, gap.last, gap.count) for gap in lost]
+            rows.extend(self.seal([*gaps, *plains]))
+            self.queue.append(rows, opening)
+        except PrivetError:
+            if self.seq >= first:
+                self.holes = (*self.holes, Lost(boot=self.mine.boot, first=first, last=self.seq, count=len(plains)))
+            self.key = None
+            raise
+        self.dropped += sum(gap.count for gap in lost)
+        self.holes = ()
+
+    def seal(self, plains: list[bytes]) -> list[Row]:
+        """Number and seal plaintexts under the epoch key."""
         if self.key is None:
-            return
-        numbered = [(self.seq + 1 + place, plain) for place, plain in enumerate(plains)]
+            return []
+        numbered = [(self.number(), plain) for plain in plains]
+        self.sealed += len(numbered)
         bodies = self.vault.seal_records(self.key, self.stream(), numbered)
-        self.seq += len(plains)
-        self.sealed += len(plains)
-        records.extend((self.mine.boot, seq, body) for (seq, _), body in zip(numbered, bodies, strict=True))
-        gap = self.queue.append(records)
-        if gap is not None:
-            self.dropped += gap.count
-            plain = cose.gap_plain(gap.from_boot, gap.from_seq, gap.to_boot, gap.to_seq, gap.count)
-            self.write([plain], uptime)
+        pairs = zip(numbered, bodies, strict=True)
+        return [Row(boot=self.mine.boot, seq=seq, body=body) for (seq, _), body in pairs]
+
+    def number(self) -> int:
+        """Take the next number of this start."""
+        self.seq += 1
+        return self.seq
 
     def stream(self) -> Stream:
         """Name the stream that records of this epoch belong to."""
@@ -120,7 +136,7 @@ class Lane:
         made = self.vault.new_epoch(self.stream(), self.keys)
         table = self.store.get(f"acks/{self.purpose.id}") or {}
         mine = {name: key.reveal() for name, key in made.acks.items()}
-        oldest = self.queue.pending((0, 0), 1)
+        oldest = self.queue.pending(START, 1)
         floor = oldest[0].boot if oldest else self.mine.boot
         kept = {boot: keys for boot, keys in table.items() if boot >= floor}
         kept[self.mine.boot] = [*kept.get(self.mine.boot, []), mine][-4:]
@@ -149,22 +165,21 @@ class Lane:
 
     def rewind(self) -> None:
         """Begin again with the oldest record that is still here (a new connection, or silence)."""
-        self.cursor = (0, 0)
+        self.cursor = START
         self.flying = []
 
     def acknowledged(self, ack: Received, uptime: int) -> bool:
         """Let go of what every recipient has; False when the acknowledgement is not authentic."""
         if ack.recipient not in self.purpose.recipients or not self.authentic(ack):
             return False
-        place = (ack.boot, ack.seq)
-        if place <= self.confirmed.get(ack.recipient, (0, 0)):
+        if ack.seq <= self.confirmed.get((ack.boot, ack.recipient), 0):
             return True
-        self.confirmed[ack.recipient] = place
+        self.confirmed[ack.boot, ack.recipient] = ack.seq
         self.heard, self.patience = uptime, FIRST_PATIENCE
-        reached = min(self.confirmed.get(r, (0, 0)) for r in self.purpose.recipients)
-        if reached > (0, 0):
-            self.queue.release(reached)
-            self.flying = [p for p in self.flying if p > reached]
+        reached = min(self.confirmed.get((ack.boot, name), 0) for name in self.purpose.recipients)
+        if reached:
+            self.queue.release(ack.boot, reached)
+            self.flying = [p for p in self.flying if p[0] != ack.boot or p[1] > reached]
         return True
 
     def authentic(self, ack: Received) -> bool:
@@ -181,7 +196,7 @@ class Lane:
     def forget(self) -> None:
         """Destroy the key of this purpose and everything queued under it (consent was withdrawn)."""
         self.key = None
-        self.queue.release((0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF))
+        self.queue.erase()
         self.store.put({f"acks/{self.purpose.id}": None})
         self.rewind()
 

@@ -8,8 +8,9 @@ from agent.core.errors import BadInput, PrivetError
 from agent.core.policy import Policy
 from agent.core.telemetry import Message, Sample, declared, minimise
 from agent.guard.books import Books
-from agent.guard.lane import Lane, Mine, Queue
+from agent.guard.lane import Lane, Mine
 from agent.system.door import System
+from agent.system.queue import Queue
 from agent.system.vault import Vault
 
 IN_FLIGHT = 20  # publishes the courier has not confirmed as sent
@@ -140,6 +141,6 @@ class Outbox:
     def standing(self) -> dict[str, object]:
         """Say for the status what waits and what was lost."""
         return {
-            name: {"accepted": lane.accepted, "dropped": lane.dropped, "bytes": lane.queue.size()}
+            name: {"accepted": lane.accepted, "dropped": lane.dropped, "bytes": lane.queue.size}
             for name, lane in sorted(self.lanes.items())
         }

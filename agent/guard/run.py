@@ -7,17 +7,16 @@ import socket
 import sys
 
 from agent import registry
-from agent.core.errors import PrivetError
+from agent.core.errors import PrivetError, Tampered
 from agent.guard.callers import table
 from agent.guard.gate import first_boot
 from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
-from agent.system.calls import Calls
-from agent.system.keys import FileSlot, state_key
+from agent.system.keys import FileSlot
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
 from agent.system.store import Store
-from agent.system.worker import WorkerVault
+from agent.system.vault import WorkerVault
 
 STATE = "/var/lib/privet"
 RUN = "/run/privet"
@@ -34,18 +33,27 @@ def account(system: RealSystem, name: str) -> tuple[int, int]:
     return 0, 0
 
 
-def build(system: RealSystem) -> House:
+def open_store(path: str, vault: WorkerVault, system: RealSystem) -> Store:
+    """Open the state; damaged state is set aside and an empty one begun, in which nothing is allowed or agreed to."""
+    try:
+        return Store(path, vault, system.clock)
+    except Tampered as error:
+        return Store.recover(path, vault, system.clock, str(error))
+
+
+def build(system: RealSystem) -> tuple[House, WorkerVault]:
     """Put the house together on this machine."""
     anchor = read_anchor(system)
     system.make_directory(STATE, 0o700)
-    vault = WorkerVault(state_key(FileSlot(system)))
-    store = Store(f"{STATE}/state.db", vault, system.clock)
-    calls = Calls()
+    key, _ = FileSlot(system).open()
+    vault = WorkerVault(key)
+    store = open_store(f"{STATE}/state.db", vault, system)
+    system.make_directory(f"{STATE}/queue", 0o700)
 
     def open_queue(purpose: str, budget: int) -> Queue:
-        return Queue(f"{STATE}/queue/{purpose}", budget, calls)
+        return Queue(system, f"{STATE}/queue/{purpose}", budget)
 
-    return House(
+    house = House(
         Parts(
             system=system,
             store=store,
@@ -56,6 +64,7 @@ def build(system: RealSystem) -> House:
             first_boot=first_boot,
         )
     )
+    return house, vault
 
 
 def notify(state: str) -> None:
@@ -68,7 +77,7 @@ def notify(state: str) -> None:
         wire.send(state.encode())
 
 
-def serve(house: House) -> None:
+def serve(house: House, vault: WorkerVault) -> None:
     """Turn until SIGTERM or SIGINT; each turn that ends is progress, and only progress feeds the watchdog."""
 
     def stop(_number: int, _frame: object) -> None:
@@ -82,7 +91,8 @@ def serve(house: House) -> None:
     signal.signal(signal.SIGINT, stop)
     notify("READY=1")
     while not house.stopping:
-        house.turn(60.0)
+        house.turn(30.0)
+        vault.collect()
         notify("WATCHDOG=1")
     notify("STOPPING=1")
     house.selector.unregister(wake)
@@ -98,11 +108,11 @@ def main() -> None:
     system = RealSystem()
     try:
         system.make_directory(RUN, 0o755)
-        house = build(system)
+        house, vault = build(system)
         uid, gid = account(system, chosen.courier)
         house.listen(RUN, uid, gid)
         house.start()
-        serve(house)
+        serve(house, vault)
     except PrivetError as error:
         print(f"privet-guard: {error}", file=sys.stderr)  # noqa: T201 - the service's log
         sys.exit(error.exit_code)
