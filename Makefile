@@ -28,7 +28,7 @@ demo: debian-demo .venv/host ## see the whole life of a simulated device, in und
 	@$(BIN)/privet-fleet demo
 
 test: tools ## all that needs neither root nor a network: gates, laws, simulated devices, MicroPython (2 min)
-	@$(BIN)/pytest -q -n 2
+	@$(BIN)/pytest -q -n 2 --dist worksteal
 
 check: tools ## the gates alone: lint, types, rows of the house, spelling, tables, budgets (half a minute)
 	@$(BIN)/pytest -q tests/test_checks.py tests/test_layers.py tests/test_readmes.py
