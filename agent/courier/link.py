@@ -38,15 +38,19 @@ Trusted = Callable[[], ssl.SSLContext]  # asked at each new try: a certificate r
 
 
 class Pace(Record):
-    """How patient a link is: keepalive (whole seconds), delay before a new try (milliseconds: first, most)."""
+    """How patient a link is: keepalive and slack (seconds), delay before a new try (milliseconds: first, most).
 
-    __slots__ = ("first", "keepalive", "most")
+    A broker that owes us something and is silent for 2 x keepalive + slack is left.
+    """
+
+    __slots__ = ("first", "keepalive", "most", "slack")
     keepalive: int
+    slack: int
     first: int
     most: int
 
 
-PACE = Pace(keepalive=60, first=1000, most=60000)
+PACE = Pace(keepalive=60, slack=5, first=1000, most=60000)
 
 
 class Listener(Protocol):
@@ -224,7 +228,8 @@ class Link:
         """Return when patience ends: for the greeting, for an acknowledgement, or for any sign of life."""
         if not self._connected:
             return session.since + GREETING
-        return (min(session.heard, self._progress) if self._flying else session.heard) + 2 * self.pace.keepalive + 5
+        patience = 2 * self.pace.keepalive + self.pace.slack
+        return (min(session.heard, self._progress) if self._flying else session.heard) + patience
 
     def _contained(self, what: Callable[..., object], *facts: object) -> None:
         """Call into paho; whatever it raises ends the session with a sentence, never the process."""

@@ -1,6 +1,7 @@
 """The courier's loop: sealed bytes from the guard to the broker, acknowledgements and policies back. Nothing else."""
 
 import contextlib
+import encodings.idna  # noqa: F401 - the first host name needs it, and then the disk is out of reach
 import secrets
 import selectors
 import socket

@@ -1,10 +1,12 @@
 """TLS as it is spoken here, with no way to speak it weaker, and a plain sentence for every way it can fail."""
 
+import contextlib
 import errno
 import socket
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 from agent.core.errors import BadInput, Missing, Refused, Unreadable
 
@@ -88,6 +90,26 @@ class Bounded(ssl.SSLSocket):
     taken = 0  # bytes received so far
     heard = 0.0  # when the last of them came, seconds of the monotonic clock
     trouble: OSError | None = None  # the error that ended it
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Greet; a socket whose greeting failed is closed here, as the library forgets it."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send; when the broker hung up meanwhile, what it said last is the cause, not that nobody listens any more."""
+        try:
+            return super().send(data, flags)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            self.trouble = error
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError, OSError):
+                self.recv(1)
+            raise
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Receive at most `buflen` bytes; OSError (EMSGSIZE) when more than LIMIT are asked for."""

@@ -189,8 +189,10 @@ class Broker:
         self.start()
 
     def freeze(self) -> None:
-        """Stop it in its tracks (SIGSTOP): its kernel still answers, it does not."""
+        """Stop it in its tracks (SIGSTOP): its kernel still answers, it does not. Returns when it stands still."""
         self._signal(signal.SIGSTOP)
+        while Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2][:1] != b"T":
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         """Let it go on after `freeze`."""

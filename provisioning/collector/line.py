@@ -1,0 +1,203 @@
+"""The collector's connection to the broker: takes in, hands to `Collector.receive`, publishes what that answers.
+
+A message is told to the broker as taken (PUBACK) only after it is on the disk; a collector that dies finds it again.
+"""
+
+import contextlib
+import secrets
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from agent.core.errors import BadInput, Failed, Missing, PrivetError, Unreachable
+from provisioning.collector.receive import Collector, Reading
+
+BATCH = 500  # messages stored by one transaction at most
+MOST_PACKET = 336 * 1024  # bytes
+CONNECT = 5.0  # seconds
+KEEPALIVE = 30  # seconds; a broker silent for 2 x that + 5 is given up
+KEPT = 90 * 24 * 3600  # seconds the broker keeps messages for a collector that is away
+SLOWEST = 15000  # milliseconds between two tries
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def trusted(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return a collector's TLS context: this fleet's authority alone, our certificate, names checked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    try:
+        context.load_verify_locations(cafile=str(ca))
+        context.load_cert_chain(str(certificate), str(key))
+    except FileNotFoundError:
+        raise Missing(f"{ca}, {certificate} or {key} is not there; make the collector's identity first") from None
+    except ssl.SSLError:
+        raise BadInput(f"{ca}, {certificate} or {key} is damaged; make the collector's identity anew") from None
+    return context
+
+
+class Line:
+    """One collector on one broker. Call `turn` again and again, or iterate over `follow`."""
+
+    def __init__(self, collector: Collector, host: str, port: int, context: ssl.SSLContext, name: str) -> None:
+        self.collector = collector
+        self.host, self.port = host, port
+        self.sessions = 0
+        self.cause = "not yet connected"
+        self._context, self._name = context, name
+        self._client: Client | None = None
+        self._inbox: list[MQTTMessage] = []
+        self._due, self._attempts = 0.0, 0
+        self._heard = 0.0
+        self._subscribed = False
+
+    @property
+    def connected(self) -> bool:
+        """True while the broker delivers."""
+        return self._subscribed
+
+    def follow(self, after: int = 0, until: Callable[[], bool] = lambda: False) -> Iterator[Reading]:
+        """Yield readings as they come, those already stored first, until `until` says so (asked once a second)."""
+        while True:
+            for reading in self.collector.readings(after):
+                after = reading.arrival
+                yield reading
+            if until():
+                return
+            self.turn(1.0)
+
+    def turn(self, seconds: float) -> int:
+        """Wait so long at most for messages, store, acknowledge; return how many. Failed when the disk refuses."""
+        client = self._client
+        if client is None:
+            pause = self._due - time.monotonic()
+            if pause > 0:
+                time.sleep(min(pause, seconds))
+            else:
+                self._contained(self._connect)
+            return 0
+        self._contained(self._listen, client, seconds)
+        messages, self._inbox = self._inbox, []
+        if messages:
+            self._store(client, messages)
+        return len(messages)
+
+    def close(self) -> None:
+        """Say goodbye; the broker keeps what comes meanwhile."""
+        if self._client is not None:
+            self._contained(self._client.disconnect)
+        self._drop("closed")
+
+    def send(self, device: str, leaf: str, payload: bytes) -> None:
+        """Publish on a device's topic (a policy, say); Unreachable while there is no connection."""
+        if self._client is None or not self._subscribed:
+            raise Unreachable(f"the broker is not reached ({self.cause}); try again when it is")
+        self._client.publish(f"privet/1/{self.collector.fleet}/{device}/{leaf}", payload, qos=1)
+
+    def _store(self, client: Client, messages: list[MQTTMessage]) -> None:
+        try:
+            answers = self.collector.receive([(_topic(m), bytes(m.payload)) for m in messages])
+        except Failed:
+            self._drop("the store does not take records")  # unacknowledged, they come again
+            raise
+        for message in messages:
+            self._contained(client.ack, message.mid, message.qos)
+        for topic, payload in answers:
+            self._contained(client.publish, topic, payload, 1)
+
+    def _connect(self) -> None:
+        self._subscribed, self._heard = False, time.monotonic()
+        client = self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._name,
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.suppress_exceptions = True
+        client.connect_timeout = CONNECT
+        client.tls_set_context(self._context)
+        client.on_socket_open = self._on_socket_open
+        client.on_connect = cast("Any", self._on_connect)
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        wishes = cast("Any", Properties)(PacketTypes.CONNECT)
+        wishes.MaximumPacketSize, wishes.ReceiveMaximum, wishes.SessionExpiryInterval = MOST_PACKET, BATCH, KEPT
+        client.connect(self.host, self.port, KEEPALIVE, clean_start=False, properties=wishes)
+
+    def _listen(self, client: Client, seconds: float) -> None:
+        """Read all that is there, up to a batch; wait for the first of it."""
+        link = cast("ssl.SSLSocket | None", client.socket())
+        if link is None or link.fileno() < 0:
+            self._drop("the broker ended the connection")
+            return
+        with selectors.DefaultSelector() as selector:
+            writing = selectors.EVENT_WRITE if client.want_write() else 0
+            selector.register(link, selectors.EVENT_READ | writing)
+            selector.select(0 if link.pending() else seconds)
+            while len(self._inbox) < BATCH:
+                if not link.pending() and not any(e & selectors.EVENT_READ for _, e in selector.select(0)):
+                    break
+                self._heard = time.monotonic()
+                if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
+                    self._drop("the broker ended the connection")
+                    return
+        if client.want_write():
+            client.loop_write()
+        client.loop_misc()
+        if time.monotonic() - self._heard > 2 * KEEPALIVE + 5:
+            self._drop("the broker answers no more")
+
+    def _contained(self, what: Callable[..., object], *facts: object) -> None:
+        try:
+            what(*facts)
+        except Exception as error:  # noqa: BLE001 - paho raises what a hostile broker makes it raise
+            self._drop(f"{error}" if isinstance(error, OSError | PrivetError) else type(error).__name__)
+
+    def _drop(self, cause: str) -> None:
+        client, self._client = self._client, None
+        if client is None:
+            return
+        if (link := client.socket()) is not None:
+            with contextlib.suppress(OSError):
+                link.close()
+        self._attempts = 0 if self._subscribed else self._attempts + 1
+        self._subscribed, self.cause = False, cause
+        most = min(SLOWEST, 500 << min(self._attempts, 6))
+        self._due = time.monotonic() + secrets.randbelow(most) / 1000
+
+    def _on_socket_open(self, _client: Client, _user: object, opened: Any) -> None:
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _on_connect(self, client: Client, _user: object, _flags: object, reason: Any, _facts: object) -> None:
+        if reason.is_failure:
+            self._drop(f"the broker refused this collector ({str(reason).lower()})")
+        else:
+            client.subscribe(f"privet/1/{self.collector.fleet}/+/up/+", qos=1)
+
+    def _on_subscribe(self, _client: Client, _user: object, _mid: int, reasons: list[Any], _facts: object) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._drop("the broker refused this collector its topics")
+        else:
+            self._subscribed = True
+            self.sessions += 1
+
+    def _on_message(self, _client: Client, _user: object, message: MQTTMessage) -> None:
+        self._inbox.append(message)
+
+
+def _topic(message: MQTTMessage) -> str:
+    try:
+        return message.topic
+    except UnicodeDecodeError:
+        return ""  # no topic of ours: the collector puts it aside with a sentence

@@ -1,0 +1,219 @@
+"""The collector: takes messages, stores what is genuine, and only then answers "received up to"."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+
+from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
+
+from agent.core.errors import BadInput, PrivetError, Refused, Tampered
+from agent.core.record import Record
+from provisioning.collector import open as opening
+from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
+from provisioning.collector.store import GAP, KEY, ODD, PACK, Store, Stored
+
+EARLY = 2000  # records kept in memory until their key record comes
+KEPT_KEYS = 4096  # epochs whose keys are kept open
+
+
+class Reading(Record):
+    """One reading of one device: its record's number of arrival, place and number; name, unit, value, Unix time."""
+
+    __slots__ = ("arrival", "at", "name", "place", "received", "seq", "unit", "value")
+    arrival: int
+    place: Place
+    seq: int
+    name: str
+    unit: str
+    value: Decimal
+    at: int
+    received: int
+
+
+class Tally:
+    """What has happened since the collector started, in numbers of messages."""
+
+    __slots__ = ("duplicates", "early", "foreign", "forked", "refused", "stored")
+
+    def __init__(self) -> None:
+        self.stored = 0  # new records
+        self.duplicates = 0  # had already
+        self.early = 0  # came before their key record
+        self.foreign = 0  # not sealed to us
+        self.forked = 0  # another record under a number that is taken: a cloned device, or a forger
+        self.refused = 0  # damaged, changed or no record at all
+
+
+class Collector:
+    """One recipient's receiving side for one fleet. `say` gets one sentence for what an operator should know."""
+
+    def __init__(
+        self,
+        fleet: str,
+        recipient: str,
+        key: MLKEM768X25519PrivateKey,
+        store: Store,
+        say: Callable[[str], None],
+    ) -> None:
+        self.fleet = fleet
+        self.recipient = recipient
+        self.store = store
+        self.tally = Tally()
+        self._key = key
+        self._say = say
+        self._keys: dict[tuple[Place, int], EpochKeys] = {}
+        self._early: dict[tuple[Place, int], list[Envelope]] = {}
+        self._foreign: set[Place] = set()
+
+    def __repr__(self) -> str:
+        return f"Collector({self.fleet!r}, {self.recipient!r})"
+
+    def receive(self, messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Take (topic, payload) pairs; return the acknowledgements to publish, all of them about what is on the disk.
+
+        Nothing that arrives can make it fail; Failed when the disk refuses, and then nothing of it is acknowledged
+        (the messages may be given again).
+        """
+        touched: dict[Place, None] = {}
+        with self.store.transaction():
+            for topic, payload in messages:
+                try:
+                    for place in self._take(opening.read_message(self.fleet, topic, payload)):
+                        touched[place] = None
+                except PrivetError as error:
+                    self.tally.refused += 1
+                    self._say(str(error))
+            reached = [(place, self.store.advance(place)) for place in touched]
+        return [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
+
+    def readings(self, after: int = 0) -> Iterator[Reading]:
+        """Return the readings of all records after a number of arrival, in the order of arrival, opened on the way."""
+        for stored in self.store.records(after, PACK):
+            try:
+                content = opening.read_plain(self._plain(stored))
+            except PrivetError as error:
+                self._say(str(error))
+                continue
+            for datum in () if isinstance(content, Gap) else content:
+                yield Reading(
+                    arrival=stored.id,
+                    place=stored.place,
+                    seq=stored.seq,
+                    name=datum.name,
+                    unit=datum.unit,
+                    value=datum.value,
+                    at=datum.at,
+                    received=stored.received,
+                )
+
+    def accept_hole(self, place: Place, first: int, last: int) -> list[tuple[str, bytes]]:
+        """Let an operator declare records lost that will never open; return the acknowledgements that follow."""
+        if not 0 < first <= last:
+            raise Refused("a hole has a first and a last number, the first not above the last; correct them")
+        with self.store.transaction():
+            self.store.add_gap(place, Gap(boot=place.boot, first=first, last=last, count=0))
+            reach = self.store.advance(place)
+        return self._acknowledge(place, reach)
+
+    def _take(self, envelope: Envelope) -> list[Place]:
+        """Store one record; return the boots whose reach may have moved or should be told again."""
+        if envelope.wrapped is not None:
+            return self._take_key(envelope, envelope.wrapped)
+        place = envelope.place
+        if place in self._foreign:
+            self.tally.foreign += 1
+            return []
+        keys = self._epoch(place, envelope.epoch)
+        if keys is None:
+            self._keep_early(envelope)
+            return []
+        plain = opening.open_record(self.fleet, envelope, keys)
+        touched = [place]
+        kind, gap = PACK, None
+        try:
+            content = opening.read_plain(plain)
+            if isinstance(content, Gap):
+                kind, gap = GAP, content
+        except BadInput as error:
+            kind = ODD  # it is the device's own: keep and acknowledge it, or the device would send it for ever
+            self._say(f"{place.device}: {error}")
+        if self._add(envelope, kind) and gap is not None:
+            self.store.add_gap(place, gap)
+            touched.append(Place(device=place.device, purpose=place.purpose, boot=gap.boot))
+        return touched
+
+    def _take_key(self, envelope: Envelope, wrapped: dict[str, bytes]) -> list[Place]:
+        place, epoch = envelope.place, envelope.epoch
+        if self.recipient not in wrapped:
+            self.tally.foreign += 1
+            if len(self._foreign) >= KEPT_KEYS:
+                self._foreign.clear()
+            self._foreign.add(place)  # the recipients of a boot do not change: nothing of it is for us
+            return []
+        # A key record is not bound to its number by its seal. Believed under another, it would stand for a record
+        # that is then acknowledged without ever having come.
+        if (epoch == 1) != (envelope.seq == 1) or self.store.epoch_seq(place, epoch) not in {0, envelope.seq}:
+            raise Tampered(f"a key record of {place.device} came under another number; look who runs the broker")
+        mine = wrapped[self.recipient]
+        known = self.store.wrapped(place, epoch)
+        if known is None:
+            self._remember(place, epoch, opening.open_key(place, epoch, self.recipient, mine, self._key))
+        elif known != mine:
+            self.tally.forked += 1
+            raise Tampered(f"{place.device} sent two keys for one epoch; look whether the device was cloned")
+        if self._add(envelope, KEY):
+            self.store.add_epoch(place, epoch, envelope.seq, mine)
+        touched = [place]
+        for early in self._early.pop((place, epoch), []):
+            touched += self._take(early)
+        return touched
+
+    def _add(self, envelope: Envelope, kind: int) -> bool:
+        """Keep a genuine record; False when we have it. Another one under the same number is Tampered."""
+        if self.store.add(envelope.place, envelope.seq, envelope.epoch, kind, int(time.time()), envelope.body):
+            self.tally.stored += 1
+            return True
+        if self.store.body(envelope.place, envelope.seq) not in {envelope.body, b""}:
+            self.tally.forked += 1
+            name = f"{envelope.place.boot}/{envelope.seq} of {envelope.place.device}"
+            raise Tampered(f"there are two different records {name}; look whether the device was cloned")
+        self.tally.duplicates += 1
+        return False
+
+    def _keep_early(self, envelope: Envelope) -> None:
+        """Hold a record in memory until its key comes; it is not acknowledged, so the device has it too."""
+        self.tally.early += 1
+        if sum(len(held) for held in self._early.values()) >= EARLY:
+            self._early.clear()
+            self._say("many records came without their keys; if this goes on, a key record was lost")
+        self._early.setdefault((envelope.place, envelope.epoch), []).append(envelope)
+
+    def _epoch(self, place: Place, epoch: int) -> EpochKeys | None:
+        """Return the keys of an epoch, None when its key record has not come."""
+        found = self._keys.get((place, epoch))
+        if found is None and (wrapped := self.store.wrapped(place, epoch)) is not None:
+            found = opening.open_key(place, epoch, self.recipient, wrapped, self._key)
+            self._remember(place, epoch, found)
+        return found
+
+    def _remember(self, place: Place, epoch: int, keys: EpochKeys) -> None:
+        if len(self._keys) >= KEPT_KEYS:
+            self._keys.clear()
+        self._keys[place, epoch] = keys
+
+    def _plain(self, stored: Stored) -> bytes:
+        place = stored.place
+        topic = f"privet/1/{self.fleet}/{place.device}/up/{place.purpose}"
+        head = opening.canonical([1, place.boot, stored.seq])
+        envelope = opening.read_message(self.fleet, topic, bytes([head[0] + 1]) + head[1:] + stored.body)
+        keys = self._epoch(place, stored.epoch)
+        if keys is None:
+            raise Tampered(f"the key of record {place.boot}/{stored.seq} of {place.device} is gone; restore the store")
+        return opening.open_record(self.fleet, envelope, keys)
+
+    def _acknowledge(self, place: Place, seq: int) -> list[tuple[str, bytes]]:
+        keys = self._epoch(place, self.store.newest_epoch(place)) if seq else None
+        if keys is None:
+            return []
+        answer = opening.acknowledgement(place, seq, self.recipient, keys.acknowledging)
+        return [(f"privet/1/{self.fleet}/{place.device}/ack", answer)]
