@@ -6,12 +6,12 @@ since they changed is judged by trying its door, and is unknown where the door c
 """
 
 import time
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from agent.core.assess import Reading, unread
 from agent.core.errors import PrivetError
 from agent.core.plan import Reload, Run, Write
+from agent.core.record import Params, Value
 from agent.providers.linux.sshd_option.commands import PROGRAM
 from agent.providers.linux.sshd_option.judge import Judge
 from agent.providers.linux.sshd_option.kinds import KINDS, Kind
@@ -20,9 +20,6 @@ from agent.providers.linux.sshd_option.memory import Memory
 from agent.providers.linux.sshd_option.tree import FOLDER, MAIN, read_tree
 from agent.system.door import System
 from agent.system.parts import Step
-
-if TYPE_CHECKING:
-    from agent.core.record import Params, Value
 
 PARAMS = ("option",)  # one of KINDS
 DROP_INS = FOLDER + "/sshd_config.d"
@@ -43,7 +40,7 @@ PAUSES = 20
 _memories: WeakKeyDictionary[System, Memory] = WeakKeyDictionary()
 
 
-def probe(system: System, params: "Params") -> Reading:
+def probe(system: System, params: Params) -> Reading:
     """Look at one option of the SSH server in every place it lives."""
     name = str(params["option"])
     kind = KINDS.get(name)
@@ -52,7 +49,9 @@ def probe(system: System, params: "Params") -> Reading:
     memory = _memories.setdefault(system, Memory())
     try:
         for turn in range(PAUSES):
-            look = take(system, memory.running)
+            look = take(system, memory.running, fresh=turn > 0)
+            if turn == 0 and look.key != memory.key:
+                look = take(system, memory.running)
             memory.turn(look.key, system.clock().uptime)
             if name not in memory.readings:
                 memory.forget(look.daemons, look.directories())
@@ -79,7 +78,7 @@ def settling(system: System, judge: Judge, turn: int) -> bool:
     return fresh and turn < PAUSES // 4 and not all(judge.current(daemon) for daemon in look.daemons)
 
 
-def prepare(system: System, params: "Params") -> "Params":
+def prepare(system: System, params: Params) -> Params:
     """Return the parameters with what the steps must know about this device.
 
     `main`: the main file as it is, when our drop-in would not be the first to speak about the option; then the steps
@@ -95,7 +94,7 @@ def prepare(system: System, params: "Params") -> "Params":
     return params
 
 
-def steps(params: "Params", option: "Value") -> tuple[Step, ...]:
+def steps(params: Params, option: Value) -> tuple[Step, ...]:
     """Make the option hold for every connection, now and after a reboot; tests the configuration before loading it.
 
     `main` in the parameters is optional, see prepare().
@@ -110,7 +109,7 @@ def steps(params: "Params", option: "Value") -> tuple[Step, ...]:
     return tuple(found)
 
 
-def watches(params: "Params") -> tuple[str, ...]:
+def watches(params: Params) -> tuple[str, ...]:
     """Name the directories whose change may move the reading."""
     found = {*WATCHED}
     for memory in _memories.values():
@@ -118,12 +117,12 @@ def watches(params: "Params") -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def drop_in(params: "Params") -> str:
+def drop_in(params: Params) -> str:
     """Return the path of the one file we own for an option."""
     return "%s/000-privet-%s.conf" % (DROP_INS, str(params["option"]).lower())
 
 
-def content(kind: Kind, option: "Value") -> bytes:
+def content(kind: Kind, option: Value) -> bytes:
     """Write the drop-in: once for everybody, and once more as the first Match, because later ones would override it."""
     lines = kind.written(option)
     text = "".join("%s\n" % line for line in lines) + "Match all\n" + "".join("    %s\n" % line for line in lines)

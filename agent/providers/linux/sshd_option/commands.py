@@ -103,11 +103,16 @@ def assigned(text: str) -> list[tuple[str, str]]:
     return found
 
 
+Listings = dict[str, frozenset[str]]
+"""Folder of units → names in it."""
+
+
 class Unit:
     """One service as systemd puts it together from its file, its drop-ins and its environment files."""
 
-    def __init__(self, system: System, name: str) -> None:
+    def __init__(self, system: System, name: str, there: Listings) -> None:
         self.system = system
+        self.there = there
         self.name = name
         self.seen = b""
         self.starts: list[str] = []
@@ -121,16 +126,13 @@ class Unit:
 
     def parts(self) -> list[str]:
         """Return the files that make up the unit, in the order they count; none when it is masked or missing."""
-        there = set()
-        for folder in UNIT_FOLDERS:
-            there.update({(folder, n) for n in names(self.system, folder)})
-        main = next((f"{folder}/{self.name}" for folder in UNIT_FOLDERS if (folder, self.name) in there), "")
+        main = next((f"{folder}/{self.name}" for folder in UNIT_FOLDERS if self.name in self.there[folder]), "")
         if not main or masked(self.system, main):
             return []
         drops: dict[str, str] = {}
         for part in ("service.d", self.name + ".d"):
             for folder in reversed(UNIT_FOLDERS):
-                if (folder, part) in there:
+                if part in self.there[folder]:
                     drops |= {
                         n: f"{folder}/{part}/{n}" for n in names(self.system, f"{folder}/{part}") if n.endswith(".conf")
                     }
@@ -171,11 +173,12 @@ class Unit:
 def kept(system: System) -> tuple[tuple[Command, ...], bytes]:
     """Return every way an SSH server is started on this device after a reboot, and what this was read from."""
     found: dict[str, Unit] = {}
+    there: Listings = {folder: frozenset(names(system, folder)) for folder in UNIT_FOLDERS}
     candidates = {*SHIPPED}
     for folder in UNIT_FOLDERS[:2]:
-        candidates.update(name for name in names(system, folder) if name.endswith(".service"))
+        candidates.update(name for name in there[folder] if name.endswith(".service"))
     for name in sorted(candidates):
-        found[name] = Unit(system, name)
+        found[name] = Unit(system, name, there)
     ways: list[Command] = []
     for unit in found.values():
         ways += [way for way in unit.commands() if all(way.asking() != other.asking() for other in ways)]

@@ -8,8 +8,9 @@ from agent.system.door import System
 LISTENING = "0A"  # include/net/tcp_states.h
 NOT_LISTENING = {b"-i", b"-R", b"-T", b"-t", b"-G", b"-V"}  # one connection, or a mere test of the configuration
 RESCAN = 60  # seconds after which every process is looked at again, even if nobody new listens
-Identity = tuple[int, str, str]
-"""Process number, start time, place of its stack: a server that starts itself anew gets another place."""
+Identity = tuple[int, str, str, str]
+"""Process number, start time, place of its stack, sockets: a server that loads its files starts itself anew for it,
+and then has another place and other sockets."""
 
 
 class Daemon(Record):
@@ -67,8 +68,8 @@ def is_server(cmdline: bytes) -> bool:
     return b" [listener] " in title or first.rpartition(b"/")[2] == b"sshd"
 
 
-def identity(system: System, pid: str) -> Identity | None:
-    """Return who a process is, or None when it is gone."""
+def identity(system: System, pid: str) -> tuple[int, str, str] | None:
+    """Return number, start time and place of the stack of a process, or None when it is gone."""
     words = content(system, "/proc/%s/stat" % pid).decode("ascii", "replace").rpartition(")")[2].split()
     return (int(pid), words[19], words[25]) if len(words) > 25 else None
 
@@ -93,34 +94,41 @@ class Daemons:
     def __init__(self) -> None:
         self.sockets: dict[str, tuple[str, int]] = {}
         self.looked = -RESCAN
+        self.listened = -1
         self.pids: tuple[str, ...] = ()
-        self.known: dict[Identity, tuple[Command, tuple[str, ...]]] = {}
+        self.known: dict[tuple[int, str, str], tuple[Command, tuple[str, ...]]] = {}
 
-    def running(self, system: System) -> tuple[Daemon, ...]:
-        """Return the servers that run now in our own process namespace."""
-        sockets = listeners(system)
+    def running(self, system: System, *, fresh: bool) -> tuple[Daemon, ...]:
+        """Return the servers that run now in our own process namespace.
+
+        Not `fresh`: who listens is asked once in a second only, which is dear where the kernel has many sockets.
+        """
         now = system.clock().uptime
+        sockets = self.sockets if not fresh and now == self.listened else listeners(system)
+        self.listened = now
         if sockets.keys() != self.sockets.keys() or not 0 <= now - self.looked < RESCAN:
             self.pids = self.scan(system)
             self.looked = now
         self.sockets = sockets
         found = []
-        fresh: dict[Identity, tuple[Command, tuple[str, ...]]] = {}
+        seen: dict[tuple[int, str, str], tuple[Command, tuple[str, ...]]] = {}
         for pid in self.pids:
             who = identity(system, pid)
             if who is None:
                 continue
-            how, inodes = self.known.get(who) or self.inspect(system, pid)
+            how, inodes = self.known.get(who, (None, ()))
+            if how is None or not sockets.keys() >= {*inodes}:
+                how, inodes = self.inspect(system, pid)
             ports = tuple(sorted({sockets[inode] for inode in inodes if inode in sockets}))
             near = bool(ports)
             if how.origin and not near:
                 away = listeners(system, "/proc/%s/net" % pid)
                 ports = tuple(sorted({away[inode] for inode in inodes if inode in away}))
             if ports:
-                fresh[who] = (how, inodes)
+                seen[who] = (how, inodes)
             if ports or how.origin:
-                found.append(Daemon(identity=who, command=how, ports=ports, near=near))
-        self.known = fresh
+                found.append(Daemon(identity=(*who, " ".join(inodes)), command=how, ports=ports, near=near))
+        self.known = seen
         return tuple(found)
 
     def scan(self, system: System) -> tuple[str, ...]:
@@ -140,7 +148,7 @@ class Daemons:
         how = started(cmdline, pid, link(system, "/proc/%s/exe" % pid))
         folder = "/proc/%s/fd" % pid
         held = (link(system, "%s/%s" % (folder, number)) for number in names(system, folder))
-        inodes = tuple(text[8:-1] for text in held if text.startswith("socket:["))
+        inodes = tuple(sorted(text[8:-1] for text in held if text.startswith("socket:[")))
         titled = b" [listener] " in cmdline
         listens = titled or (is_server(cmdline) and not NOT_LISTENING & set(cmdline.split(b"\0")))
         elsewhere = link(system, "/proc/%s/root" % pid) not in {"", "/"}

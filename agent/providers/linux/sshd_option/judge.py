@@ -1,10 +1,9 @@
 """From one look at everything SSH to readings: what the files say, what the running servers do, and why."""
 
-from typing import TYPE_CHECKING
-
 from agent.core.assess import Reading, absent, unread
 from agent.core.errors import PrivetError, Unreadable
 from agent.core.order import ANY
+from agent.core.record import Value
 from agent.providers.linux.sshd_option.commands import Command, option_of
 from agent.providers.linux.sshd_option.contexts import contexts
 from agent.providers.linux.sshd_option.criteria import Connection, holds, read_criteria
@@ -16,11 +15,7 @@ from agent.providers.linux.sshd_option.tree import Line, Tree
 from agent.providers.linux.sshd_option.words import arguments
 from agent.system.door import System
 
-if TYPE_CHECKING:
-    from agent.core.record import Value
-
 MOST_TRIED = 4  # users whose door is tried
-RESTART = "so it must be restarted or reloaded"
 
 
 class Verdict:
@@ -28,22 +23,27 @@ class Verdict:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self.value: "Value" = kind.strictest()
+        self.value: Value = kind.strictest()
         self.cause = ""
         self.unknown = ""
 
-    def add(self, value: "Value", cause: str) -> None:
+    def add(self, value: Value, cause: str) -> None:
         """Join one more piece of evidence."""
         lattice = self.kind.lattice()
         if not lattice.leq(value, self.value):
             self.cause = cause if not self.cause or not isinstance(value, tuple) else "%s; %s" % (self.cause, cause)
             self.value = lattice.join(self.value, value)
 
+    def merge(self, other: "Verdict") -> None:
+        """Join the evidence of another."""
+        self.add(other.value, other.cause)
+        self.missing(other.unknown)
+
     def missing(self, why: str) -> None:
         """Note that a piece of evidence could not be had."""
         self.unknown = self.unknown or why
 
-    def known(self) -> "Value | None":
+    def known(self) -> Value | None:
         """Return the join, or None when a missing piece could make it looser."""
         certain = not self.unknown or self.value == ANY or self.value == self.kind.loosest()
         return self.value if certain else None
@@ -85,14 +85,25 @@ class Judge:
             for way in self.look.ways:
                 self.by_files(kind, way, verdict)
         for daemon in self.look.daemons:
+            mine = Verdict(kind)
             if self.current(daemon):
-                before = verdict.value
-                self.by_files(kind, daemon.command, verdict)
-                if verdict.value == before:
-                    self.by_door(kind, daemon, verdict, proven=True)
+                self.by_files(kind, daemon.command, mine)
+                if mine.value == kind.strictest():
+                    self.by_door(kind, daemon, mine, proven=True)
+                if not mine.unknown:
+                    self.memory.remember(daemon, kind.keywords, self.look.people, mine.value)
             else:
-                self.by_door(kind, daemon, verdict, proven=False)
+                self.before(kind, daemon, mine)
+            verdict.merge(mine)
         return verdict
+
+    def before(self, kind: Kind, daemon: Daemon, verdict: Verdict) -> None:
+        """Judge a server that has not read its files since they changed: by what it did before, else by its door."""
+        known = self.memory.remembered(daemon, kind.keywords, self.look.people)
+        if known is None:
+            self.by_door(kind, daemon, verdict, proven=False)
+            return
+        verdict.add(known, "%s still does what its files said before they changed" % named(daemon))
 
     def by_files(self, kind: Kind, way: Command, verdict: Verdict) -> None:
         """Ask sshd what it makes of its files, for every connection that the Match lines can tell apart."""
@@ -110,12 +121,11 @@ class Judge:
 
     def by_door(self, kind: Kind, daemon: Daemon, verdict: Verdict, *, proven: bool) -> None:
         """Try the door; what is open is open, what looks shut is only believed of a server that knows its files."""
-        server = "the running server (process %d)" % daemon.identity[0]
         if self.opens(kind, daemon, proven=proven):
-            told = "%s does so: it was tried" if proven else "%s has not read its files since they changed and does so"
-            verdict.add(kind.loosest(), told % server)
+            why = "" if proven else " has not read its files since they changed, and"
+            verdict.add(kind.loosest(), "%s%s was tried and found open" % (named(daemon), why))
         elif not proven:
-            verdict.missing("%s has not read its files since they changed, %s" % (server, RESTART))
+            verdict.missing("%s has not read its files since they changed; reload it" % named(daemon))
 
     def opens(self, kind: Kind, daemon: Daemon, *, proven: bool) -> bool:
         """Say whether a door was seen open."""
@@ -166,14 +176,17 @@ class Judge:
         argv = (*way.asking(), *(() if case is None else ("-C", case.specification())))
         return self.memory.asked(self.system, argv)
 
-    def blame(self, kind: Kind, way: Command, tree: Tree, case: Connection | None, value: "Value") -> str:
+    def blame(self, kind: Kind, way: Command, tree: Tree, case: Connection | None, value: Value) -> str:
         """Say in plain words where a value comes from; empty when it is the strictest."""
         if value == kind.strictest():
             return ""
-        causes = []
-        for keyword in (k.lower() for k in kind.keywords):
-            if kind.is_open(keyword, value):
-                causes.append(origin(way, tree, case, keyword))
+        causes, unset = list[str](), list[str]()
+        for keyword in kind.keywords:
+            if kind.is_open(keyword.lower(), value):
+                found = origin(way, tree, case, keyword)
+                (causes if found else unset).append(found or keyword)
+        if unset:
+            causes.append("%s set nowhere, which the server leaves open by itself" % " ".join(unset))
         return "; ".join(dict.fromkeys(causes))
 
 
@@ -189,18 +202,18 @@ ROOT = Connection(
 
 
 def origin(way: Command, tree: Tree, case: Connection | None, keyword: str) -> str:
-    """Name what decides a keyword: a Match line, the command line, a line of a file, or the server's own default."""
-    mine = [line for line in tree.lines if line.keyword == keyword]
+    """Name what decides a keyword: a Match line, the command line, a line of a file; empty for the server's default."""
+    mine = [line for line in tree.lines if line.keyword == keyword.lower()]
     for line in mine:
         if line.under and case is not None and all(met(tree, number, case) for number in line.under):
-            return "%s under 'Match %s' %s" % (said(line), tree.matches[line.under[-1]].strip(), at(line))
+            return "%s under 'Match %s' %s" % (said(line, keyword), tree.matches[line.under[-1]].strip(), at(line))
     for option in way.options:
-        if option_of(option)[0] == keyword:
+        if option_of(option)[0] == keyword.lower():
             return "-o %s in the %s" % (option, way.origin)
     for line in mine:
         if not line.under:
-            return "%s %s" % (said(line), at(line))
-    return "%s is set nowhere, and the server's own default is open" % keyword
+            return "%s %s" % (said(line, keyword), at(line))
+    return ""
 
 
 def met(tree: Tree, number: int, case: Connection) -> bool:
@@ -208,9 +221,14 @@ def met(tree: Tree, number: int, case: Connection) -> bool:
     return all(holds(criterion, case) for criterion in read_criteria(tree.matches[number]))
 
 
-def said(line: Line) -> str:
+def said(line: Line, keyword: str) -> str:
     """Quote a line."""
-    return "'%s %s'" % (line.keyword, " ".join(arguments(line.rest))[:60])
+    return "'%s %s'" % (keyword, " ".join(arguments(line.rest))[:60])
+
+
+def named(daemon: Daemon) -> str:
+    """Name a running server."""
+    return "the running SSH server (process %d)" % daemon.identity[0]
 
 
 def at(line: Line) -> str:

@@ -1,14 +1,10 @@
 """The options this provider knows: how sshd's answers become a value, and a value becomes configuration lines."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from agent.core.errors import Unreadable
 from agent.core.order import ANY, Order, order
-from agent.core.record import Record
-
-if TYPE_CHECKING:
-    from agent.core.record import Value
+from agent.core.record import Record, Value
 
 # What sshd prints → our word, strictest first; `without-password` is the older name it still prints.
 ROOT = {
@@ -47,15 +43,15 @@ class Kind(Record):
         """Return the order of the values."""
         return order("chain", tuple(dict.fromkeys(self.meaning.values()))) if self.meaning else order("subset")
 
-    def strictest(self) -> "Value":
+    def strictest(self) -> Value:
         """Return the value of a door that is not there."""
         return next(iter(self.meaning.values())) if self.meaning else ()
 
-    def loosest(self) -> "Value":
+    def loosest(self) -> Value:
         """Return the value beyond which nothing is open."""
         return list(self.meaning.values())[-1] if self.meaning else tuple(sorted(WAYS))
 
-    def value(self, answers: Mapping[str, str]) -> "Value":
+    def value(self, answers: Mapping[str, str]) -> Value:
         """Turn the answers of `sshd -T` into a value; a word nobody knows counts as the loosest of all."""
         for keyword in self.keywords:
             if keyword.lower() not in answers:
@@ -64,14 +60,14 @@ class Kind(Record):
             return self.meaning.get(answers[self.keywords[0].lower()], ANY)
         return tuple(word for word in sorted(WAYS) if answers[WAYS[word].lower()] != "no")
 
-    def written(self, option: "Value") -> tuple[str, ...]:
+    def written(self, option: Value) -> tuple[str, ...]:
         """Return the configuration lines that give this value."""
         if self.meaning:
             return (f"{self.keywords[0]} {option!s}",)
         open_ways = option if isinstance(option, tuple) else ()
         return tuple("%s %s" % (WAYS[word], "yes" if word in open_ways else "no") for word in sorted(WAYS))
 
-    def is_open(self, keyword: str, value: "Value") -> bool:
+    def is_open(self, keyword: str, value: Value) -> bool:
         """Say whether this keyword (lower case) takes part in making a value loose."""
         if isinstance(value, tuple):
             return any(WAYS[word].lower() == keyword for word in value if word in WAYS)

@@ -17,15 +17,19 @@ Trees = dict[str, Tree | str]
 
 
 class Look(Record):
-    """What was seen: ways a server is started after a reboot, running servers, files, accounts."""
+    """What was seen: ways a server is started after a reboot, running servers, files, accounts.
 
-    __slots__ = ("accounts", "daemons", "installed", "key", "per_connection", "trees", "ways")
+    `people` stands for all accounts and groups, `key` for everything.
+    """
+
+    __slots__ = ("accounts", "daemons", "installed", "key", "people", "per_connection", "trees", "ways")
     installed: bool
     ways: tuple[Command, ...]
     daemons: tuple[Daemon, ...]
     per_connection: bool
     trees: Trees
     accounts: tuple[Account, ...]
+    people: str
     key: str
 
     def starting(self) -> bool:
@@ -44,17 +48,17 @@ class Look(Record):
         return max((tree.newest for tree in found if isinstance(tree, Tree)), default=0)
 
 
-def take(system: System, running: Daemons) -> Look:
-    """Look once; costs some reads and runs nothing."""
+def take(system: System, running: Daemons, *, fresh: bool = True) -> Look:
+    """Look once; costs some reads and runs nothing. Not `fresh`: a server that began this very second may be missed."""
     ways, units = commands.kept(system)
-    daemons = running.running(system)
+    daemons = running.running(system, fresh=fresh)
     trees: Trees = {}
     digest = hashlib.sha256(units)
     for file in sorted({way.file for way in (*ways, *(d.command for d in daemons)) if way.file}):
         trees[file] = tree = configuration(system, file)
         digest.update(tree.encode() if isinstance(tree, str) else b"%d %s" % (tree.newest, tree.digest.encode()))
-    for path in USERS:
-        digest.update(content(system, path) + b"\0")
+    people = hashlib.sha256(b"\0".join(content(system, path) for path in USERS)).hexdigest()
+    digest.update(people.encode())
     installed, direct = commands.installed(system), commands.per_connection(system)
     digest.update(repr((installed, direct, [(d.identity, d.command, d.ports) for d in daemons])).encode())
     return Look(
@@ -64,6 +68,7 @@ def take(system: System, running: Daemons) -> Look:
         per_connection=direct,
         trees=trees,
         accounts=accounts(system),
+        people=people,
         key=digest.hexdigest(),
     )
 

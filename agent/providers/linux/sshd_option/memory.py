@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from agent.core.assess import Reading
 from agent.core.errors import Failed, PrivetError
+from agent.core.record import Value
 from agent.providers.linux.sshd_option import door
 from agent.providers.linux.sshd_option.commands import content
 from agent.providers.linux.sshd_option.contexts import Account
@@ -25,6 +26,7 @@ class Memory:
     def __init__(self) -> None:
         self.running = Daemons()
         self.loaded: dict[Identity, str] = {}
+        self.before: dict[tuple[Identity, tuple[str, ...], str], Value] = {}
         self.key = ""
         self.settled = ""
         self.uptime = 0
@@ -82,10 +84,19 @@ class Memory:
             return True
         return False
 
+    def remember(self, daemon: Daemon, keywords: tuple[str, ...], people: str, value: Value) -> None:
+        """Remember what a server does that has read its files: it goes on doing so until it reads them again."""
+        self.before[daemon.identity, keywords, people] = value
+
+    def remembered(self, daemon: Daemon, keywords: tuple[str, ...], people: str) -> "Value | None":
+        """Return what a server was known to do; None when it is not known, or when the accounts are others now."""
+        return self.before.get((daemon.identity, keywords, people))
+
     def forget(self, daemons: tuple[Daemon, ...], directories: set[str]) -> None:
         """Forget servers that are gone, and where configuration was read from before."""
         self.directories = directories
         there = {daemon.identity for daemon in daemons}
+        self.before = {case: value for case, value in self.before.items() if case[0] in there}
         self.loaded = {who: digest for who, digest in self.loaded.items() if who in there}
 
 
