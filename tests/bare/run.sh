@@ -29,6 +29,7 @@ fi
 tree=$PRIVET_BARE
 umask 022
 chmod 755 "$tree"
+mount --bind "$tree" "$tree" # a mount of its own, as / is on a machine
 
 # The distribution's own entries of this machine's package sources; a third party's would need its own key.
 sources() {
