@@ -17,7 +17,7 @@ from agent.core.plan import Own, Run
 from agent.core.record import Params, Value
 from agent.system.door import System
 
-PARAMS = ("paths",)
+PARAMS: tuple[str, ...] = ()  # one of the two
 SELF = "self"
 # Fixed in every Debian (base-passwd), so steps know them without looking.
 FIXED = {"root": 0, "daemon": 1, "adm": 4, "shadow": 42}

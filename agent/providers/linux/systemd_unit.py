@@ -7,7 +7,8 @@ path without which the setting is absent. The words are off and on.
 another unit, socket, D-Bus, a person's `systemctl start`), works on units of every origin, and ends when the file is
 removed. A mask cannot do that: it fails where the unit's own file lies in /etc.
 
-Facts: `systemd` (whether it is the first process) and `pulled` (units that something would start but for us).
+Facts: `systemd` (whether it is the first process) and `pulled` (units that something would start but for us; where
+there are none, all that are installed: who asks for "on" wants it on).
 """
 
 from agent.core.assess import Reading, absent, unread
@@ -99,7 +100,7 @@ def facts(system: System, params: Params) -> Params:
     alive = booted(system)
     shown = show(system, there) if alive and there else {}
     pulled = [unit for unit in there if linked(system, unit) or pulls(shown.get(unit, {}))]
-    return {"systemd": "yes" if alive else "no", "pulled": tuple(pulled)}
+    return {"systemd": "yes" if alive else "no", "pulled": tuple(pulled or there)}
 
 
 def texts(params: Params, name: str) -> list[str]:

@@ -7,8 +7,8 @@ sudo obeys the last rule that matches, so our drop-in, read last, says every rul
 this time with a password. It grants nothing new; when the rules before it change, it is `outdated` and written anew.
 Before that, visudo checks it beside its place, and it is refused where nobody would be left who can become root.
 
-Facts: `rows` (the rules to say again), `powers` (those of them that make somebody root unasked), `administrators` (who
-can become root with a password), `defaults` and `ticket`.
+Facts: `rows` (each rule: what of it runs unasked, all it names, and both ways to say it again), `powers` (what makes
+somebody root unasked), `administrators` (who can become root with a password), `defaults` and `ticket`.
 """
 
 import json
@@ -64,9 +64,11 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
     kept = [power for power in texts(params, "powers") if power in allowed]
     if cut and not kept and not texts(params, "administrators"):
         raise LockOut(f"{cut[0].partition(':')[0]} has no password and nobody else can become root; set one first")
+    leave = [bool(every) and set(every) <= set(allowed) for _, every, _, _ in rows]
+    first = next((n for n, row in enumerate(rows) if row[0] or leave[n]), len(rows))  # what is before needs no word
     body = str(params["defaults"])
-    for opened, asking, free in rows:
-        body += (free if opened and set(opened) <= set(allowed) else asking) + "\n"
+    for row, left in list(zip(rows, leave, strict=True))[first:]:
+        body += row[3 if left else 2] + "\n"
     return placed(what, body) if body else (Remove(path=OWN + what),)
 
 
@@ -83,12 +85,17 @@ def facts(system: System, params: Params) -> Params:
     others, defaults, _ = apart(system, table)
     untagged, exempt = rules.free_by_default(defaults)
     opened = rules.without_password(others, untagged, groups(system))
-    again = repeated(others, opened)
-    rules.proven(system, again)
+    first = from_first(others, opened)
+    try:
+        rules.proven(system, others)
+    except Refused:  # too special; but it may stand before all that has to be said again
+        others = others[first:]
+        rules.proven(system, others)
     rows = []
-    for rule in again:
+    for rule in others:
         free = sorted(word for word, row in opened.items() if row is rule)
-        rows.append(json.dumps([free, rules.line(rule, asks=True), rules.line(rule, asks=False)]))
+        lines = rules.line(rule, asks=True), rules.line(rule, asks=False)
+        rows.append(json.dumps([free, sorted(rules.named(rule)), *lines]))
     powers = [word for word, row in opened.items() if word.endswith(":ALL") and powerful(row)]
     powers += [f"%{group}:ALL" for group in exempt]
     asking = (["authenticate"] if untagged else []) + (["!exempt_group"] if exempt else [])
@@ -159,10 +166,16 @@ def unasked(system: System, table: Item) -> Value:
     found |= {f"%{group}:ALL" for group in exempt}
     others, defaults, ours = apart(system, table)
     opened = rules.without_password(others, rules.free_by_default(defaults)[0], groups(system))
-    again = repeated(others, opened)
-    if ours and [rules.untagged(rule) for rule in ours] != [rules.untagged(rule) for rule in again]:
+    said = others[len(others) - len(ours) :]
+    complete = len(ours) >= len(others) - from_first(others, opened)
+    if ours and not (complete and list(map(rules.untagged, ours)) == list(map(rules.untagged, said))):
         found.add(OUTDATED)
     return words(found)
+
+
+def from_first(found: list[Rule], opened: dict[str, Rule]) -> int:
+    """Return the place of the first row that runs unasked."""
+    return next((n for n, rule in enumerate(found) if any(rule is one for one in opened.values())), len(found))
 
 
 def apart(system: System, table: Item) -> tuple[list[Rule], Item, list[Rule]]:
@@ -182,12 +195,6 @@ def without_last(found: list[T], run: list[T]) -> list[T]:
         if run and found[start : start + len(run)] == run:
             return found[:start] + found[start + len(run) :]
     return found
-
-
-def repeated(others: list[Rule], free: dict[str, Rule]) -> list[Rule]:
-    """Return the rows to say again: from the first one on that runs unasked."""
-    first = next((place for place, rule in enumerate(others) if any(rule is one for one in free.values())), len(others))
-    return others[first:]
 
 
 def groups(system: System) -> dict[str, set[str]]:

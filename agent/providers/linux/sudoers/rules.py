@@ -141,6 +141,12 @@ def outdone(
     return same_user and same_command and same_host and (wide or (new.runas, new.groups) == (old.runas, old.groups))
 
 
+def named(rule: Rule) -> set[str]:
+    """Return every `user:command` that a row allows."""
+    users = [who for who in rule.users if not who.startswith("!") and who not in {"root", "#0"}]
+    return {f"{who}:{what}" for who in users for what in rule.commands if not what.startswith("!")}
+
+
 def untagged(rule: Rule) -> Rule:
     """Return a row without its word on passwords, to compare what it grants."""
     return Rule(**{**{name: getattr(rule, name) for name in Rule.__slots__}, "asks": ""})

@@ -1,0 +1,288 @@
+"""systemd as seen through systemctl: units from files and drop-ins, as they were when it last read them.
+
+It starts at each boot what is wanted by links, starts nothing that is masked or whose conditions do not hold, and knows
+files that have changed since only after `daemon-reload`. A unit whose program is simulated is that program's process.
+"""
+
+import weakref
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from agent.core.errors import Missing, PrivetError
+from agent.system.door import Outcome
+from agent.system.simulated.programs import sshd
+
+if TYPE_CHECKING:
+    from agent.system.simulated.system import SimulatedSystem
+
+PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
+MASK = "/dev/null"
+DAEMONS: dict[str, ModuleType] = {"sshd": sshd}
+JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
+TARGET = b"[Unit]\nDescription=A target\n"
+
+Lines = tuple[tuple[str, str], ...]
+
+
+class Refusal(Exception):
+    """Why something is not done, and systemctl's exit code."""
+
+    def __init__(self, why: str, code: int) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Systemd:
+    """The first process: what it has read, and what it runs (unit: start in microseconds)."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, Lines] = {}
+        self.active: dict[str, int] = {}
+
+
+BOOTED: "weakref.WeakKeyDictionary[SimulatedSystem, Systemd]" = weakref.WeakKeyDictionary()
+
+
+def install(device: "SimulatedSystem") -> None:
+    """Lay down what systemd itself brings."""
+    base = PLACES[-1]
+    device.edit(f"{base}/systemd-journald.service", JOURNALD)
+    device.hand.link(f"{base}/sysinit.target.wants/systemd-journald.service", "../systemd-journald.service")
+    for target in ("graphical", "multi-user", "paths", "sockets", "sysinit", "timers"):
+        device.edit(f"{base}/{target}.target", TARGET)
+    device.edit("/etc/systemd/journald.conf", b"[Journal]\n#Storage=auto\n")
+
+
+def boot(device: "SimulatedSystem") -> None:
+    """Read all units and start those that are wanted."""
+    device.hand.directory("/run/systemd/system", volatile=True)
+    BOOTED[device] = Systemd()
+    reread(device)
+    for unit in sorted(wanted(device)):
+        try:
+            start(device, unit)
+        except Refusal:
+            continue
+
+
+def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
+    """Do one verb."""
+    words = [word for word in argv[1:] if not word.startswith("--")]
+    flags = [word for word in argv[1:] if word.startswith("--")]
+    if not words:
+        return Outcome(code=1, out=b"", err=b"systemctl: no verb\n")
+    verb, units = words[0], [unit if "." in unit else f"{unit}.service" for unit in words[1:]]
+    out = ""
+    try:
+        if verb == "show":
+            out = "\n".join(shown(device, unit, flags) for unit in units)
+        elif verb == "daemon-reload":
+            reread(device)
+        elif verb in {"mask", "unmask", "enable", "disable"}:
+            change_links(device, verb, units)
+            reread(device)
+        else:
+            for unit in matching(device, units):
+                act(device, verb, unit)
+    except Refusal as error:
+        return Outcome(code=error.code, out=b"", err=f"{error}\n".encode())
+    return Outcome(code=0, out=out.encode(), err=b"")
+
+
+def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
+    """Do a verb that changes one running unit."""
+    alive = running(device, unit)
+    if unit not in BOOTED[device].read:
+        raise Refusal(f"Unit {unit} not found.", 5)
+    if verb in {"start", "restart"} or (verb == "try-restart" and alive):
+        if verb != "start":
+            stop(device, unit)
+        start(device, unit)
+    elif verb == "stop":
+        stop(device, unit)
+    elif verb == "reload" or (verb == "try-reload-or-restart" and alive):
+        name = program(device, unit).rpartition("/")[2]
+        for process in device.running(name) if name in DAEMONS else ():
+            DAEMONS[name].reload(device, process)
+        if name not in DAEMONS and verb == "reload":
+            raise Refusal(f"Failed to reload {unit}: Job type reload is not applicable", 1)
+        if name not in DAEMONS:
+            stop(device, unit)
+            start(device, unit)
+    elif verb not in {"try-restart", "try-reload-or-restart"}:
+        raise Refusal(f"Unknown command verb {verb}.", 1)
+
+
+def matching(device: "SimulatedSystem", words: list[str]) -> list[str]:
+    """Return the units that words name; a pattern (here: one letter in brackets) matches running units only."""
+    found = []
+    for word in words:
+        plain = word.replace("[", "").replace("]", "")
+        if plain == word or running(device, plain):
+            found.append(plain)
+    return found
+
+
+def names(device: "SimulatedSystem", directory: str) -> tuple[str, ...]:
+    """Return the names in a directory that may be missing."""
+    try:
+        return device.entries(directory)
+    except Missing:
+        return ()
+
+
+def text(device: "SimulatedSystem", path: str) -> str:
+    """Return the text of a file; empty for a mask and for a link to nowhere."""
+    try:
+        if device.stat(path).kind == "link" and device.target(path) == MASK:
+            return ""
+        return device.read(path).decode()
+    except PrivetError:
+        return ""
+
+
+def lines(device: "SimulatedSystem", unit: str) -> Lines:
+    """Return the assignments of a unit's file and drop-ins as `Section.Key`; none when it is masked or not there."""
+    own = [f"{place}/{unit}" for place in PLACES if unit in names(device, place)][:1]
+    if not own or not text(device, own[0]):
+        return ()
+    parts: dict[str, str] = {}
+    for place in reversed(PLACES):
+        for name in names(device, f"{place}/{unit}.d"):
+            if name.endswith(".conf"):
+                parts[name] = f"{place}/{unit}.d/{name}"
+    found, section = [("", "")], ""
+    for path in [own[0], *(parts[name] for name in sorted(parts))]:
+        for line in text(device, path).splitlines():
+            if line.startswith("["):
+                section = line.strip("[] ")
+            elif "=" in line and not line.startswith(("#", ";")):
+                key, _, value = line.partition("=")
+                found.append((f"{section}.{key.strip()}", value.strip()))
+    return tuple(found)
+
+
+def reread(device: "SimulatedSystem") -> None:
+    """Read all files of units anew."""
+    every = {name for place in PLACES for name in names(device, place) if name.rpartition(".")[2] in TYPES}
+    BOOTED[device].read = {unit: lines(device, unit) for unit in sorted(every)}
+
+
+TYPES = {"service", "socket", "timer", "target", "path"}
+
+
+def wanted(device: "SimulatedSystem") -> set[str]:
+    """Return the units that a link or a target's own file wants."""
+    found: set[str] = set()
+    for place in PLACES:
+        for name in names(device, place):
+            if name.endswith(".target.wants"):
+                found.update(names(device, f"{place}/{name}"))
+    for unit, read in BOOTED[device].read.items():
+        if unit.endswith(".target"):
+            found.update(one for key, value in read if key == "Unit.Wants" for one in value.split())
+    return found
+
+
+def program(device: "SimulatedSystem", unit: str) -> str:
+    """Return the program of a service."""
+    values = [value for key, value in BOOTED[device].read.get(unit, ()) if key == "Service.ExecStart" and value]
+    return values[-1].split()[0].lstrip("-@:+!") if values else ""
+
+
+def conditions_hold(device: "SimulatedSystem", read: Lines) -> bool:
+    """Say whether all conditions about paths hold; an empty one forgets those before it."""
+    standing: list[str] = []
+    for key, value in read:
+        if key.startswith("Unit.Condition"):
+            standing = [*standing, value] if value else []
+    for value in standing:
+        plain = value.lstrip("!")
+        try:
+            device.stat(plain)
+            there = True
+        except PrivetError:
+            there = False
+        if there == value.startswith("!"):
+            return False
+    return True
+
+
+def running(device: "SimulatedSystem", unit: str) -> bool:
+    """Say whether a unit is up."""
+    name = program(device, unit).rpartition("/")[2]
+    return bool(device.running(name)) if name in DAEMONS else unit in BOOTED[device].active
+
+
+def start(device: "SimulatedSystem", unit: str) -> None:
+    """Start a unit, unless it runs; one whose conditions do not hold is skipped, which is no failure."""
+    systemd = BOOTED[device]
+    read = systemd.read.get(unit, ())
+    if not read:
+        raise Refusal(f"Failed to start {unit}: Unit {unit} is masked or not found.", 1)
+    if running(device, unit) or not conditions_hold(device, read):
+        return
+    path = program(device, unit)
+    name = path.rpartition("/")[2]
+    if name in DAEMONS:
+        DAEMONS[name].boot(device)
+        return
+    if path:
+        process = device.start((path,), None)
+        device.hand.link(f"/proc/{process.pid}/exe", path)
+    systemd.active[unit] = moment(device)
+
+
+def stop(device: "SimulatedSystem", unit: str) -> None:
+    """Stop a unit and its process."""
+    name = program(device, unit).rpartition("/")[2]
+    for process in device.running(name) if name else ():
+        device.stop(process.pid)
+    BOOTED[device].active.pop(unit, None)
+
+
+def moment(device: "SimulatedSystem") -> int:
+    """Return this moment in microseconds of the clock that stamps files; no file can be changed in the same one."""
+    root = device.disk.root
+    device.disk.touch(root)
+    while root.changed % 1000:
+        device.disk.touch(root)
+    return root.changed // 1000
+
+
+def change_links(device: "SimulatedSystem", verb: str, units: list[str]) -> None:
+    """Mask, unmask, enable or disable units by links in /etc."""
+    for unit in units:
+        path = f"{PLACES[0]}/{unit}"
+        section = dict(lines(device, unit))
+        link = f"{PLACES[0]}/{section.get('Install.WantedBy', 'multi-user.target')}.wants/{unit}"
+        if verb == "mask":
+            device.hand.link(path, MASK)
+        elif verb == "unmask" and unit in names(device, PLACES[0]) and not text(device, path):
+            device.hand.discard(path)
+        elif verb == "enable":
+            device.hand.link(link, f"{PLACES[-1]}/{unit}")
+        elif verb == "disable":
+            device.hand.discard(link)
+
+
+def shown(device: "SimulatedSystem", unit: str, flags: list[str]) -> str:
+    """Return the properties that were asked for, one a line."""
+    systemd = BOOTED[device]
+    stem = unit.rpartition(".")[0]
+    triggers = [f"{stem}.{kind}" for kind in ("socket", "timer", "path") if f"{stem}.{kind}" in systemd.read]
+    by = [name.rpartition(".")[0] for place in PLACES for name in names(device, place)
+          if name.endswith(".wants") and unit in names(device, f"{place}/{name}")]  # fmt: skip
+    began = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=systemd.active.get(unit, 0))
+    known = {
+        "Id": unit,
+        "LoadState": "loaded" if systemd.read.get(unit) else "masked" if unit in systemd.read else "not-found",
+        "ActiveState": "active" if running(device, unit) else "inactive",
+        "NeedDaemonReload": "yes" if unit in systemd.read and systemd.read[unit] != lines(device, unit) else "no",
+        "TriggeredBy": " ".join(triggers) if unit.endswith(".service") else "",
+        "WantedBy": " ".join(sorted(set(by))),
+        "ExecMainStartTimestamp": began.strftime("%a %Y-%m-%d %H:%M:%S.%f UTC") if unit in systemd.active else "",
+    }
+    asked = [name for flag in flags if flag.startswith("--property=") for name in flag[11:].split(",")]
+    return "".join(f"{name}={known.get(name, '')}\n" for name in asked or known)

@@ -1,0 +1,69 @@
+"""The image of Raspberry Pi OS as it leaves the card writer: what makes it less private than plain Debian.
+
+Give it to a simulated device as its image: `SimulatedSystem(image=raspberry.image)`. Accounts get their factory
+passwords elsewhere; here they have none yet.
+"""
+
+from agent.system.simulated.system import SimulatedSystem
+
+UNITS = "/usr/lib/systemd/system"
+ENABLED = "/etc/systemd/system"
+PASSWD = b"""root:x:0:0:root:/root:/bin/bash
+daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+pi:x:1000:1000:,,,:/home/pi:/bin/bash
+"""
+GROUP = b"""root:x:0:
+daemon:x:1:
+adm:x:4:pi
+sudo:x:27:pi
+shadow:x:42:
+nogroup:x:65534:
+pi:x:1000:
+"""
+# A password that exists, so that sudo has one to ask for; its hash matches nothing.
+SHADOW = b"root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\npi:$y$j9T$factory$factory:20000:0:99999:7:::\n"
+# unit: the program it starts, the target that wants it; an unwanted one is installed and off
+SERVICES = {
+    "avahi-daemon.service": ("/usr/sbin/avahi-daemon", "multi-user.target"),
+    "bluetooth.service": ("/usr/libexec/bluetooth/bluetoothd", "multi-user.target"),
+    "pigpiod.service": ("/usr/bin/pigpiod", ""),
+    "wayvnc.service": ("/usr/bin/wayvnc", ""),
+}
+OTHERS = {
+    "avahi-daemon.socket": "sockets.target",
+    "apt-daily.timer": "timers.target",
+    "apt-daily-upgrade.timer": "timers.target",
+}
+
+
+def image(device: SimulatedSystem) -> None:
+    """Lay down the files."""
+    device.edit("/etc/passwd", PASSWD)
+    device.edit("/etc/group", GROUP)
+    device.edit("/etc/gshadow", b"root:*::\nsudo:*::pi\n", mode=0o640, gid=42)
+    device.edit("/etc/shadow", SHADOW, mode=0o640, gid=42)
+    device.hand.directory("/home/pi", 0o755, 1000, 1000)
+    device.hand.directory("/var/lib/privet", 0o700)
+    device.edit("/etc/sudoers.d/010_pi-nopasswd", b"pi ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
+    device.edit("/etc/sudoers.d/010_global-tty", b"Defaults timestamp_type=global\n", mode=0o440)
+    device.edit("/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf", b"[Journal]\nStorage=volatile\n")
+    device.edit("/usr/bin/unattended-upgrade", b"", mode=0o755)
+    for unit, (program, target) in SERVICES.items():
+        device.edit(f"{UNITS}/{unit}", unit_text(f"[Service]\nExecStart={program}\n", target))
+        enable(device, unit, target)
+    for unit, target in OTHERS.items():
+        device.edit(f"{UNITS}/{unit}", unit_text("", target))
+        enable(device, unit, target)
+
+
+def unit_text(service: str, target: str) -> bytes:
+    """Write a unit's file."""
+    text = f"[Unit]\nDescription=Part of the image\n\n{service}\n"
+    return f"{text}[Install]\nWantedBy={target or 'multi-user.target'}\n".encode()
+
+
+def enable(device: SimulatedSystem, unit: str, target: str) -> None:
+    """Link a unit to the target that wants it."""
+    if target:
+        device.hand.link(f"{ENABLED}/{target}.wants/{unit}", f"{UNITS}/{unit}")

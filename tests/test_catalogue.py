@@ -1,0 +1,155 @@
+"""Every setting that ships, from strict to each looser option and back, on a simulated Raspberry Pi.
+
+Nothing here names a setting: a new file in agent/settings is tested by being there.
+"""
+
+import pytest
+
+from agent import registry
+from agent.core.assess import LOOSENED, OK, Finding, Reading, assess
+from agent.core.order import ANY
+from agent.core.record import Params, Value
+from agent.core.setting import Option, Setting
+from agent.core.warn import risk_of
+from agent.guard.executor import apply
+from agent.system.parts import Step
+from agent.system.simulated import SimulatedSystem
+from agent.system.simulated.raspberry import image
+
+SETTINGS = registry.settings()
+LOOSER = [(s.id, option) for s in SETTINGS.values() for option in s.options[1:]]
+NAMES = [f"{name}={option.value}" for name, option in LOOSER]
+WORDS = {"device", "network", "password", "passwords", "you", "your", "people", "program", "programs", "anyone"}
+LETTERS = {"EN303645", "EN18031-1", "EN18031-2", "EN18031-3", "CRA", "GDPR", "PSTI", "RFC8520"}
+OBSERVERS = {"local", "account", "person", "radio", "lan", "internet", "vendor", "third", "device"}
+
+
+def look(device: SimulatedSystem, setting: Setting) -> Reading:
+    """Probe."""
+    return registry.provider(setting.provider).probe(device, setting.params)
+
+
+def judged(device: SimulatedSystem, setting: Setting, wanted: Value) -> Finding:
+    """Probe and judge."""
+    return assess(setting, wanted, look(device, setting), (), device.clock())
+
+
+def steps(device: SimulatedSystem, setting: Setting, value: Value) -> tuple[Step, ...]:
+    """Say what makes a value hold, knowing what the provider wants to know of the device."""
+    provider = registry.provider(setting.provider)
+    know = getattr(provider, "facts", None)
+    params: Params = {**setting.params, **(know(device, setting.params) if know else {})}
+    return provider.steps(params, value)
+
+
+def safe(setting: Setting) -> SimulatedSystem:
+    """Start a device on which this setting is at its strictest."""
+    device = SimulatedSystem(image=image)
+    apply(device, steps(device, setting, setting.strictest()))
+    return device
+
+
+def parts(device: SimulatedSystem) -> set[str]:
+    """List every file that has no place of its own in the image: ours."""
+    found, todo = set(), ["/etc"]
+    while todo:
+        directory = todo.pop()
+        for name in device.entries(directory):
+            path = f"{directory}/{name}"
+            if device.stat(path).kind == "directory":
+                todo.append(path)
+            else:
+                found.add(path)
+    return found
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_steps_of_the_strictest_option_make_it_hold_now_and_after_a_restart(name: str) -> None:
+    """Once enforced a setting is fine, stays so over a restart, and enforcing again changes no file."""
+    setting = SETTINGS[name]
+    device = safe(setting)
+    assert judged(device, setting, setting.strictest()).status == OK
+    before = {path: device.stat(path) for path in parts(device)}
+    apply(device, steps(device, setting, setting.strictest()))
+    assert {path: device.stat(path) for path in parts(device)} == before or setting.provider == "file_mode"
+    device.reboot()
+    assert judged(device, setting, setting.strictest()).status == OK
+
+
+@pytest.mark.parametrize(("name", "option"), LOOSER, ids=NAMES)
+def test_each_looser_option_is_found_told_and_undone(name: str, option: Option) -> None:
+    """Safe, then loosened: one finding that says a risk; then steps, and it is safe again (EN 303 645 5.12-3)."""
+    setting = SETTINGS[name]
+    device = safe(setting)
+    apply(device, steps(device, setting, option.value))
+    finding = judged(device, setting, setting.strictest())
+    assert finding.status == LOOSENED, finding
+    assert finding.found is not None
+    risk, exposes = risk_of(setting, setting.strictest(), finding.found)
+    assert risk and exposes
+    apply(device, steps(device, setting, setting.strictest()))
+    assert judged(device, setting, setting.strictest()).status == OK
+
+
+@pytest.mark.parametrize(("name", "option"), LOOSER, ids=NAMES)
+def test_an_allowed_option_is_no_finding(name: str, option: Option) -> None:
+    """Where the policy allows a looser option, neither that one nor the strictest is a false alarm."""
+    setting = SETTINGS[name]
+    device = safe(setting)
+    assert judged(device, setting, option.value).status == OK
+    apply(device, steps(device, setting, option.value))
+    reading = look(device, setting)
+    assert reading.live is not None and reading.kept is not None, reading
+    assert judged(device, setting, option.value).status == OK, reading
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_image_before_privet_is_never_taken_for_private_by_mistake(name: str) -> None:
+    """On the untouched image each place was read or says why not; what cannot be read is no pass."""
+    setting = SETTINGS[name]
+    reading = look(SimulatedSystem(image=image), setting)
+    assert reading.cause or (reading.live is not None and reading.kept is not None)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_looser_value_never_passes_for_a_stricter_one(name: str) -> None:
+    """Each looser option, and a value nobody knows, is refused by the strictest."""
+    setting = SETTINGS[name]
+    lattice = setting.lattice()
+    for option in setting.options[1:]:
+        assert not lattice.allows(setting.strictest(), option.value)
+    assert not lattice.allows(setting.strictest(), ANY)
+    assert not lattice.allows(setting.strictest(), "no such value")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_speaks_to_its_owner(name: str) -> None:
+    """Title and risks are sentences an owner understands; every option says who gains what; provisions are named."""
+    setting = SETTINGS[name]
+    assert setting.exposes
+    for risk in [setting.risk, *(option.risk for option in setting.options[1:])]:
+        assert risk[0].isupper() and risk.endswith(".") and len(risk) <= 200, risk
+    for option in setting.options[1:]:
+        assert option.exposes, option.value
+    for word in [*setting.exposes, *(word for option in setting.options for word in option.exposes)]:
+        observer, colon, asset = word.partition(":")
+        assert observer in OBSERVERS and colon and asset
+    assert {one.partition(":")[0] for one in setting.satisfies} <= LETTERS
+    assert name.replace(".", "_") == setting.id.replace(".", "_")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_watches_are_directories_and_params_are_complete(name: str) -> None:
+    """What is watched are directories, never files; every parameter the provider asks for is given."""
+    setting = SETTINGS[name]
+    provider = registry.provider(setting.provider)
+    device = SimulatedSystem(image=image)
+    for place in provider.watches(setting.params):
+        assert place.startswith("/")
+        try:
+            assert device.stat(place).kind == "directory", place
+        except registry.BadInput:
+            raise
+        except Exception as error:  # noqa: BLE001 - only "it is not there yet" may come
+            assert type(error).__name__ == "Missing"
+    assert set(provider.PARAMS) <= set(setting.params)
