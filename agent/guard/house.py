@@ -56,6 +56,7 @@ class House:
         self.guard = Guard(self.system, self.books, self.rules, parts.settings, self.outbox.post)
         self.acts = Acts(self.guard, self.standing)
         self.watch: Watch | None = None
+        self.watched: set[str] = set()
         self.servers: list[LineServer] = []
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
@@ -70,7 +71,8 @@ class House:
         if self.shut_in:
             self.rules.shut_in = True
         self.guard.start(quiet=fresh)
-        self.watch = self.system.watch(sorted(self.guard.posture.places))
+        self.watched = set(self.guard.posture.places)
+        self.watch = self.system.watch(sorted(self.watched))
         self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
 
     def listen(self, folder: str, courier_uid: int, courier_gid: int) -> None:
@@ -93,10 +95,19 @@ class House:
         for key, mask in self.selector.select(max(0.0, wait)):
             key.data(mask)
         self.guard.tick()
+        self.watch_more()
         self.outbox.flush()
         self.outbox.pump()
         for server in self.servers:
             server.tidy()
+
+    def watch_more(self) -> None:
+        """Watch the directories that the latest look has found."""
+        found = set(self.guard.posture.places) - self.watched
+        if found and self.watch is not None:
+            self.watched |= found
+            self.watch.add(sorted(found))
+            self.system.writers(sorted(found))
 
     def hold(self) -> float:
         """Return how soon to ask again whether somebody has answered."""
@@ -184,8 +195,6 @@ class House:
             self.guard.announce(notable("policy", "", title, "", done, clock))
         self.guard.posture.rebase(self.rules.baseline())
         self.guard.sweep(quiet=True)
-        if self.watch is not None:
-            self.watch.add(sorted(self.guard.posture.places))
 
     def stop(self) -> None:
         """Close everything; state and queue are already on disk."""

@@ -26,8 +26,13 @@ class Posture:
         self.baseline = baseline
         self.places = {}
         for name in sorted(baseline):
-            setting = self.settings[name]
-            for place in registry.provider(setting.provider).watches(setting.params):
+            self.place(name)
+
+    def place(self, name: str) -> None:
+        """Note the directories that move a setting; a probe may have found more of them (an Include, say)."""
+        setting = self.settings[name]
+        for place in registry.provider(setting.provider).watches(setting.params):
+            if name not in self.places.get(place, ()):
                 self.places[place] = (*self.places.get(place, ()), name)
 
     def names(self) -> tuple[str, ...]:
@@ -53,6 +58,7 @@ class Posture:
             setting = self.settings[name]
             finding = assess(setting, self.baseline[name], self.probe(setting), waivers, clock)
             self.findings[name] = finding
+            self.place(name)
             made.append(finding)
         return tuple(made)
 
@@ -68,4 +74,7 @@ class Posture:
     def steps(self, name: str, value: Value) -> tuple[Step, ...]:
         """Say what would make the value hold."""
         setting = self.settings[name]
-        return registry.provider(setting.provider).steps(setting.params, value)
+        provider = registry.provider(setting.provider)
+        prepare = getattr(provider, "prepare", None)
+        params = prepare(self.system, setting.params) if prepare is not None else setting.params
+        return provider.steps(params, value)

@@ -24,7 +24,11 @@ class Provider(Protocol):
         """Look at the setting in every place it lives."""
 
     def steps(self, params: "Params", option: "Value") -> tuple[Step, ...]:
-        """Say what makes the option hold now and after a reboot."""
+        """Say what makes the option hold now and after a reboot.
+
+        A kind whose steps depend on what stands on the device also has `prepare(system, params) -> params`, called just
+        before: it looks and adds what `steps` must know, so that `steps` itself stays pure.
+        """
 
     def watches(self, params: "Params") -> tuple[str, ...]:
         """Name the directories whose change may move the reading."""
@@ -66,7 +70,7 @@ class Credential(Protocol):
         """Put the new secret in place; where a person gets none (`found.owner` is false) lock or remake it."""
 
     def prove(self, system: System, params: "Params", found: Found, new: Secret | None) -> None:
-        """Try both: Failed unless the new one works and the old one is refused."""
+        """Make durable what stands, then try both: Failed unless the new one works and the old one is refused."""
 
     def clean(self, system: System, params: "Params", found: Found) -> None:
         """Remove the copies of the old one that tools keep."""
