@@ -18,10 +18,10 @@ DESCRIPTORS = 64
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # landlock(7); the same numbers on every architecture
 VERSION_ONLY = 1  # LANDLOCK_CREATE_RULESET_VERSION
-BENEATH = 1  # LANDLOCK_RULE_PATH_BENEATH
+BENEATH, PORT = 1, 2  # LANDLOCK_RULE_PATH_BENEATH, LANDLOCK_RULE_NET_PORT
 READ_FILE, READ_DIR = 1 << 2, 1 << 3
 RIGHTS = (0, 0x1FFF, 0x3FFF, 0x7FFF, 0x7FFF, 0xFFFF)  # of the file system, known to each version of Landlock
-BIND_TCP = 1  # since version 4: never listens
+BIND_TCP = 1  # since version 4: takes no port of its choice
 ABSTRACT_SOCKETS, SIGNALS = 1, 2  # since version 6: reaches no other process by these
 # What resolving a name and loading a part of Python or OpenSSL reads.
 SYSTEM = (
@@ -101,6 +101,9 @@ def _landlock(library: ctypes.CDLL, readable: list[str]) -> tuple[str, ...]:
     try:
         for path in readable:
             _allow(library, ruleset, path)
+        # Port 0: paho binds to "any" before it connects, and that is all the binding there is.
+        if network and library.syscall(ADD_RULE, ruleset, PORT, struct.pack("=QQ", BIND_TCP, 0), 0) != 0:
+            raise Failed(f"Landlock refused a port ({os.strerror(ctypes.get_errno())}); report this kernel's version")
         if library.syscall(RESTRICT_SELF, ruleset, 0) != 0:
             raise Failed(f"Landlock did not start ({os.strerror(ctypes.get_errno())}); report this kernel's version")
     finally:

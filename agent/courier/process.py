@@ -19,7 +19,7 @@ from agent.courier.session import Place
 CHUNK = 64 * 1024  # bytes read from the guard at once
 BACKLOG = 1 << 20  # bytes the guard has not taken yet, from which on the broker is not read
 FIRST_FRAME = 10.0  # seconds the guard has to say where the broker is
-AGAIN = 5000  # milliseconds: the longest wait before the guard is tried again
+AGAIN = 250  # milliseconds: the first wait at most before the guard is tried again; doubled five times
 
 
 class Courier:
@@ -31,6 +31,7 @@ class Courier:
         self.pace = pace
         self.link: Link | None = None
         self._said = ""
+        self._attempts = 0
         self._out = bytearray()
         self._socket: socket.socket | None = None
 
@@ -41,7 +42,8 @@ class Courier:
                 self.serve()
             except PrivetError as error:
                 self._say(str(error))
-            time.sleep(secrets.randbelow(AGAIN) / 1000)
+            time.sleep(secrets.randbelow(AGAIN << min(self._attempts, 5)) / 1000)
+            self._attempts += 1
 
     def serve(self) -> None:
         """Serve one connection to the guard until it ends, always with an error that says why."""
@@ -91,6 +93,7 @@ class Courier:
         if fields[0] == "link":
             if self.link is not None:
                 self.link.close()
+            self._attempts = 0
             self.link = Link(place(fields[1]), self._trusted, self, self.pace)
         elif self.link is None:
             raise BadInput("the guard sends before it says where; both sides must be of the same version")
