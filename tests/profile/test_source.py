@@ -8,6 +8,14 @@ from agent.core.errors import BadInput, Missing, PrivetError
 from provisioning.profile.inherit import examine, load
 from provisioning.profile.source import Source, parse, read_text
 
+TWO_FLOWS = """model = "x"
+title = "T"
+[flows]
+inbound = [
+ {flow = "tcp/1@any", purpose = "b"},
+ {flow = "udp/1@lan"},
+]
+"""
 FAULTS = [
     ('model = "x\n', 1, "not readable as TOML"),
     ('model = "x"\ntitle = "T"\nmodel = "x"\n', 3, "not readable as TOML"),
@@ -19,11 +27,7 @@ FAULTS = [
     ('model = "x"\ntitle = ""\n', 2, "one line of 1 to"),
     ('model = "X Y"\ntitle = "T"\n', 1, "only a-z, 0-9 and _"),
     ('model = "x"\ntitle = "T"\nchannels = [\n "mqtt",\n 7,\n]\n', 3, "must be text in quotes"),
-    (
-        'model = "x"\ntitle = "T"\n[flows]\ninbound = [\n {flow = "tcp/1@any", purpose = "b"},\n {flow = "udp/1@lan"},]\n',
-        6,
-        '"purpose" is missing',
-    ),
+    (TWO_FLOWS, 6, '"purpose" is missing'),
     ('model = "x"\ntitle = "T"\n[broker]\nhost = "mqtt://x"\n', 4, "bare host name"),
     ('model = "x"\ntitle = "T"\n[queue]\nsize = "1 TB"\n', 4, "1 MiB"),
     ('title = "T"\n', 1, '"model" is missing'),

@@ -1,0 +1,1 @@
+"""Simulated devices that run the real guard and the real link, against a real broker."""

@@ -1,0 +1,98 @@
+"""A courier inside this process: the agent's own link at one end, the guard's socket at the other.
+
+The separate process of a real device (agent.courier.process) blocks on its one guard; here many share one loop.
+"""
+
+import contextlib
+import selectors
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+from agent.core.errors import BadInput
+from agent.courier import trust, wire
+from agent.courier.link import Link, Pace
+from agent.courier.process import place
+
+CHUNK = 64 * 1024
+PACE = Pace(keepalive=30, slack=5, first=200, most=2000)  # a broker on loopback is soon back
+
+
+class Messenger:
+    """Carries frames between a guard and its broker; `guard` is the socket to attach, `home` holds the PEM files."""
+
+    def __init__(self, home: Path, pace: Pace = PACE) -> None:
+        self.home = home
+        self.pace = pace
+        self.link: Link | None = None
+        self.state_word = "offline"
+        self.cause = ""
+        self.delivered = 0  # messages the broker has answered
+        self.guard, self._mine = socket.socketpair()
+        self._mine.setblocking(False)
+        self._frames = wire.Frames(wire.GUARD_FRAMES)
+        self._out = bytearray(wire.frame("hello", wire.VERSION))
+
+    def watched(self) -> dict[int, int]:
+        """Return the descriptors to wait on, with the `selectors` events to wait for."""
+        found = {self._mine.fileno(): selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)}
+        if self.link is not None:
+            found.update(dict(self.link.sockets()))
+        return found
+
+    def timeout(self) -> float:
+        """Return the seconds after which `turn` is due by itself."""
+        return 1.0 if self.link is None else self.link.timeout()
+
+    def turn(self) -> None:
+        """Carry what waits in both directions."""
+        with contextlib.suppress(BlockingIOError):
+            received = self._mine.recv(CHUNK)
+            if not received:
+                self.close()
+                return
+            for fields in self._frames.feed(received):
+                self._obey(fields)
+        if self.link is not None:
+            self.link.step()
+        self._flush()
+
+    def close(self) -> None:
+        """End the link and the connection to the guard."""
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+        self._mine.close()
+
+    def _flush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._out:
+                del self._out[: self._mine.send(self._out)]
+
+    def _obey(self, fields: list[Any]) -> None:
+        if fields[0] == "link":
+            if self.link is not None:
+                self.link.close()
+            self.link = Link(place(fields[1]), self._trusted, self, self.pace)
+        elif self.link is None or not self.link.publish(fields[1], wire.topic_suffix(fields[2]), fields[3]):
+            raise BadInput("the guard sends before it says where, or too much at a time; both must be of one version")
+
+    def _trusted(self) -> ssl.SSLContext:
+        return trust.verified(self.home / "ca.pem", self.home / "cert.pem", self.home / "key.pem")
+
+    # What the link tells.
+
+    def sent(self, message: int, cause: str) -> None:
+        """Hand over that the broker has a message."""
+        self.delivered += not cause
+        self._out += wire.frame("sent", message)
+
+    def received(self, kind: str, payload: bytes) -> None:
+        """Hand over an acknowledgement or a policy, unread."""
+        self._out += wire.frame("received", kind, payload)
+
+    def state(self, word: str, cause: str) -> None:
+        """Hand over how the link is."""
+        self.state_word, self.cause = word, cause
+        self._out += wire.frame("state", word, cause)
