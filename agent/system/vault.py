@@ -22,7 +22,9 @@ FRAME = 8 << 20  # most bytes of one request or answer
 BATCH = 2 << 20  # bytes of plaintext sealed in one request
 PATIENCE = 60  # seconds a request may take before the child counts as hung
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CHILD = "import sys; sys.path.insert(0, sys.argv[1]); from agent.system.worker import main; main(sys.argv[2:])"
+CHILD = (
+    "import sys; sys.path[:0] = sys.argv[1].split(chr(10)); from agent.system.worker import main; main(sys.argv[2:])"
+)
 
 
 class Epoch(Record):
@@ -188,7 +190,7 @@ class WorkerVault:
         """Start a child and hand it the state key."""
         ours, theirs = socket.socketpair()
         with theirs:
-            words = [ROOT, str(theirs.fileno()), str(os.getpid()), str(self._idle)]
+            words = [folders(), str(theirs.fileno()), str(os.getpid()), str(self._idle)]
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-c", self._program, *words],
                 pass_fds=(theirs.fileno(),),
@@ -203,6 +205,11 @@ class WorkerVault:
         ours.settimeout(self._patience)
         send(ours, cbor.encode(self._key.reveal()))
         return ours
+
+
+def folders() -> str:
+    """Return where the child finds our code and its libraries: where this process found them, absolute paths only."""
+    return "\n".join([ROOT, *(path for path in sys.path if path.startswith("/") and path != ROOT)])
 
 
 def batches(records: Sequence[tuple[int, bytes]]) -> list[list[list[Any]]]:
