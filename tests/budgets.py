@@ -1,6 +1,7 @@
 """The budgets and bans that no linter knows, each a function from a file's text to its complaints."""
 
 import ast
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -33,6 +34,12 @@ MACHINES = re.compile(
 UNDONE = re.compile(r"\b(?:" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK")) + r")\b")
 
 
+@functools.cache
+def nodes(text: str) -> tuple[ast.AST, ...]:
+    """Return every node of a module; many rules look at the same ones."""
+    return tuple(ast.walk(ast.parse(text)))
+
+
 def parts_of(name: str) -> set[str]:
     """Split an identifier or file name into its words: snake, kebab and camel case."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
@@ -40,14 +47,15 @@ def parts_of(name: str) -> set[str]:
     return {*words, *(f"{a}_{b}" for a, b in itertools.pairwise(words))}
 
 
+@functools.cache
 def banned(name: str) -> list[str]:
     """Return the banned words in a name; the plural is banned too."""
     return [word for word in NAMES if {word, word + "s"} & parts_of(name)]
 
 
-def given_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def given_names(text: str) -> Iterator[tuple[int, str]]:
     """Yield each name that the code gives to something of its own, with its line."""
-    for node in ast.walk(tree):
+    for node in nodes(text):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.arg):
@@ -64,7 +72,7 @@ def bad_names(path: str, text: str) -> list[str]:
     """Find banned words in the names a module gives."""
     return [
         f"{path}:{line}: {name!r} holds the banned word {word!r}"
-        for line, name in given_names(ast.parse(text))
+        for line, name in given_names(text)
         for word in banned(name)
     ]
 
@@ -74,7 +82,7 @@ def too_long(path: str, text: str) -> list[str]:
     lines = len(text.splitlines())
     limit = CORE_LINES if path.startswith("agent/core/") else MODULE_LINES
     complaints = [f"{path}: {lines} lines, at most {limit}"] if lines > limit else []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES:
@@ -85,7 +93,7 @@ def too_long(path: str, text: str) -> list[str]:
 def patched(path: str, text: str) -> list[str]:
     """Find mock objects and patching: the simulated device is what tests use."""
     complaints = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         names: list[str] = []
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
@@ -102,7 +110,7 @@ def patched(path: str, text: str) -> list[str]:
 def unsafe(path: str, text: str) -> list[str]:
     """Find switched-off verification, shells, guessable randomness and unfinished code."""
     complaints = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes(text):
         found = ""
         if isinstance(node, ast.Attribute | ast.Name):
             name = node.attr if isinstance(node, ast.Attribute) else node.id
@@ -126,7 +134,7 @@ def undocumented_tests(path: str, text: str) -> list[str]:
     """Find tests that do not say what they prove."""
     return [
         f"{path}:{node.lineno}: {node.name} has no docstring"
-        for node in ast.walk(ast.parse(text))
+        for node in nodes(text)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if node.name.startswith("test_") and not ast.get_docstring(node)
     ]
