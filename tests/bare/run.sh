@@ -125,7 +125,7 @@ try() {
         kill -KILL $(awk '{ print $1 }' <<<"$left")
     fi
     if [ "$again" = second ]; then
-        left=$(find "$tree" -xdev -newer "$tree/stamp" -type f -not -path "$tree$checkout/*" -not -path "$tree/tmp/*" -not -path "$tree/root/.cache/privet/*" \
+        left=$(find "$tree" -xdev -newer "$tree/stamp" -type f -not -path "$tree$checkout/*" -not -path "$tree/tmp/*" -not -path "*/.cache/privet/*" \
             -printf '/%P\n')
         [ -z "$left" ] || verdict="FAILED: changed outside the checkout: $left"
     fi
