@@ -30,27 +30,28 @@ class KeySlot(Protocol):
 class FileSlot:
     """A key in a file of root's (0600, in a directory 0700); made from the kernel's entropy, durable before its use."""
 
-    def __init__(self, system: System, path: str = STATE_KEY) -> None:
+    def __init__(self, system: System, path: str = STATE_KEY, owner: tuple[int, int] = (0, 0)) -> None:
         self._system = system
+        self._owner = owner
         self._path = path
 
     def open(self) -> tuple[Secret, bool]:
         """Return the key, making it on first use; rights that came loose are put right."""
         directory = self._path.rpartition("/")[0]
-        self._system.make_directory(directory, 0o700)
+        self._system.make_directory(directory, 0o700, *self._owner)
         try:
             content = self._system.read(self._path, BYTES)
         except Missing:
             content = self._system.entropy(BYTES)
-            self._system.write(self._path, content, 0o600)
+            self._system.write(self._path, content, 0o600, *self._owner)
             return Secret(content), True
         except Unreadable as error:
             raise Tampered(f"the state key cannot be used ({error})") from error
         if len(content) != BYTES:
             raise Tampered(f"{self._path} is no key of {BYTES} bytes; put back its copy, or remove it to start anew")
         found = self._system.stat(self._path)
-        if (found.kind, found.mode, found.uid) != ("file", 0o600, 0):
-            self._system.own(self._path, 0o600, 0, 0)
+        if (found.kind, found.mode, found.uid, found.gid) != ("file", 0o600, *self._owner):
+            self._system.own(self._path, 0o600, *self._owner)
         return Secret(content), False
 
     def erase(self) -> None:
@@ -61,5 +62,5 @@ class FileSlot:
             return
         except Unreadable:
             pass
-        self._system.write(self._path, self._system.entropy(BYTES), 0o600)
+        self._system.write(self._path, self._system.entropy(BYTES), 0o600, *self._owner)
         self._system.remove(self._path)
