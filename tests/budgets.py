@@ -19,7 +19,7 @@ MACHINES = re.compile(
             "/" + "work/",
             "/" + r"root/(?:main|work|\.(?:cache|config|local))\b",
             r"\." + "pyenv",
-            "/tmp/" + "privet",
+            "/tmp/" + "privet/",
             "pypi" + r"\.org",
             "python" + r"hosted\.org",
             "deb" + r"\.debian\.org",

@@ -125,8 +125,8 @@ try() {
         kill -KILL $(awk '{ print $1 }' <<<"$left")
     fi
     if [ "$again" = second ]; then
-        left=$(find "$tree" -xdev -newer "$tree/stamp" -type f -not -path "$tree$checkout/*" -not -path "$tree/tmp/*" -not -path "*/.cache/privet/*" \
-            -printf '/%P\n')
+        left=$(find "$tree" -xdev -newer "$tree/stamp" -type f -not -path "$tree$checkout/*" \
+            -not -path "$tree/tmp/*" -not -path "*/.cache/privet/*" -printf '/%P\n')
         [ -z "$left" ] || verdict="FAILED: changed outside the checkout: $left"
     fi
     if [ "$verdict" = passed ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
