@@ -23,9 +23,6 @@ BATCH = 2 << 20  # bytes of plaintext sealed in one request
 PATIENCE = 60  # seconds a request may take before the child counts as hung
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CHILD = (
-    "import sys; sys.path[:0] = sys.argv[1].split(chr(10)); "
-    "from agent.system.worker import main; main(sys.argv[2:])"
-)
     "import sys; sys.path[:0] = sys.argv[1].split(chr(10)); from agent.system.worker import main; main(sys.argv[2:])"
 )
 
