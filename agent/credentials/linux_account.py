@@ -186,6 +186,11 @@ def replace(system: System, params: "Params", found: Found, new: Secret | None) 
         ran(system, ("chpasswd",), b"%s:%s\n" % (name, new.reveal()))
     else:
         ran(system, ("chpasswd", "-e"), b"%s:%s\n" % (name, LOCKED.encode()))
+    settle(system)
+
+
+def settle(system: System) -> None:
+    """Make durable what the password tools did; they sync their file, but not the directory that names it."""
     system.sync(PASSWD)
     system.sync(SHADOW)
 
@@ -220,6 +225,7 @@ def opens(system: System, name: str, secret: Secret) -> bool:
 
 def prove(system: System, params: "Params", found: Found, new: Secret | None) -> None:
     """Try both passwords, by libcrypt and by PAM; Failed unless the new one works and the old one does not."""
+    settle(system)  # whoever set it may have died before it was durable
     name = found.label
     field = accounts(system)[name].field
     if found.owner and (new is None or not crypt.matches(new.reveal().decode(), field) or not opens(system, name, new)):

@@ -11,7 +11,6 @@ elsewhere keeps its place and type. Nothing here is a secret for the owner; `fin
 
 import base64
 import hashlib
-import time
 from typing import TYPE_CHECKING
 
 from agent.core.credential import NEW, OLD, OTHER, Found, Memory
@@ -166,7 +165,10 @@ def kind_of(system: System, path: str) -> str:
 def prove(system: System, params: "Params", found: Found, new: Secret | None) -> None:
     """Load the new key, and ask a running server which keys it answers with: ours, and no other."""
     path = found.label
+    system.sync(path.rpartition("/")[0])  # whoever put it there may have died before it was durable
     if keeps(params, path):
+        system.sync(path + ".pub")
+        system.sync(path)
         loaded = system.run(("ssh-keygen", "-y", "-f", path))
         if loaded.code != 0 or loaded.out.split()[:2] != public(system, path):
             raise Failed(f"the new host key {path} does not load; start the device again")
@@ -177,7 +179,7 @@ def prove(system: System, params: "Params", found: Found, new: Secret | None) ->
         answered = scan(system, params)
         if answered and all(key in ours for key in answered):
             return
-        time.sleep(0.1)
+        system.run(("sleep", "0.1"))
     raise Failed("the SSH server does not answer with this device's new host keys; see the system journal")
 
 

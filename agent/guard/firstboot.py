@@ -180,6 +180,7 @@ class FirstBoot:
                 self.attempt(found)
             elif act in (CLEAN, DROP):
                 kind.clean(self.system, params, found)
+            if act == CLEAN:  # what somebody else set is judged by `find` like any other
                 kind.remember(self.system, params, found, self.memory(found.kind))
             state = next_state(act)
             self.keep(found, state, act)
@@ -204,7 +205,7 @@ class FirstBoot:
                 values["rotations"] = [*listed, [found.kind, found.label]]
         elif act == DROP:
             values[f"credential/{name}"] = None
-        if act in (CLEAN, DROP):
+        if act == CLEAN:
             values[f"memory/{found.kind}"] = packed(self.memory(found.kind))
         told = {"kind": found.kind, "label": found.label, "act": act, "state": state, "reason": found.reason}
         self.store.put(values, (("rotation", told),))

@@ -62,8 +62,9 @@ def test_the_shipped_list_holds_what_it_promises():
     """The Mirai set, the Raspberry Pi's and the boards' passwords are on it, and no line is there twice."""
     pairs = kind.shipped()
     assert len(pairs) == len(set(pairs)) >= 130
-    promised = """pi:raspberry root:xc3511 root:vizxv root:1234 root:toor ubuntu:ubuntu osmc:osmc dietpi:dietpi odroid:odroid
-        orangepi:1234 alarm:alarm kali:kali mother:fucker root:7ujMko0vizxv debian:temppwd root:zlxx. admin: root:"""
+    promised = """pi:raspberry root:xc3511 root:vizxv root:1234 root:toor ubuntu:ubuntu osmc:osmc dietpi:dietpi
+        odroid:odroid orangepi:1234 alarm:alarm kali:kali mother:fucker root:7ujMko0vizxv
+        debian:temppwd root:zlxx. admin: root:"""
     assert {tuple(pair.split(":")) for pair in promised.split()} <= set(pairs)
 
 

@@ -3,13 +3,13 @@
 import os
 from typing import Any
 
-from agent.core.cbor import decode, encode
+import cbor2
+
 from agent.core.errors import Missing
 from agent.system.simulated.system import SimulatedSystem
 
 PATH = "/var/lib/privet/books"
 GATE = "/var/lib/privet-gate/state"  # not beneath /etc, whose directory the first boot itself must sync
-LONGEST = 1 << 20
 
 
 class DiskStore:
@@ -18,7 +18,7 @@ class DiskStore:
     def __init__(self, system: SimulatedSystem) -> None:
         self.system = system
         try:
-            kept = decode(system.read(PATH), LONGEST)
+            kept = cbor2.loads(system.read(PATH))
             system.calls.fsync(system.calls.follow("/", PATH.rpartition("/")[0], os.O_RDONLY))  # what it says stays so
         except Missing:
             kept = {"values": {}, "journal": []}
@@ -33,7 +33,7 @@ class DiskStore:
         """Keep values and journal entries, all or nothing, durable on return."""
         kept = {key: value for key, value in {**self.values, **values}.items() if value is not None}
         entries = [*self.journal, *([kind, body] for kind, body in journal)]
-        self.system.write(PATH, encode({"values": kept, "journal": entries}), 0o600)
+        self.system.write(PATH, cbor2.dumps({"values": kept, "journal": entries}), 0o600)
         self.values, self.journal = kept, entries
 
     def append(self, kind: str, body: dict[str, Any]) -> int:

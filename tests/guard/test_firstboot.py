@@ -12,13 +12,14 @@ from agent.core.errors import Failed, Missing, PrivetError, Tampered
 from agent.credentials import linux_account, ssh_host_key
 from agent.guard.firstboot import FirstBoot, Reached
 from agent.system.simulated.disk import KEPT, LOST, TORN
-from agent.system.simulated.programs import chpasswd, pwconv, unix_chkpwd
+from agent.system.simulated.programs import chpasswd, pwconv, ssh_keygen, unix_chkpwd
+from agent.system.simulated.programs.sshd import HOST_KEYS
 from agent.system.simulated.system import SimulatedSystem
 from tests.credentials.images import OWNER, field, hashed, image
 from tests.guard.disk_store import DiskStore, FileGate
 
-FACTORY = {"pi": hashed("raspberry"), "root": hashed("root")}
-LEFT = (("/etc/shadow-", f"pi:{hashed('raspberry')}:1:::::\n".encode()),)
+FACTORY = {"pi": hashed("raspberry", "des"), "root": hashed("root", "des")}
+LEFT = (("/etc/shadow-", f"pi:{FACTORY['pi']}:1:::::\n".encode()),)
 ACCOUNTS = (("linux_account", linux_account, OWNER),)
 DONE = Reached(phase="provisioned", returned=())
 
@@ -31,7 +32,7 @@ def stream():
 
 def made(fields=FACTORY, extra=LEFT, system=SimulatedSystem):
     """Make a device as it leaves the factory, with cheap hashes for new passwords too, and the account tools alone."""
-    pam = ("/etc/pam.d/common-password", b"password requisite pam_unix.so md5\n")
+    pam = ("/etc/pam.d/common-password", b"password requisite pam_unix.so\n")
 
     def lay(device):
         device.programs.update({"chpasswd": chpasswd, "pwconv": pwconv, "unix_chkpwd": unix_chkpwd})
@@ -93,55 +94,58 @@ def state(system):
     return seen.digest()
 
 
-def swept(end):
-    """End a first boot at each of its calls, then run it to its end; return (calls, ends that fired, states continued).
+ENDS = {
+    "cut, unsynced lost": lambda system, k, work: system.kill_at(k, work, "all"),
+    "cut, unsynced kept": lambda system, k, work: system.kill_at(k, work, "none"),
+    "cut, unsynced torn": lambda system, k, work: system.kill_at(k, work, "torn"),
+    "killed": lambda system, k, work: system.die_at(k, work),
+}
 
-    `end(system, k)` ends the work at call k and says whether it did.
+
+def swept(make, work, check):
+    """End work at each of its calls and check what then is; return (calls, ends that fired, states checked).
+
+    At every call the power is cut. Where the disk differs from all cuts before, the work is ended there in every way,
+    and whatever that leaves on the disk is checked once.
     """
-    total = made().count(boot)
-    fired, continued = 0, set()
-    for k in range(1, total + 2):
-        system = made()
-        if not end(system, k):
-            break
+    total = make().count(work)
+    fired, seen, checked = 0, set(), set()
+    for k in itertools.count(1):
+        now = []
+
+        def watched(system, now=now):
+            """Do the work, and look at the disk in the moment of the end."""
+            try:
+                work(system)
+            finally:
+                now.append(state(system))
+
+        if not make().kill_at(k, watched, "all"):
+            return total, fired, len(checked)
         fired += 1
-        now = state(system)
-        if now not in continued:
-            continued.add(now)
-            sound(system)
-            finished(system)
-    return total, fired, len(continued)
+        if now[0] in seen:
+            continue
+        seen.add(now[0])
+        for end in ENDS.values():
+            system = make()
+            assert end(system, k, work)
+            left = state(system)
+            if left not in checked:
+                checked.add(left)
+                check(system)
+    raise AssertionError("never without an end")
 
 
-def test_first_boot_rotates_and_opens_last():
-    """The plain run: gate shut, accounts rotated, proven, gate opened, and the journal tells it in that order."""
-    system = made()
-    assert boot(system) == DONE
-    finished(system)
-    entries = [(kind, body.get("phase") or (body["label"], body["act"])) for kind, body in DiskStore(system).journal]
-    assert entries == [
-        ("first_boot", "shut"),
-        *[("rotation", (label, act)) for label in ("pi", "root") for act in ("stage", "prove", "clean")],
-        ("first_boot", "rotate linux_account"),
-        ("first_boot", "prove"),
-        ("first_boot", "open"),
-        ("first_boot", "provisioned"),
-    ]
+def test_ended_at_every_call():
+    """A power cut or a kill at any call of the first boot: at once safe, and the next start ends it well, durably."""
 
+    def check(system):
+        sound(system)
+        finished(system)
 
-@pytest.mark.parametrize("lose", ["all", "none", "torn"])
-def test_power_cut_at_every_call(lose):
-    """Whatever call the power goes at, and whatever the card kept of what was not synced: the next start ends well."""
-    total, fired, continued = swept(lambda system, k: system.kill_at(k, boot, lose))
+    total, fired, states = swept(made, boot, check)
     assert fired == total > 300
-    assert continued > 30
-
-
-def test_killed_at_every_call():
-    """The process may be killed at any call while the device goes on: the next start ends well, durably."""
-    total, fired, continued = swept(lambda system, k: system.die_at(k, boot))
-    assert fired == total > 300
-    assert continued > 30
+    assert states > 50
 
 
 class Unsynced(SimulatedSystem):
@@ -389,6 +393,52 @@ def test_a_device_without_kinds_just_opens():
         system.read("/etc/shadow.lock")
 
 
-def test_host_key_part_has_the_shape():
-    """Both kinds that ship are credentials."""
-    assert ssh_host_key.PARAMS == ()
+def with_keys():
+    """Make a device with the image's host keys; its server is not running yet, as before the network is up."""
+
+    def lay(device):
+        device.programs["ssh-keygen"] = ssh_keygen
+        for path in HOST_KEYS[1:]:
+            ssh_keygen.make(device, path, "factory")
+
+    return SimulatedSystem(image=lay, entropy=stream(), shipped=False)
+
+
+def test_host_keys_ended_at_every_call():
+    """The same for host keys: wherever it ends, the next start leaves one new key that loads, the image's are gone."""
+    kinds = (("ssh_host_key", ssh_host_key, {}),)
+    shipped = with_keys().read(HOST_KEYS[2])
+
+    def work(system):
+        return boot(system, kinds)
+
+    def check(system):
+        held = system.entries("/etc/ssh")
+        if shipped in [system.read(f"/etc/ssh/{name}") for name in held if name.endswith("_key")]:
+            assert not FileGate(system).is_open()
+        assert work(system) == DONE
+        system.crash("all")
+        assert FileGate(system).is_open()
+        assert work(system) == DONE
+        assert [name for name in system.entries("/etc/ssh") if "host" in name] == [
+            "ssh_host_ed25519_key",
+            "ssh_host_ed25519_key.pub",
+        ]
+        loaded = system.run(("ssh-keygen", "-y", "-f", HOST_KEYS[2])).out.split()
+        assert loaded == system.read(HOST_KEYS[2] + ".pub").split()[:2]
+        assert shipped not in [bytes(node.content) for _, node in system.disk.walk()]
+
+    total, fired, states = swept(with_keys, work, check)
+    assert fired == total > 200
+    assert states > 20
+
+
+def test_both_kinds_together():
+    """A whole device: accounts and host keys, with the server running and answering with the new key at the end."""
+    pam = ("/etc/pam.d/common-password", b"password requisite pam_unix.so\n")
+    system = SimulatedSystem(image=image(FACTORY, (pam,)))
+    before = system.run(("ssh-keyscan", "127.0.0.1")).out
+    assert boot(system, (*ACCOUNTS, ("ssh_host_key", ssh_host_key, {}))) == DONE
+    after = system.run(("ssh-keyscan", "127.0.0.1")).out
+    assert len(before.splitlines()) == 3 and len(after.splitlines()) == 1 and after not in before
+    finished(system)

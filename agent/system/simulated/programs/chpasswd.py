@@ -3,7 +3,7 @@
 Without options it goes through PAM: takes /etc/.pwd.lock, writes /etc/nshadow, fsyncs it, renames it over /etc/shadow
 and does *not* fsync /etc; no backup is kept. With `-e` (a hash, not a password) it does not ask PAM: lock files
 with process numbers, the old content into /etc/shadow-, the new one by way of /etc/shadow+, again without that fsync.
-The scheme is the one that /etc/pam.d/common-password names, yescrypt where it names none.
+The scheme is the one that /etc/pam.d/common-password names, DES where that names none; without the file yescrypt.
 """
 
 from typing import TYPE_CHECKING
@@ -62,7 +62,7 @@ def configured(device: "SimulatedSystem") -> tuple[str, int]:
         words = device.read("/etc/pam.d/common-password").decode().split()
     except Missing:
         return SCHEMES["yescrypt"], 0
-    scheme = next((SCHEMES[word] for word in words if word in SCHEMES), SCHEMES["yescrypt"])
+    scheme = next((SCHEMES[word] for word in words if word in SCHEMES), "")
     return scheme, next((int(word[7:]) for word in words if word.startswith("rounds=")), 0)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.core.errors import Missing, PrivetError
 from agent.system.door import Outcome
 from agent.system.simulated.openssh import MAIN, OPTIONS, Broken, Configuration, Connection
+from agent.system.simulated.programs.ssh_keygen import public_half
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import Process, SimulatedSystem
@@ -43,13 +44,14 @@ Alias=sshd.service
 
 
 class Loaded:
-    """What a running server knows: how it was started, its configuration, its sockets (inode, port)."""
+    """What a running server knows: how it was started, its configuration, its sockets (inode, port), its host keys."""
 
     def __init__(self, argv: tuple[str, ...]) -> None:
         self.argv = argv
         self.configuration = Configuration(nothing, nowhere)
         self.sockets: tuple[tuple[int, int], ...] = ()
         self.image = 0
+        self.keys: tuple[bytes, ...] = ()  # the public halves that it answers with
 
 
 def nothing(path: str) -> bytes:
@@ -148,6 +150,7 @@ def load(device: "SimulatedSystem", process: "Process", state: Loaded) -> None:
     effective = found.effective(None)
     given = [argument for flag, argument in zip(state.argv, state.argv[1:], strict=False) if flag == "-p"]
     state.configuration = found
+    state.keys = tuple(key for key in (answered(device, path) for path in HOST_KEYS) if key)
     state.image += 1
     ports = [int(port) for port in (given or [effective["port"]])]
     state.sockets = tuple((process.pid * 1000 + state.image * 10 + i, port) for i, port in enumerate(ports))
@@ -156,6 +159,13 @@ def load(device: "SimulatedSystem", process: "Process", state: Loaded) -> None:
         device.hand.link("/proc/%d/fd/%d" % (process.pid, number), "socket:[%d]" % inode)
     if effective["pidfile"] != "none":
         device.edit(effective["pidfile"], b"%d\n" % process.pid)
+
+
+def answered(device: "SimulatedSystem", path: str) -> bytes:
+    """Return type and key of a host key: by its private half, else by the file beside it; nothing when not there."""
+    if not there(device, path):
+        return b""
+    return public_half(device, path) or b" ".join(device.read(path + ".pub").split()[:2])
 
 
 def loaded(device: "SimulatedSystem", main: str, options: list[str]) -> Configuration:
