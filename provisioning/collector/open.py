@@ -23,11 +23,12 @@ from agent.core.secret import Secret
 
 SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 MOST_MESSAGE = 320 * 1024  # bytes
-MOST_BOOT, MOST_SEQ = (1 << 32) - 1, (1 << 63) - 1  # the latter: what SQLite counts to
+MOST_BOOT, MOST_SEQ = (1 << 32) - 1, (1 << 63) - 2  # the latter: what SQLite can still count on from
 KEY = 32  # bytes
 WRAPPED = 1120 + 69 + 16  # bytes of an epoch key sealed to one recipient
 ENCRYPT0, FRACTION = 16, 4  # CBOR tags
 DEEPEST = 15  # decimals a value may have
+ODD = "a record holds an odd reading; its device needs the newest agent"
 NO_RECORD = "a message on {} is no record of a device; it was put aside"
 
 
@@ -77,12 +78,12 @@ class Gap(Record):
 
 
 class Datum(Record):
-    """One reading inside a record: field name, SenML unit, value, Unix time (0 when the device did not say)."""
+    """One reading inside a record: field name, SenML unit ("" for a text), number or text, Unix time (0: not said)."""
 
     __slots__ = ("at", "name", "unit", "value")
     name: str
     unit: str
-    value: Decimal
+    value: Decimal | str
     at: int
 
 
@@ -198,25 +199,29 @@ def _gap(content: list[Any]) -> Gap:
     if len(content) != 6 or content[0] != "gap" or any(type(n) is not int or n < 0 for n in content[1:]):
         raise BadInput("a record holds an odd gap; its device needs the newest agent")
     first_boot, first, last_boot, last, count = content[1:]
-    if first_boot != last_boot or not 0 < first_boot <= MOST_BOOT or not 0 < first <= last <= MOST_SEQ:
+    if first_boot != last_boot or not 0 < first_boot <= MOST_BOOT or not 0 < first <= min(last, MOST_SEQ):
         raise BadInput("a record holds a gap over no range; its device needs the newest agent")
-    return Gap(boot=first_boot, first=first, last=last, count=count)
+    # A device that cannot know where its loss ends says "to the last number there is".
+    return Gap(boot=first_boot, first=first, last=min(last, MOST_SEQ), count=min(count, MOST_SEQ))
 
 
 def _readings(rows: list[Any]) -> Iterator[Datum]:
+    """Read the rows of a SenML pack: -3 base time, 0 name, 1 unit, 2 number, 3 text, 6 time since the base time."""
     base = 0
-    for number, row in enumerate(rows):
-        if type(row) is not dict or not {0, 1, 2} <= set(row) <= {-3, 0, 1, 2, 6} or (number and -3 in row):
-            raise BadInput("a record holds an odd reading; its device needs the newest agent")
-        base = row.get(-3, base)
+    for place, row in enumerate(rows):
         if (
-            type(row[0]) is not str
-            or type(row[1]) is not str
-            or type(base) is not int
-            or type(row.get(6, 0)) is not int
+            type(row) is not dict
+            or not set(row) <= {-3, 0, 1, 2, 3, 6}
+            or (place and -3 in row)
+            or (2 in row) == (3 in row)
         ):
-            raise BadInput("a record holds an odd reading; its device needs the newest agent")
-        yield Datum(name=row[0], unit=row[1], value=_number(row[2]), at=base + row.get(6, 0))
+            raise BadInput(ODD)
+        base = row.get(-3, base)
+        kinds = [(type(row.get(0)), str), (type(row.get(1, "")), str), (type(base), int), (type(row.get(6, 0)), int)]
+        if any(found is not wanted for found, wanted in kinds) or (3 in row and type(row[3]) is not str):
+            raise BadInput(ODD)
+        value = row[3] if 3 in row else _number(row[2])
+        yield Datum(name=row[0], unit=row.get(1, ""), value=value, at=base + row.get(6, 0))
 
 
 def _number(value: Any) -> Decimal:

@@ -17,7 +17,10 @@ KEPT_KEYS = 4096  # epochs whose keys are kept open
 
 
 class Reading(Record):
-    """One reading of one device: its record's number of arrival, place and number; name, unit, value, Unix time."""
+    """One reading of one device: its record's number of arrival, place and number; name, unit, value, Unix time.
+
+    `value` is a number, or the text of a message such as a warning (then `unit` is "").
+    """
 
     __slots__ = ("arrival", "at", "name", "place", "received", "seq", "unit", "value")
     arrival: int
@@ -25,7 +28,7 @@ class Reading(Record):
     seq: int
     name: str
     unit: str
-    value: Decimal
+    value: Decimal | str
     at: int
     received: int
 

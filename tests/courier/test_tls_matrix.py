@@ -3,7 +3,6 @@
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
