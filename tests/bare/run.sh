@@ -108,7 +108,8 @@ make=(env -C "$checkout" "HOME=$home" make)
 if [ "$person" != root ]; then
     echo 'person ALL=(ALL) NOPASSWD: ALL' >"$tree/etc/sudoers.d/person"
     chown -R --reference="$tree$home" "$tree$home"
-    make=(setpriv --reuid=person --regid=person --init-groups "${make[@]}")
+    # The path of an ordinary user on Debian has no sbin.
+    make=(setpriv --reuid=person --regid=person --init-groups env PATH=/usr/local/bin:/usr/bin:/bin "${make[@]}")
 fi
 
 passed=0 failed=0 report=""
