@@ -6,8 +6,8 @@ person who can log in, owned by "self:self"). Values are "owner:group:octal" by 
 A mode is read from the inode, so what is live is what is kept. An access list shows in the group bits (they hold its
 mask), except where those are open on purpose: there `ls` says whether a list exists.
 
-Facts: `there` ("uid:gid:path" of each file that exists, with the ids of the person whose home it is), `listed` (those
-with an access list), `users` and `groups` ("name=id").
+Prepared: `there` ("uid:gid:path" of each file that exists, with the ids of the person whose home it is), `listed`
+(those with an access list), `users` and `groups` ("name=id").
 """
 
 from agent.core.assess import Reading, absent, seen, unread
@@ -71,10 +71,11 @@ def watches(params: Params) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path.rpartition("/")[0] or "/" for path in texts(params, "paths")))
 
 
-def facts(system: System, params: Params) -> Params:
-    """Return what steps have to know of this device."""
+def prepare(system: System, params: Params) -> Params:
+    """Add what steps have to know of this device."""
     found = places(system, params)
     return {
+        **params,
         "there": tuple(f"{uid}:{gid}:{path}" for path, uid, gid in found),
         "listed": tuple(path for path, _, _ in found if has_list(system, path)),
         "users": tuple(f"{name}={one}" for one, name in ids(system, "/etc/passwd").items()),

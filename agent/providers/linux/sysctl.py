@@ -4,7 +4,7 @@ Params: `name` (file name part of our own drop-in), `keys` (paths below /proc/sy
 interface), `words` (raw values strictest first, blank separated; synonyms of one rung are joined by commas, the first
 is the one we write and report), and the optional `without` (interfaces that do not count, for example lo).
 
-Facts: `found`, the keys of this device with `*` filled in. An explicit line elsewhere beats our `*` line, so steps
+Prepared: `found`, the keys of this device with `*` filled in. An explicit line elsewhere beats our `*` line, so steps
 name each of them besides the `*`.
 """
 
@@ -36,13 +36,16 @@ def probe(system: System, params: Params) -> Reading:
     except PrivetError as error:
         return unread(str(error))
     try:
-        coming = [after_start(lines(system), key) for key in found]
+        read = lines(system)
+        coming = {key: after_start(read, key) for key in found}
     except PrivetError as error:
         return unread(str(error), live=live)
-    if None in coming:
-        silent = found[coming.index(None)]
-        return unread(f"no file sets {silent}, so its value after a restart is up to the kernel", live=live)
-    return Reading(live=live, kept=worst(ladder(params), [c or "" for c in coming]), cause="", absent=False)
+    rungs = ladder(params)
+    kept = worst(rungs, [value for value in coming.values() if value is not None])
+    silent = [key for key, value in coming.items() if value is None]
+    if silent and kept not in {ANY, rungs[-1][0]}:  # what is as loose as can be stays so, whatever the others are
+        return unread(f"no file sets {silent[0]}, so its value after a restart is up to the kernel", live=live)
+    return Reading(live=live, kept=kept, cause="", absent=False)
 
 
 def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
@@ -58,14 +61,14 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
     )
 
 
-def watches(params: Params) -> tuple[str, ...]:  # noqa: ARG001 - the contract of providers gives it
+def watches(params: Params) -> tuple[str, ...]:
     """Name the directories with drop-ins, and /etc for sysctl.conf (the kernel sends no news of its values)."""
     return (*DIRECTORIES, "/etc")
 
 
-def facts(system: System, params: Params) -> Params:
-    """Return the keys that this device has right now."""
-    return {"found": tuple(keys(system, params))}
+def prepare(system: System, params: Params) -> Params:
+    """Add the keys that this device has right now."""
+    return {**params, "found": tuple(keys(system, params))}
 
 
 def drop_in(params: Params) -> str:
@@ -86,7 +89,7 @@ def ladder(params: Params) -> list[list[str]]:
 
 def worst(rungs: list[list[str]], values: list[str]) -> Value:
     """Return the loosest value, ANY when one is on no rung."""
-    places = []
+    places = [0]
     for value in values:
         place = [number for number, rung in enumerate(rungs) if value in rung]
         if not place:

@@ -7,7 +7,7 @@ path without which the setting is absent. The words are off and on.
 another unit, socket, D-Bus, a person's `systemctl start`), works on units of every origin, and ends when the file is
 removed. A mask cannot do that: it fails where the unit's own file lies in /etc.
 
-Facts: `systemd` (whether it is the first process) and `pulled` (units that something would start but for us; where
+Prepared: `systemd` (whether it is the first process) and `pulled` (units that something would start but for us; where
 there are none, all that are installed: who asks for "on" wants it on).
 """
 
@@ -94,13 +94,13 @@ def watches(params: Params) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def facts(system: System, params: Params) -> Params:
-    """Return what steps have to know of this device."""
+def prepare(system: System, params: Params) -> Params:
+    """Add what steps have to know of this device."""
     there = [unit for unit in texts(params, "units") if fragment(system, unit)]
     alive = booted(system)
     shown = show(system, there) if alive and there else {}
     pulled = [unit for unit in there if linked(system, unit) or pulls(shown.get(unit, {}))]
-    return {"systemd": "yes" if alive else "no", "pulled": tuple(pulled or there)}
+    return {**params, "systemd": "yes" if alive else "no", "pulled": tuple(pulled or there)}
 
 
 def texts(params: Params, name: str) -> list[str]:

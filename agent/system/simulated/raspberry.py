@@ -35,10 +35,12 @@ OTHERS = {
     "apt-daily.timer": "timers.target",
     "apt-daily-upgrade.timer": "timers.target",
 }
+JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
 
 
 def image(device: SimulatedSystem) -> None:
     """Lay down the files."""
+    systemd(device)
     device.edit("/etc/passwd", PASSWD)
     device.edit("/etc/group", GROUP)
     device.edit("/etc/gshadow", b"root:*::\nsudo:*::pi\n", mode=0o640, gid=42)
@@ -55,6 +57,16 @@ def image(device: SimulatedSystem) -> None:
     for unit, target in OTHERS.items():
         device.edit(f"{UNITS}/{unit}", unit_text("", target))
         enable(device, unit, target)
+
+
+def systemd(device: SimulatedSystem) -> None:
+    """Lay down the first process and what it brings; a plain simulated device has none."""
+    device.edit("/usr/lib/systemd/systemd", b"\x7fELF systemd", mode=0o755)
+    device.edit(f"{UNITS}/systemd-journald.service", JOURNALD)
+    device.hand.link(f"{UNITS}/sysinit.target.wants/systemd-journald.service", "../systemd-journald.service")
+    for target in ("graphical", "multi-user", "paths", "sockets", "sysinit", "timers"):
+        device.edit(f"{UNITS}/{target}.target", b"[Unit]\nDescription=A target\n")
+    device.edit("/etc/systemd/journald.conf", b"[Journal]\n#Storage=auto\n")
 
 
 def unit_text(service: str, target: str) -> bytes:

@@ -7,7 +7,7 @@ sudo obeys the last rule that matches, so our drop-in, read last, says every rul
 this time with a password. It grants nothing new; when the rules before it change, it is `outdated` and written anew.
 Before that, visudo checks it beside its place, and it is refused where nobody would be left who can become root.
 
-Facts: `rows` (each rule: what of it runs unasked, all it names, and both ways to say it again), `powers` (what makes
+Prepared: `rows` (each rule: what of it runs unasked, all it names, and both ways to say it again), `powers` (what makes
 somebody root unasked), `administrators` (who can become root with a password), `defaults` and `ticket`.
 """
 
@@ -77,11 +77,11 @@ def watches(params: Params) -> tuple[str, ...]:
     return ("/etc", "/etc/sudoers.d")
 
 
-def facts(system: System, params: Params) -> Params:
-    """Return what steps have to know of this device; Refused when a rule cannot be said again."""
+def prepare(system: System, params: Params) -> Params:
+    """Add what steps have to know of this device; Refused when a rule cannot be said again."""
     table = rules.listing(system, FILE)
     if params["what"] == "ticket":
-        return {"ticket": ticket(table)}
+        return {**params, "ticket": ticket(table)}
     others, defaults, _ = apart(system, table)
     untagged, exempt = rules.free_by_default(defaults)
     opened = rules.without_password(others, untagged, groups(system))
@@ -100,6 +100,7 @@ def facts(system: System, params: Params) -> Params:
     powers += [f"%{group}:ALL" for group in exempt]
     asking = (["authenticate"] if untagged else []) + (["!exempt_group"] if exempt else [])
     return {
+        **params,
         "rows": tuple(rows),
         "powers": tuple(sorted(powers)),
         "administrators": tuple(administrators(system, others)),

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 MASK = "/dev/null"
 DAEMONS: dict[str, ModuleType] = {"sshd": sshd}
-JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
-TARGET = b"[Unit]\nDescription=A target\n"
+INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
 
 Lines = tuple[tuple[str, str], ...]
 
@@ -44,18 +43,11 @@ class Systemd:
 BOOTED: "weakref.WeakKeyDictionary[SimulatedSystem, Systemd]" = weakref.WeakKeyDictionary()
 
 
-def install(device: "SimulatedSystem") -> None:
-    """Lay down what systemd itself brings."""
-    base = PLACES[-1]
-    device.edit(f"{base}/systemd-journald.service", JOURNALD)
-    device.hand.link(f"{base}/sysinit.target.wants/systemd-journald.service", "../systemd-journald.service")
-    for target in ("graphical", "multi-user", "paths", "sockets", "sysinit", "timers"):
-        device.edit(f"{base}/{target}.target", TARGET)
-    device.edit("/etc/systemd/journald.conf", b"[Journal]\n#Storage=auto\n")
-
-
 def boot(device: "SimulatedSystem") -> None:
-    """Read all units and start those that are wanted."""
+    """Read all units and start those that are wanted, if systemd is installed."""
+    BOOTED.pop(device, None)
+    if not text(device, INIT):
+        return
     device.hand.directory("/run/systemd/system", volatile=True)
     BOOTED[device] = Systemd()
     reread(device)
@@ -74,6 +66,8 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
         return Outcome(code=1, out=b"", err=b"systemctl: no verb\n")
     verb, units = words[0], [unit if "." in unit else f"{unit}.service" for unit in words[1:]]
     out = ""
+    if device not in BOOTED and "--root=/" not in flags:
+        return Outcome(code=1, out=b"", err=b"System has not been booted with systemd as init system (PID 1).\n")
     try:
         if verb == "show":
             out = "\n".join(shown(device, unit, flags) for unit in units)
@@ -81,7 +75,6 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
             reread(device)
         elif verb in {"mask", "unmask", "enable", "disable"}:
             change_links(device, verb, units)
-            reread(device)
         else:
             for unit in matching(device, units):
                 act(device, verb, unit)
@@ -265,6 +258,8 @@ def change_links(device: "SimulatedSystem", verb: str, units: list[str]) -> None
             device.hand.link(link, f"{PLACES[-1]}/{unit}")
         elif verb == "disable":
             device.hand.discard(link)
+    if device in BOOTED:
+        reread(device)
 
 
 def shown(device: "SimulatedSystem", unit: str, flags: list[str]) -> str:
