@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from tests.device import tree
 
-PASSWORD = "raspberry"  # noqa: S105 - the published factory password this lab is about
+PASSWORD = "raspberry"  # the published factory password
 AGENT = "/opt/privet"
 PACKAGES = "/opt/site-packages"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/root"}
@@ -66,7 +66,7 @@ class LabError(RuntimeError):
 
 
 class Device:
-    """One light device. Make it with `Lab.device()`; it ends with `close()`, with the test, or with the test process."""
+    """One light device, made by `Lab.device()`; it ends with `close()`, with the test, or with the test process."""
 
     def __init__(self, root: Path, name: str, packages: Path) -> None:
         self.name = name
@@ -76,7 +76,7 @@ class Device:
         self.keeper = subprocess.Popen(
             tied(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
         )
-        assert self.keeper.stdout is not None and self.keeper.stderr is not None  # noqa: S101 - both are PIPE
+        assert self.keeper.stdout is not None and self.keeper.stderr is not None
         line = self.keeper.stdout.readline().strip()
         if not line.isdigit():
             self.keeper.kill()
@@ -188,12 +188,12 @@ class Device:
             device.must(["ip", "link", "set", end, "up"])
 
     def sshd(self, *options: str, port: int = 22) -> int:
-        """Start a real OpenSSH daemon with extra command line options; return its pid inside the device once it listens."""
+        """Start a real OpenSSH daemon with more command line options; return its pid on the device once it listens."""
         self.must(["/usr/sbin/sshd", *options])
         return self.listener(port)
 
     def refuse_quickly(self) -> None:
-        """Take the two seconds out of each refused password, so that tests of refusals are quick; nothing else changes."""
+        """Take the two seconds out of each refused password; nothing else changes."""
         self.must(["sed", "-i", "s/pam_unix.so nullok/pam_unix.so nullok nodelay/", "/etc/pam.d/common-auth"])
 
     def listener(self, port: int, seconds: float = 5) -> int:
@@ -219,7 +219,7 @@ class Device:
         raise LabError("the OpenSSH daemon did not start itself anew after SIGHUP")
 
     def key(self, user: str = "root") -> str:
-        """Make a key pair, allow its public half for the user, and return the path of the private half on the device."""
+        """Make a key pair, allow its public half for the user; return the path of the private half on the device."""
         self.keys += 1
         home = self.must(["getent", "passwd", user]).split(":")[5]
         path = f"/run/key{self.keys}"

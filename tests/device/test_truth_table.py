@@ -1,11 +1,11 @@
 """The truth table: what the agent says of SSH beside what a real login through a real server shows."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from tests.device.lab import PASSWORD, Device, Lab
+from tests.device.lab import Device, Lab
 from tests.device.verdicts import ENFORCE, Verdict, verdict
 
 MAIN = "/etc/ssh/sshd_config"
@@ -109,11 +109,3 @@ def test_enforcing_shuts_the_door(device: Device, state: State) -> None:
     assert (live, kept, settled) == ("no", "no", True), cause
     assert not device.login("root", key=key)
     assert verdict(device, "ssh.root").status == "ok"
-
-
-@pytest.fixture
-def quick(lab: Lab) -> Iterator[Device]:
-    """Give a device that refuses passwords without the usual two seconds."""
-    with lab.device() as made:
-        made.refuse_quickly()
-        yield made

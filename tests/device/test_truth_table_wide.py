@@ -1,0 +1,257 @@
+"""The truth table widened: passwords and tunnels, odd spellings, several servers, and files that no server accepts."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.device.lab import PASSWORD, Device, Lab
+from tests.device.verdicts import ENFORCE, verdict, verdicts
+
+MAIN = "/etc/ssh/sshd_config"
+DROP = "/etc/ssh/sshd_config.d"
+INCLUDE = f"Include {DROP}/*.conf\n"
+NO = "PasswordAuthentication no\n"
+BASE = "KbdInteractiveAuthentication no\nUsePAM yes\n"
+
+# name, files, command line of the server, whether pi gets in with the factory password (measured again in each run)
+PASSWORDS: tuple[tuple[str, dict[str, str], tuple[str, ...], bool], ...] = (
+    ("as Debian ships it", {}, (), True),
+    ("no in a drop-in", {f"{DROP}/a.conf": NO}, (), False),
+    ("capitals", {f"{DROP}/a.conf": "PASSWORDAUTHENTICATION NO\n"}, (), False),
+    ("equals sign", {f"{DROP}/a.conf": "PasswordAuthentication=no\n"}, (), False),
+    ("quoted", {f"{DROP}/a.conf": '"PasswordAuthentication" "no"\n'}, (), False),
+    ("a comment only", {f"{DROP}/a.conf": "#PasswordAuthentication no\n"}, (), True),
+    ("a name that is not included", {f"{DROP}/a.conf.bak": NO}, (), True),
+    ("first value wins", {f"{DROP}/a.conf": NO, f"{DROP}/b.conf": "PasswordAuthentication yes\n"}, (), False),
+    ("first value loses", {f"{DROP}/a.conf": "PasswordAuthentication yes\n", f"{DROP}/b.conf": NO}, (), True),
+    ("Match User", {f"{DROP}/a.conf": NO + "Match User pi\n PasswordAuthentication yes\n"}, (), True),
+    ("Match User another", {f"{DROP}/a.conf": NO + "Match User ro*\n PasswordAuthentication no\n"}, (), False),
+    ("Match quoted", {f"{DROP}/a.conf": NO + 'mAtCh User="pi"\n\tpasswordauthentication = yes\n'}, (), True),
+    ("Match negated", {f"{DROP}/a.conf": NO + "Match User *,!root\n PasswordAuthentication yes\n"}, (), True),
+    ("Match Group", {f"{DROP}/a.conf": NO + "Match Group sudo\n PasswordAuthentication yes\n"}, (), True),
+    ("Match Address", {f"{DROP}/a.conf": NO + "Match Address 127.0.0.1/32\n PasswordAuthentication yes\n"}, (), True),
+    ("Match wildcard", {f"{DROP}/a.conf": NO + "Match Address 127.*\n PasswordAuthentication yes\n"}, (), True),
+    ("Match LocalPort", {f"{DROP}/a.conf": NO + "Match LocalPort 22\n PasswordAuthentication yes\n"}, (), True),
+    (
+        "two criteria",
+        {f"{DROP}/a.conf": NO + "Match LocalAddress 127.0.0.0/8 User p?\n PasswordAuthentication yes\n"},
+        (),
+        True,
+    ),
+    (
+        "an earlier Match wins",
+        {
+            f"{DROP}/a.conf": "Match User pi\n PasswordAuthentication no\n"
+            "Match Group sudo\n PasswordAuthentication yes\nMatch all\n PasswordAuthentication no\n"
+        },
+        (),
+        False,
+    ),
+    (
+        "Match all shuts what the file leaves open",
+        {MAIN: INCLUDE + BASE + "PasswordAuthentication yes\nMatch all\n PasswordAuthentication no\n"},
+        (),
+        False,
+    ),
+    (
+        "Include inside Match",
+        {"/etc/ssh/extra/x": "PasswordAuthentication yes\n", MAIN: BASE + NO + "Match User pi\n Include extra/*\n"},
+        (),
+        True,
+    ),
+    (
+        "nested Include",
+        {
+            "/etc/ssh/one.conf": "Include /etc/ssh/two/*.conf\n",
+            "/etc/ssh/two/x.conf": "PasswordAuthentication yes\n",
+            MAIN: "Include one.conf\n" + BASE + NO,
+        },
+        (),
+        True,
+    ),
+    ("command line opens", {f"{DROP}/a.conf": NO}, ("-oPasswordAuthentication=yes",), True),
+    ("another file", {f"{DROP}/a.conf": NO, "/etc/other": BASE}, ("-f", "/etc/other"), True),
+    (
+        "a password by another name",
+        {MAIN: "UsePAM yes\nKbdInteractiveAuthentication yes\n" + NO},
+        (),
+        True,
+    ),
+    (
+        "its older name",
+        {MAIN: "UsePAM yes\nChallengeResponseAuthentication yes\n" + NO},
+        (),
+        True,
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture
+def quick(lab: Lab) -> Iterator[Device]:
+    """Give a device that refuses passwords without the usual two seconds."""
+    with lab.device() as made:
+        made.refuse_quickly()
+        yield made
+
+
+def says_open(device: Device) -> tuple[bool, str]:
+    """Return whether our verdict is that some password opens, and why; it must not be unknown."""
+    found = verdicts(device, "ssh.password", "ssh.keyboard_interactive")
+    assert {v.status for v in found.values()} <= {"ok", "loosened"}, found
+    return any(v.status == "loosened" for v in found.values()), " | ".join(v.cause for v in found.values())
+
+
+@pytest.mark.parametrize(("name", "files", "line", "truth"), PASSWORDS, ids=[row[0] for row in PASSWORDS])
+def test_passwords(quick: Device, name: str, files: dict[str, str], line: tuple[str, ...], truth: bool) -> None:
+    """Our cold verdict about passwords is what a real login with the factory password shows; then the steps shut it."""
+    for path, content in files.items():
+        quick.write(path, content)
+    quick.sshd(*line)
+    told, cause = says_open(quick)
+    assert quick.login("pi", password=PASSWORD) == truth, "the state did not come about"
+    assert told == truth, cause
+    if truth and "-f" not in line:
+        for setting in ("ssh.password", "ssh.keyboard_interactive"):
+            live, kept, why, settled = quick.ask(ENFORCE, setting, json.dumps("no"))
+            assert (live, kept, settled) == ("no", "no", True), why
+        assert not quick.login("pi", password=PASSWORD)
+
+
+def test_a_command_line_that_shuts(quick: Device) -> None:
+    """A door shut by the command line of this one start is shut now, and open after a reboot: both are said."""
+    quick.sshd("-o", "PasswordAuthentication no")
+    found = verdict(quick, "ssh.password")
+    assert (found.status, found.live, found.kept) == ("loosened", "no", "yes")
+    assert not quick.login("pi", password=PASSWORD)
+
+
+def test_a_second_server(quick: Device) -> None:
+    """A second server with a file of its own is found by its listening socket, whatever its port."""
+    quick.write(f"{DROP}/a.conf", NO + "PermitRootLogin no\n")
+    quick.write("/etc/second", BASE + "PidFile none\n")
+    time.sleep(1.1)  # without a file of its number only its start tells what it has loaded, and that by the second
+    quick.sshd()
+    quick.sshd("-f", "/etc/second", "-p", "2222", port=2222)
+    found = verdict(quick, "ssh.password")
+    assert found.status == "loosened"
+    assert (found.live, found.kept) == ("yes", "no")
+    assert quick.login("pi", password=PASSWORD, port=2222)
+    assert not quick.login("pi", password=PASSWORD)
+
+
+def test_a_password_door_left_open(quick: Device) -> None:
+    """A server that was not reloaded is seen to offer passwords; after the reload it is not."""
+    quick.write(f"{DROP}/a.conf", "PasswordAuthentication yes\n")
+    pid = quick.sshd()
+    quick.write(f"{DROP}/a.conf", NO)
+    found = verdict(quick, "ssh.password")
+    assert (found.status, found.live, found.kept) == ("loosened", "yes", "no"), found
+    assert quick.login("pi", password=PASSWORD)
+    quick.reload_sshd(pid)
+    assert verdict(quick, "ssh.password").status == "ok"
+    assert not quick.login("pi", password=PASSWORD)
+
+
+def test_what_cannot_be_known_is_not_fine(quick: Device) -> None:
+    """Cold, a server that was not reloaded and whose door looks shut is unknown, and reloading settles it."""
+    quick.write(f"{DROP}/a.conf", NO)
+    quick.sshd()
+    quick.append(f"{DROP}/a.conf", "# looked at\n")
+    found = verdict(quick, "ssh.password")
+    assert (found.status, found.kept) == ("unknown", "no")
+    assert "reload" in found.cause
+    live, kept, why, _ = quick.ask(ENFORCE, "ssh.password", json.dumps("no"))
+    assert (live, kept) == ("no", "no"), why
+
+
+def test_files_that_no_server_accepts(quick: Device) -> None:
+    """A broken configuration is unknown and names the line; steps stop before the reload, so the server lives on."""
+    quick.write(f"{DROP}/a.conf", NO)
+    pid = quick.sshd()
+    quick.write(f"{DROP}/b.conf", "NoSuchOption yes\n")
+    found = verdict(quick, "ssh.password")
+    assert found.status == "unknown"
+    assert "b.conf" in found.cause
+    done = quick.agent(ENFORCE, "ssh.password", json.dumps("no"))
+    assert done.returncode != 0
+    assert quick.listener(22) == pid
+
+
+def test_a_unit_that_opens(quick: Device) -> None:
+    """With no server running, what its unit will do after a reboot counts: an -o in a drop-in or in /etc/default."""
+    quick.write(f"{DROP}/a.conf", NO)
+    assert verdict(quick, "ssh.password").status == "ok"
+    quick.write("/etc/default/ssh", "SSHD_OPTS='-o PasswordAuthentication=yes'\n")
+    found = verdict(quick, "ssh.password")
+    assert (found.status, found.live, found.kept) == ("loosened", "no", "yes")
+    assert "unit ssh" in found.cause
+    quick.write("/etc/default/ssh", "SSHD_OPTS=\n")
+    unit = "[Service]\nExecStart=\nExecStart=/usr/sbin/sshd -D -o 'PasswordAuthentication yes'\n"
+    quick.write("/etc/systemd/system/ssh.service.d/mine.conf", unit)
+    assert verdict(quick, "ssh.password").kept == "yes"
+
+
+def test_no_server_at_all(quick: Device) -> None:
+    """Without the program the setting is absent; without host keys and run directory the files can still be judged."""
+    quick.write(f"{DROP}/a.conf", NO)
+    quick.must(["sh", "-c", "rm -rf /etc/ssh/ssh_host_* /run/sshd"])
+    assert verdict(quick, "ssh.password").status == "ok"
+    quick.must(["rm", "/usr/sbin/sshd"])
+    assert verdict(quick, "ssh.password").status == "absent"
+
+
+@pytest.mark.parametrize("content", ["", "AllowTcpForwarding no\n", "AllowTcpForwarding local\n"])
+def test_tunnels(quick: Device, content: str) -> None:
+    """What we say of tunnels is what a real tunnel through a real login shows; then the steps shut it."""
+    key = quick.key("pi")
+    quick.write(f"{DROP}/a.conf", content + "X11Forwarding no\n")
+    quick.sshd()
+    argv = ["ssh", "-q", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    argv += ["-W", "127.0.0.1:22", "pi@127.0.0.1"]
+    truth = b"SSH-2.0" in quick.run(argv).stdout
+    found = verdict(quick, "ssh.forwarding")
+    assert ("tcp" in found.live) == truth == (content != "AllowTcpForwarding no\n")
+    assert "x11" not in found.live
+    assert quick.ask(ENFORCE, "ssh.forwarding", "[]")[:2] == [[], []]
+    assert b"SSH-2.0" not in quick.run(argv).stdout
+    assert quick.login("pi", key=key)
+
+
+def test_main_file_without_include(quick: Device) -> None:
+    """Where the main file does not read drop-ins first, the steps put a line before all others, once."""
+    key = quick.key("root")
+    quick.write(MAIN, "UsePAM yes\nPermitRootLogin yes\nMatch User root\n PermitRootLogin yes\n")
+    quick.sshd()
+    assert quick.login("root", key=key)
+    live, kept, cause, settled = quick.ask(ENFORCE, "ssh.root", json.dumps("no"))
+    assert (live, kept, settled) == ("no", "no", True), cause
+    assert not quick.login("root", key=key)
+    before = quick.read(MAIN)
+    quick.ask(ENFORCE, "ssh.root", json.dumps("no"))
+    assert quick.read(MAIN) == before
+
+
+def test_a_drop_in_that_sorts_before_ours(quick: Device) -> None:
+    """A drop-in whose name sorts before ours does not win."""
+    key = quick.key("root")
+    quick.write(f"{DROP}/!.conf", "Match all\n PermitRootLogin yes\n")
+    quick.sshd()
+    assert quick.login("root", key=key)
+    assert quick.ask(ENFORCE, "ssh.root", json.dumps("no"))[:2] == ["no", "no"]
+    assert not quick.login("root", key=key)
+
+
+def test_trying_the_door_leaves_nothing(quick: Device) -> None:
+    """After the attempt to log in as root, no key and no file of ours is left, whether it entered or not."""
+    quick.write(f"{DROP}/a.conf", "PermitRootLogin yes\n")
+    quick.sshd()
+    quick.write(f"{DROP}/a.conf", "PermitRootLogin no\n")
+    before = quick.must(["sh", "-c", "ls -laR /root/.ssh; find / -xdev -newer /run/sshd.pid -type f"])
+    assert verdict(quick, "ssh.root").status == "loosened"
+    after = quick.must(["sh", "-c", "ls -laR /root/.ssh; find / -xdev -newer /run/sshd.pid -type f"])
+    assert [line for line in after.splitlines() if "ssh" in line] == [
+        line for line in before.splitlines() if "ssh" in line
+    ]
+    assert quick.must(["ls", "/run/privet-door"]) == ""
