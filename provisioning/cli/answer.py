@@ -48,9 +48,7 @@ def console(*, err: bool = False) -> "Console":
     from rich.console import Console  # noqa: PLC0415 - 40 ms that --json and --help do not need
 
     stream = sys.stderr if err else sys.stdout
-    return Console(
-        file=stream, width=None if stream.isatty() else WIDTH, highlight=False, soft_wrap=not stream.isatty()
-    )
+    return Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
 
 
 def with_fleet(command: F) -> F:

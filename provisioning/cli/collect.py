@@ -73,7 +73,7 @@ def newest(collector: Collector) -> int:
 
 
 def identity(fleet: Fleet, recipient: str, folder: Path) -> tuple[Path, Path, Path]:
-    """Give the collector a certificate of its own for this run; return the paths of trust anchor, certificate and key."""
+    """Give the collector a certificate of its own; return the paths of trust anchor, certificate and key."""
     credential = fleet.service(recipient)
     files = {"ca.pem": fleet.trust_anchor(), "cert.pem": credential.certificate, "key.pem": credential.key}
     for name, content in files.items():

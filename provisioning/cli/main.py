@@ -1,6 +1,7 @@
 """`privet-fleet`: make a fleet, check and compile device profiles, run a broker, try it all on simulated devices."""
 
 import importlib
+import io
 import json
 import sys
 
@@ -15,10 +16,13 @@ VERBS = {
     "recipient": ("provisioning.cli.init", "recipient", "Add somebody who can read telemetry sealed to them."),
     "device": ("provisioning.cli.device", "device", "Prepare what one device is flashed with."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
+    "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),
+    "demo": ("provisioning.cli.demo", "demo", "See everything Privet does, in under a minute."),
     "completion": ("provisioning.cli.completion", "completion", "Print what your shell needs to complete commands."),
 }
 EXAMPLES = """\b
 Examples:
+  privet-fleet demo
   privet-fleet init --fleet ./fleet
   privet-fleet profile check
   privet-fleet profile compile base --fleet ./fleet
@@ -73,6 +77,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command; it exits with 0, with an error's own code (agent/core/errors.py), or 2 for wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no such letter shows another
     try:
         cli(prog_name=PROGRAM)
     except BrokenPipeError:

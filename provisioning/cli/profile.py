@@ -49,7 +49,7 @@ def check(ctx: click.Context, names: tuple[str, ...], profiles: Path | None) -> 
         for path, faults in found.items():
             console.print(f"[red]✗[/] {path}" if faults else f"[green]✓[/] {path}")
             for fault in faults:
-                console.print(f"  {fault}", markup=False)
+                console.print(f"  {fault}", markup=False, soft_wrap=True)
 
     answer({"profiles": rows}, show)
     if any(found.values()):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agent.core.errors import Failed
 from provisioning.simulate.device import Device
@@ -18,6 +18,11 @@ class Said(NamedTuple):
     words: tuple[str, ...]
     code: int
     text: str
+
+    def facts(self) -> dict[str, Any]:
+        """Return it as plain facts, the words as they are typed."""
+        shown = " ".join(f'"{word}"' if " " in word else word for word in self.words)
+        return {"command": f"privet {shown}", "exit": self.code, "output": self.text}
 
 
 class Command:

@@ -22,7 +22,7 @@ from provisioning.simulate.stage import HOST, Stage
 
 PURPOSE, FIELD, MEASURED, LEAVES = "climate", "temperature", "21.537", "21.5"
 SETTING = "ssh.password"
-HAND_EDIT = ("/etc/ssh/sshd_config.d/00-mine.conf", b"PasswordAuthentication yes\n")
+HAND_EDIT = ("/etc/ssh/sshd_config.d/00-mine.conf", b"Match all\n    PasswordAuthentication yes\n")
 WARNED_WITHIN = 2.0  # seconds
 SPEED = 30
 Facts = dict[str, Any]
@@ -46,8 +46,9 @@ def must(true: bool, what: str) -> None:
 class Demo:
     """Play it with `for scene in Demo(folder, profile).scenes()`; `close` ends everything."""
 
-    def __init__(self, folder: Path, profile: Path) -> None:
+    def __init__(self, folder: Path, profile: Path, live: Callable[[int], None] = lambda _left: None) -> None:
         self.folder = folder
+        self.live = live
         self.profile = profile
         self.stage: Stage | None = None
         self.crowd = Crowd()
@@ -67,6 +68,7 @@ class Demo:
             ("telemetry", "A reading, sealed", self.telemetry),
             ("drift", "Somebody loosens SSH by hand", self.drift),
             ("loosen", "The owner loosens SSH with open eyes", self.loosen),
+            ("revert", "And it ends by itself", self.revert),
             ("journal", "What happened is on record", self.journal),
         )
         for name, title, play in table:
@@ -80,6 +82,12 @@ class Demo:
         if self.stage is not None:
             self.stage.__exit__(None, None, None)
             self.stage = None
+
+    def rest(self, seconds: float) -> None:
+        """Let everyone go on for a while, so that a person can read."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            self.crowd.turn(0.05)
 
     # -- scenes
 
@@ -147,7 +155,7 @@ class Demo:
         must(secret not in again.text, "the new password was shown a second time")
         must(not set(self.old_keys) & set(host_keys(device)), "a host key of the image is still there")
         return {
-            "commands": [told(shown), told(again)],
+            "commands": [shown.facts(), again.facts()],
             "old_opens": False,
             "new_opens": True,
             "host_keys_replaced": True,
@@ -180,7 +188,7 @@ class Demo:
             must(FIELD.encode() not in payload and b"Cel" not in payload, "the broker could read the reading")
         topic, payload = heard[-1]
         return {
-            "commands": [told(refused), told(agreed), told(sent)],
+            "commands": [refused.facts(), agreed.facts(), sent.facts()],
             "measured": MEASURED,
             "topic": topic,
             "broker_sees": payload.hex(),
@@ -216,8 +224,8 @@ class Demo:
         return {"path": path, "line": line.decode().strip(), "seconds": round(took, 3), "warning": screen.strip()}
 
     def loosen(self) -> Facts:
-        """The risk is shown, the owner agrees, a countdown runs, and it is set back by itself."""
-        device, guard = self.device, self.device.running.guard
+        """The risk is shown before anything happens; a no changes nothing, a yes is on record with its end."""
+        guard = self.device.running.guard
         words = ("loosen", SETTING, "yes", "--for", "1m", "--reason", "copying a backup")
         declined = self.run(*words, stdin="n\n")
         risk = guard.settings[SETTING].options[1].risk
@@ -226,23 +234,29 @@ class Demo:
         must(agreed.code == 0 and self.enters(), "the owner could not loosen the setting")
         waiver = guard.waiver(SETTING)
         must(waiver is not None, "the leave is not on record")
+        return {"commands": [declined.facts(), agreed.facts()], "risk": risk, "reason": waiver.reason if waiver else ""}
+
+    def revert(self) -> Facts:
+        """A countdown on an accelerated clock; at its end the setting is private again and the owner is told."""
+        guard, clock = self.device.running.guard, self.device.system.clock
         self.crowd.speed = SPEED
         counted: list[int] = []
 
         def over() -> bool:
             running = guard.waiver(SETTING)
-            left = running.remaining(device.system.clock()) if running else 0
+            left = running.remaining(clock()) if running else 0
             if not counted or left < counted[-1]:
                 counted.append(left)
+                self.live(left)
             return running is None
 
         took = self.turn_until(over, 30, "the end of the leave")
         self.crowd.speed = 1
         must(not self.enters(), "SSH still takes passwords after the leave was over")
-        must(any(w.kind == "ended" for w in device.running.books.warnings), "nobody was told that the leave is over")
-        ended = next(w for w in device.running.books.warnings if w.kind == "ended")
-        return {"commands": [told(declined), told(agreed)], "risk": risk, "countdown": counted, "speed": SPEED,
-                "seconds": round(took, 3), "ended": f"{ended.title}. {ended.outcome}"}  # fmt: skip
+        told_of = [warning for warning in self.device.running.books.warnings if warning.kind == "ended"]
+        must(bool(told_of), "nobody was told that the leave is over")
+        text = f"{told_of[0].title}. {told_of[0].outcome}"
+        return {"countdown": counted, "speed": SPEED, "seconds": round(took, 3), "ended": text}
 
     def journal(self) -> Facts:
         """The chain of the journal is whole, and every setting is private again."""
@@ -250,7 +264,7 @@ class Demo:
         must(verified.code == 0, "the journal is not sound")
         status = self.run("status")
         must(status.code == 0, "the device is not private at the end")
-        return {"commands": [told(verified)], "status": status.text.splitlines()[0]}
+        return {"commands": [verified.facts()], "status": status.text.splitlines()[0]}
 
     # -- within
 
@@ -283,9 +297,3 @@ class Demo:
             command.kill()
             raise
         return command.said()
-
-
-def told(said: Said) -> Facts:
-    """Return a command and what it said."""
-    shown = " ".join(f'"{word}"' if " " in word else word for word in said.words)
-    return {"command": f"privet {shown}", "exit": said.code, "output": said.text}
