@@ -1,9 +1,9 @@
 """Find a part by its checked file name: the file name is the registration."""
 
 import importlib
+import os
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from typing import cast
 
 from agent.core.errors import BadInput
@@ -43,10 +43,11 @@ def channel(name: str) -> Channel:
 def settings() -> dict[str, Setting]:
     """Read every setting that ships with this version, by id."""
     found: dict[str, Setting] = {}
-    folder = resources.files("agent") / "settings"
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".toml"):
-            setting = read(entry.name, entry.read_text(encoding="utf-8"))
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "settings")
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".toml"):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                setting = read(name, file.read())
             if setting.id in found:
                 raise BadInput(f"two setting files are called {setting.id}; remove one")
             found[setting.id] = setting

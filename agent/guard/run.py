@@ -1,6 +1,5 @@
 """The guard as a process: built from the real parts, turned until it is told to stop."""
 
-import argparse
 import os
 import signal
 import socket
@@ -21,6 +20,9 @@ from agent.system.vault import WorkerVault
 STATE = "/var/lib/privet"
 RUN = "/run/privet"
 ACCOUNT = "privet"
+USAGE = """usage: python -m agent.guard [--courier ACCOUNT]
+
+The root process of Privet. ACCOUNT (a name or a number, default privet) is whom the courier runs as."""
 
 
 def account(system: RealSystem, name: str) -> tuple[int, int]:
@@ -101,15 +103,17 @@ def serve(house: House, vault: WorkerVault) -> None:
 
 def main() -> None:
     """Run the guard until it is told to stop; a failure to start is one sentence and an exit code."""
-    parser = argparse.ArgumentParser(prog="python -m agent.guard", description="The root process of Privet.")
-    parser.add_argument("--courier", default=ACCOUNT, help="account (name or number) that the courier runs as")
-    chosen = parser.parse_args()
+    words = sys.argv[1:]
+    if words[:1] == ["--help"] or len(words) not in (0, 2) or words[:1] not in ([], ["--courier"]):
+        print(USAGE)  # noqa: T201 - asked for
+        sys.exit(0 if words == ["--help"] else 64)
+    courier = words[1] if words else ACCOUNT
     os.umask(0o077)
     system = RealSystem()
     try:
         system.make_directory(RUN, 0o755)
         house, vault = build(system)
-        uid, gid = account(system, chosen.courier)
+        uid, gid = account(system, courier)
         house.listen(RUN, uid, gid)
         house.start()
         serve(house, vault)

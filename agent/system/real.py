@@ -5,14 +5,13 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 
-from inotify_simple import INotify
-
 from agent.core.clock import Clock
 from agent.core.errors import Missing, Unreachable
 from agent.system.beneath import on_stderr
 from agent.system.calls import Calls
 from agent.system.door import Outcome, Watch
 from agent.system.durable import Files
+from agent.system.inotify import INotify
 from agent.system.programs import run
 from agent.system.watch import DirectoryWatch
 from agent.system.writers import Writers
@@ -62,7 +61,7 @@ class RealSystem(Files):
 
     def watch(self, directories: Sequence[str]) -> Watch:
         """Watch directories by inotify."""
-        return DirectoryWatch(INotify(nonblocking=True), directories, self.root)
+        return DirectoryWatch(INotify(), directories, self.root)
 
     def _hang_up(self, unit: str, pidfile: str) -> None:
         """Send SIGHUP to a daemon that handles it: a stale number must not kill a stranger."""

@@ -46,7 +46,7 @@ class Event(Protocol):
 
 
 class Notifier(Protocol):
-    """The part of inotify that is used; `inotify_simple.INotify` has it."""
+    """The part of inotify that is used; `agent.system.inotify.INotify` has it."""
 
     def fileno(self) -> int:
         """Return a descriptor that becomes readable when events wait."""

@@ -1,4 +1,4 @@
-"""The simulated kernel's inotify: the part of `inotify_simple.INotify` that `agent.system.watch` uses."""
+"""The simulated kernel's inotify: the part of `agent.system.inotify.INotify` that `agent.system.watch` uses."""
 
 import errno
 import os
