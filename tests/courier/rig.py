@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.courier import trust
-from agent.courier.link import Link, Pace
+from agent.courier.link import Link, Pace, Trusted
 from agent.courier.session import Place
 from provisioning.broker.mosquitto import Broker, Setup, free_port
 from provisioning.fleet.identity import Fleet
@@ -72,7 +72,7 @@ class Site:
         return Link(Place(host=host, port=port, fleet=FLEET, device=name), trusting(home), listener, pace)
 
 
-def trusting(home: Path) -> Callable[[], trust.ssl.SSLContext]:
+def trusting(home: Path) -> Trusted:
     """Return what a link asks for its TLS context."""
     return lambda: trust.verified(home / "ca.pem", home / "cert.pem", home / "key.pem")
 

@@ -1,5 +1,6 @@
 """Brokers that mean harm or are merely old: nothing they send ends the link, fills the memory or is believed."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.courier import trust
-from agent.courier.link import MUTE, Link
+from agent.courier.link import MUTE, Link, Pace
 from tests.courier import fake
-from tests.courier.rig import Pace, Remembering, Site, drive
+from tests.courier.rig import Remembering, Site, drive
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_GROWTH = 4 * 1024  # KiB
@@ -21,7 +22,9 @@ PEAK = "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
 OURS = f"""
 import resource, sys
 from pathlib import Path
-from tests.courier.rig import Remembering, Pace, Link, Place, trusting, drive
+from agent.courier.link import Link, Pace
+from agent.courier.session import Place
+from tests.courier.rig import Remembering, trusting, drive
 listener = Remembering()
 place = Place(host="127.0.0.1", port=int(sys.argv[2]), fleet="meadow", device="victim")
 link = Link(place, trusting(Path(sys.argv[1])), listener, Pace(keepalive=5, slack=0, first=2000, most=2000))
@@ -91,7 +94,7 @@ def test_a_broker_without_mqtt_5_is_served_in_3_1_1(site: Site, tmp_path: Path, 
 
 
 def test_a_broker_that_says_nothing_is_left(site: Site, tmp_path: Path):
-    """A server that accepts the connection and is silent is given up after the time for greetings, with its sentence."""
+    """A server that accepts the connection and is silent is left after the time for greetings, with its sentence."""
     listener = Remembering()
     with fake.serving(
         lambda link: (link.recv(4096), link.recv(4096)), fake.certificate(tmp_path, site.fleet)
@@ -107,13 +110,13 @@ def test_a_broker_that_says_nothing_is_left(site: Site, tmp_path: Path):
 
 def test_a_broker_that_promises_no_keepalive_is_watched_all_the_same(site: Site, tmp_path: Path):
     """A Server Keep Alive of 0 switches paho's pings off; the link's own patience still ends."""
-    connack = bytes.fromhex("200600 00 03 130000")
+    connack = bytes.fromhex("20060000 03130000")
 
-    def script(link: fake.socket.socket) -> None:
+    def script(link: socket.socket) -> None:
         fake.packet(link)
         link.sendall(connack)
         subscribe = fake.packet(link)
-        link.sendall(bytes([0x90, 4]) + subscribe[2:4] + b"\0\1\1"[0:1] + b"\1")
+        link.sendall(bytes([0x90, 5]) + subscribe[2:4] + b"\0\1\1")
         link.recv(4096)
 
     listener = Remembering()
@@ -143,7 +146,7 @@ class Reciting:
         self.listener = Remembering()
         self.link: Link | None = None
 
-    def script(self, link: fake.socket.socket) -> None:
+    def script(self, link: socket.socket) -> None:
         """Greet, then say the chunks."""
         fake.greet(link)
         for chunk in self.chunks:

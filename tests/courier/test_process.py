@@ -209,7 +209,7 @@ print(*lacks)
 
 
 def test_the_cage_closes_the_disk_the_network_and_the_memory(tmp_path: Path):
-    """Even with root's file rights: reads its own directory, and is refused all else. Twin: without the cage it is not."""
+    """Even with root's rights: reads its own directory and is refused all else. Twin: without the cage it is not."""
     (tmp_path / "mine").write_bytes(b"x")
     argv = [sys.executable, "-c", CAGED, str(tmp_path), str(free_port())]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)

@@ -39,7 +39,7 @@ def test_no_bytes_make_the_reader_fail(received: bytes):
 
 
 def test_the_largest_frame_passes_and_one_byte_more_does_not():
-    """A frame of exactly the limit is written and read; a longer one is refused by the writer and at its announcement."""
+    """A frame within the limit is written and read; a longer one is refused by the writer and at its announcement."""
     payload = b"x" * (wire.LIMIT - 40)
     assert wire.Frames(wire.GUARD_FRAMES).feed(wire.frame("publish", 1, "up/comfort", payload))[0][3] == payload
     with pytest.raises(BadInput):
