@@ -15,7 +15,7 @@ from agent.providers.linux.sshd_option.tree import Line, Tree
 from agent.providers.linux.sshd_option.words import arguments
 from agent.system.door import System
 
-MOST_TRIED = 4  # users whose door is tried
+MOST_TRIED = 4  # users whose door is tried, and places of a server that knows other files than today's
 
 
 class Verdict:
@@ -128,7 +128,7 @@ class Judge:
             verdict.missing("%s has not read its files since they changed; reload it" % named(daemon))
 
     def opens(self, kind: Kind, daemon: Daemon, *, proven: bool) -> bool:
-        """Say whether a door was seen open."""
+        """Say whether a door was seen open; of a server that knows its files one look for one person confirms them."""
         if kind.method == "key":
             root = next((a for a in self.look.accounts if a.uid == 0), None)
             if proven or root is None:
@@ -136,7 +136,8 @@ class Judge:
             return self.memory.entered(self.system, daemon, root, self.defaults()) is True
         if not kind.method:
             return False
-        offers = [self.memory.offered(self.system, daemon, user) for user in self.users()]
+        users, places = (self.users()[-1:], 1) if proven else (self.users(), MOST_TRIED)
+        offers = [self.memory.offered(self.system, daemon, user, places) for user in users]
         return any(kind.method in offer for offer in offers if offer is not None)
 
     def users(self) -> tuple[str, ...]:

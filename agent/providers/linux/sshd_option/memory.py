@@ -33,7 +33,7 @@ class Memory:
         self.directories: set[str] = set()
         self.readings: dict[str, Reading] = {}
         self.answers: dict[tuple[str, ...], dict[str, str] | str] = {}
-        self.offers: dict[tuple[Identity, str], frozenset[str] | None] = {}
+        self.offers: dict[tuple[Identity, str, int], frozenset[str] | None] = {}
         self.entries: dict[Identity, bool | None] = {}
 
     def turn(self, key: str, uptime: int) -> None:
@@ -56,11 +56,11 @@ class Memory:
             raise Failed(found)
         return found
 
-    def offered(self, system: System, daemon: Daemon, user: str) -> frozenset[str] | None:
+    def offered(self, system: System, daemon: Daemon, user: str, most: int) -> frozenset[str] | None:
         """Try a door without showing anything, once."""
-        case = (daemon.identity, user)
+        case = (daemon.identity, user, most)
         if case not in self.offers:
-            self.offers[case] = door.offered(system, daemon, user)
+            self.offers[case] = door.offered(system, daemon, user, most)
         return self.offers[case]
 
     def entered(self, system: System, daemon: Daemon, root: Account, answers: Mapping[str, str]) -> bool | None:
