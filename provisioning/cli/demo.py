@@ -189,10 +189,10 @@ def show_telemetry(to: Console, facts: Facts) -> None:
 
 def dump(raw: bytes) -> Iterator[Text]:
     """Write bytes as a hex dump."""
-    for start in range(0, len(raw), 24):
-        part = raw[start : start + 24]
+    for start in range(0, len(raw), 16):
+        part = raw[start : start + 16]
         readable = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in part)
-        yield Text.assemble((f"{part.hex(' '):<72}", "red"), (readable, "dim"))
+        yield Text.assemble((f"{part.hex(' '):<49}", "red"), (readable, "dim"))
 
 
 def show_drift(to: Console, facts: Facts) -> None:

@@ -10,6 +10,8 @@ from agent.core.errors import Failed
 from provisioning.simulate.device import Device
 
 PATIENCE = 20.0
+# All that a command keeps of the session around it: where Python lies, language and time zone. No colours, no settings.
+KEPT = ("PATH", "LANG", "TZ", "VIRTUAL_ENV", "PYTHONPATH")
 
 
 class Said(NamedTuple):
@@ -31,7 +33,9 @@ class Command:
     def __init__(self, device: Device, *words: str, stdin: str = "") -> None:
         self.words = words
         # Isolated from this session: no colours, no settings of the person who runs it, and the device's own sockets.
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TZ", "VIRTUAL_ENV") if name in os.environ}
+        kept = {
+            name: os.environ[name] for name in ("PATH", "LANG", "TZ", "VIRTUAL_ENV", "PYTHONPATH") if name in os.environ
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "agent", *words],
             cwd=Path(__file__).parents[2],
