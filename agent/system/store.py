@@ -156,7 +156,7 @@ class Store:
             number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             os.fchmod(number, 0o600)
             os.close(number)
-        rows = sqlite3.connect(self._path, isolation_level=None, timeout=1)
+        rows = sqlite3.connect(self._path, isolation_level=None, timeout=0.3)
         try:
             for pragma in PRAGMAS:
                 rows.execute("PRAGMA " + pragma)

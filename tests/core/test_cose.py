@@ -100,7 +100,15 @@ def damaged_signatures() -> list[object]:
         [b"", unprotected, payload, signature],
         [protected + b"\0", unprotected, payload, signature],
     ]
-    headers = [{1: -7, 4: header[4]}, {1: -8}, {4: header[4]}, {1: -8, 4: b""}, {1: -8, 4: "text"}, {**header, 2: [9]}]
+    headers = [
+        {1: -7, 4: header[4]},
+        {1: -8},
+        {4: header[4]},
+        {1: -8, 4: b""},
+        {1: -8, 4: "text"},
+        {1: -8, 2: [9], 4: header[4]},
+    ]
+    headers += [{1: -8, 3: 0, 4: header[4]}, {1: -8, 4: header[4], 5: b""}]
     rows += [[cbor2.dumps(changed), unprotected, payload, signature] for changed in headers]
     return [cbor2.CBORTag(18, row) for row in rows] + [tag.value, cbor2.CBORTag(98, tag.value), cbor2.CBORTag(18, {})]
 

@@ -111,6 +111,8 @@ def test_epochs_and_records(vault):
     with pytest.raises(BadPolicy, match="'home'"):
         vault.new_epoch(STREAM, [("home", b"short")])
     with pytest.raises(Failed, match="same number"):
+        vault.seal_records(epoch.key, STREAM, [(1, b""), (1, b"")])
+    with pytest.raises(Failed, match="same number"):
         vault.seal_records(epoch.key, STREAM, [(1, b""), (2, b"x" * BATCH), (1, b"")])
 
 
