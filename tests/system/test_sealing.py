@@ -50,7 +50,7 @@ def labeled_expand(suite: bytes, secret: bytes, label: bytes, content: bytes, le
     return hmac.digest(secret, message + b"\x01", "sha256")[:length]
 
 
-def unwrap(recipient: dict[str, str], wrapped: bytes, info: bytes) -> bytes:
+def unwrap(recipient: dict[str, str], wrapped: bytes, place: bytes) -> bytes:
     """Open a wrapped key from the words of FORMAT.md 3.2 alone, without the library's HPKE."""
     mlkem = MLKEM768PrivateKey.from_seed_bytes(bytes.fromhex(recipient["mlkem_seed"]))
     x25519 = X25519PrivateKey.from_private_bytes(bytes.fromhex(recipient["x25519_private"]))
@@ -64,7 +64,7 @@ def unwrap(recipient: dict[str, str], wrapped: bytes, info: bytes) -> bytes:
     ).digest()
     suite = b"HPKE" + bytes.fromhex("647a00010003")
     context = b"\x00" + labeled_extract(suite, b"", b"psk_id_hash", b"")
-    context += labeled_extract(suite, b"", b"info_hash", info)
+    context += labeled_extract(suite, b"", b"info_hash", place)
     secret = labeled_extract(suite, shared, b"secret", b"")
     key = labeled_expand(suite, secret, b"key", context, 32)
     nonce = labeled_expand(suite, secret, b"base_nonce", context, 12)
@@ -76,8 +76,8 @@ def test_a_wrapped_key_opens_by_the_words_of_the_format():
     label, epoch, wrapped = cbor2.loads(bytes.fromhex(TELEMETRY["key"]["body"]))
     assert (label, epoch) == ("key", STREAM.epoch)
     for recipient in TELEMETRY["recipients"]:
-        info = cbor2.dumps(["privet key 1", STREAM.device, STREAM.purpose, STREAM.boot, epoch, recipient["id"]])
-        keys = cbor2.loads(unwrap(recipient, wrapped[recipient["id"]], info))
+        bound = cbor2.dumps(["privet key 1", STREAM.device, STREAM.purpose, STREAM.boot, epoch, recipient["id"]])
+        keys = cbor2.loads(unwrap(recipient, wrapped[recipient["id"]], bound))
         assert [key.hex() for key in keys] == [TELEMETRY["epoch_key"], recipient["ack_key"]]
 
 
@@ -89,9 +89,9 @@ def test_a_new_epoch_opens_for_each_recipient_alone():
     assert (label, number, sorted(wrapped)) == ("key", 2, ["home", "maker"])
     for recipient, other in (recipients, recipients[::-1]):
         name = recipient["id"]
-        info = cose.key_context(STREAM, name)
-        assert cbor2.loads(unwrap(recipient, wrapped[name], info)) == [epoch.key.reveal(), epoch.acks[name].reveal()]
-        for key, place in ((other, info), (recipient, info + b"x")):
+        bound = cose.key_context(STREAM, name)
+        assert cbor2.loads(unwrap(recipient, wrapped[name], bound)) == [epoch.key.reveal(), epoch.acks[name].reveal()]
+        for key, place in ((other, bound), (recipient, bound + b"x")):
             with pytest.raises(InvalidTag):
                 unwrap(key, wrapped[name], place)
     assert epoch.acks["home"] != epoch.acks["maker"] and "<secret>" in repr(epoch)

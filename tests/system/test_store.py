@@ -1,31 +1,23 @@
-"""The store: kept or not kept, never in the clear, and no meddling goes unseen."""
+"""The store: kept or not kept, and never in the clear."""
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core import journal
-from agent.core.clock import Clock
-from agent.core.errors import BadInput, Failed, Missing, Tampered, Unreadable
-from agent.core.journal import CHANGED, CUT, MISSING, Verdict
+from agent.core.errors import BadInput, Failed, Unreadable
+from agent.core.journal import Verdict
 from agent.core.secret import Secret
-from agent.system.door import System
-from agent.system.keys import STATE_KEY, FileSlot
-from agent.system.real import RealSystem
-from agent.system.simulated.system import SimulatedSystem
 from agent.system.store import MEMORY, Store
 from agent.system.vault import DirectVault
+from tests.system.stored import noon, opened
 
 ROOT = Path(__file__).resolve().parents[2]
-VAULT = DirectVault(Secret(bytes(range(32))))
 CANARY = "canary in a coal mine"
 VALUES = st.none() | st.integers(-5, 5) | st.text(max_size=5) | st.lists(st.integers(0, 3), max_size=3)
 
@@ -43,16 +35,6 @@ while True:
     store.put({"number": number}, [("counted", {"number": number})])
     print(number, flush=True)
 """
-
-
-def noon() -> Clock:
-    """One moment."""
-    return Clock(boot=1, uptime=2, wall=1_790_000_000)
-
-
-def opened(path: Path | str) -> Store:
-    """Open a store with the key of these tests."""
-    return Store(str(path), VAULT, noon)
 
 
 @pytest.fixture(name="path")
@@ -151,159 +133,6 @@ def test_it_is_as_durable_as_promised(path):
     assert ask("PRAGMA locking_mode").fetchone() == ("exclusive",)
 
 
-def meddled(path: Path, *statements: str) -> None:
-    """Change a closed database as somebody with root's rights and without the key can."""
-    rows = sqlite3.connect(path, isolation_level=None)
-    changed = 0
-    for statement in statements:
-        changed += max(rows.execute(statement).rowcount, 0) or ("DROP" in statement)
-    rows.close()
-    assert changed  # the meddling took place
-
-
-SWAP = (
-    "UPDATE {0} SET sealed = (SELECT sealed FROM {0} AS other WHERE other.{1} = "
-    "CASE {0}.{1} WHEN {2} THEN {3} ELSE {2} END) WHERE {1} IN ({2}, {3})"
-)
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DELETE FROM value WHERE name = 'second'",
-        "UPDATE value SET sealed = substr(sealed, 1, length(sealed) - 1) || x'00' WHERE name = 'first'",
-        "UPDATE value SET sealed = 'text' WHERE name = 'first'",
-        "UPDATE value SET sealed = x'' WHERE name = 'first'",
-        "UPDATE value SET sealed = 7",
-        "UPDATE value SET name = x'ff00' WHERE name = 'second'",
-        "UPDATE ending SET sealed = 1.5",
-        "UPDATE value SET name = 'fourth' WHERE name = 'first'",
-        "UPDATE value SET name = x'00' WHERE name = 'first'",
-        "INSERT INTO value SELECT 'copy', sealed FROM value WHERE name = 'first'",
-        SWAP.format("value", "name", "'first'", "'third'"),
-        "DELETE FROM ending",
-        "UPDATE ending SET sealed = x'01'",
-        "UPDATE ending SET sealed = (SELECT sealed FROM value LIMIT 1)",
-        "DROP TABLE ending",
-        "DROP TABLE value",
-    ],
-)
-def test_meddling_with_values_shows_at_start(filled, statement):
-    """Removed, changed, renamed, copied or exchanged values, and a meddled ending: the store does not open."""
-    meddled(filled, statement)
-    with pytest.raises(Tampered, match=";"):
-        opened(filled)
-
-
-def test_a_value_put_back_shows(filled):
-    """An old sealed value, genuine in itself, does not pass for the present one."""
-    rows = sqlite3.connect(filled)
-    old = rows.execute("SELECT sealed FROM value WHERE name = 'first'").fetchone()[0]
-    rows.close()
-    store = opened(filled)
-    store.put({"first": 2})
-    store.close()
-    rows = sqlite3.connect(filled, isolation_level=None)
-    rows.execute("UPDATE value SET sealed = ? WHERE name = 'first'", (old,))
-    rows.close()
-    with pytest.raises(Tampered, match="put back"):
-        opened(filled)
-
-
-@pytest.mark.parametrize(
-    ("statement", "verdict"),
-    [
-        ("DELETE FROM entry WHERE seq = 3", (2, MISSING, 3)),
-        ("DELETE FROM entry WHERE seq = 1", (0, MISSING, 1)),
-        ("DELETE FROM entry WHERE seq = 5", (4, CUT, 5)),
-        ("DELETE FROM entry WHERE seq > 2", (2, CUT, 3)),
-        ("DELETE FROM entry", (0, CUT, 1)),
-        ("UPDATE entry SET sealed = sealed || x'00' WHERE seq = 4", (3, CHANGED, 4)),
-        ("UPDATE entry SET digest = x'00' WHERE seq = 2", (1, CHANGED, 2)),
-        ("UPDATE entry SET sealed = 7 WHERE seq = 2", (1, CHANGED, 2)),
-        ("UPDATE entry SET digest = 'text' WHERE seq = 5", (4, CHANGED, 5)),
-        (SWAP.format("entry", "seq", 2, 4), (1, CHANGED, 2)),
-        ("INSERT INTO entry VALUES (6, x'00', x'00')", (5, CHANGED, 6)),
-        ("INSERT INTO entry SELECT 0, sealed, digest FROM entry WHERE seq = 1", (0, "reordered", 1)),
-    ],
-)
-def test_meddling_with_the_journal_is_named(filled, statement, verdict):
-    """The first bad entry and the kind of damage are reported; values stay usable and the journal goes on."""
-    meddled(filled, statement)
-    store = opened(filled)
-    count, damage, seq = verdict
-    assert store.verify() == Verdict(count=count, damage=damage, seq=seq)
-    assert store.get("first") == 1
-    assert store.append("noticed", {}) == 6
-    healed = statement.startswith("INSERT INTO entry VALUES (6")  # the genuine sixth entry took the place of the false
-    assert (store.verify().damage, store.verify().seq) == (
-        ("", 0) if healed else (MISSING if damage == CUT else damage, seq)
-    )
-
-
-def test_a_forged_chain_shows(filled):
-    """Entries rewritten with every digest recomputed, which needs no key, still do not end where the ending says."""
-    rows = sqlite3.connect(filled, isolation_level=None)
-    head = journal.EMPTY
-    for seq in range(1, 6):
-        row = journal.extend(head, b"forged")
-        rows.execute("UPDATE entry SET sealed = ?, digest = ? WHERE seq = ?", (row.sealed, row.digest, seq))
-        head = journal.Head(count=seq, digest=row.digest)
-    rows.close()
-    assert opened(filled).verify() == Verdict(count=4, damage=CHANGED, seq=5)
-
-
-def test_an_entry_that_does_not_open_is_named(filled):
-    """Where the chain holds but a seal does not (made here with another key), verification finds it too."""
-    store = opened(filled)
-    store._vault = DirectVault(Secret(bytes(32)))
-    assert store.verify() == Verdict(count=0, damage=CHANGED, seq=1)
-    with pytest.raises(Tampered):
-        store.entries(2)
-
-
-def truncated(path: Path) -> None:
-    """Half the file is lost."""
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def overwritten(path: Path) -> None:
-    """Another file is in its place."""
-    path.write_bytes(b"not a database, but long enough to look like one " * 100)
-
-
-def scratched(path: Path) -> None:
-    """A page in the middle is gone."""
-    content = bytearray(path.read_bytes())
-    content[4096:8192] = bytes(4096)
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("damage", [truncated, overwritten, scratched])
-def test_damage_is_tampered_and_recovery_begins_anew(filled, damage: Callable[[Path], None]):
-    """A broken file gives one sentence; recovery keeps it aside, begins empty, and the first entry tells of it."""
-    damage(filled)
-    broken = filled.read_bytes()
-    with pytest.raises(Tampered, match="damaged") as caught:
-        opened(filled)
-    store = Store.recover(str(filled), VAULT, noon, str(caught.value))
-    assert store.fresh and store.keys() == () and store.verify().damage == ""
-    (entry,) = store.entries()
-    assert (entry.kind, entry.body["kept"]) == ("recovered", "state.db.damaged-1")
-    assert (filled.parent / "state.db.damaged-1").read_bytes() == broken
-    store.close()
-    again = Store.recover(str(filled), VAULT, noon, "once more")
-    assert again.entries()[0].body["kept"] == "state.db.damaged-2"
-    again.close()
-    assert not opened(filled).fresh
-
-
-def test_another_key_opens_nothing(filled):
-    """A store copied to where the key is another one is Tampered."""
-    with pytest.raises(Tampered):
-        Store(str(filled), DirectVault(Secret(bytes(32))), noon)
-
-
 def test_one_process_at_a_time(path):
     """A second guard on the same store is told so."""
     store = opened(path)
@@ -400,63 +229,3 @@ def test_killed_at_any_moment_it_holds_what_it_reported(path):
         assert store.verify() == Verdict(count=store.get("number"), damage="", seq=0)
         store.close()
     assert killed == 5
-
-
-OWNER = (os.getuid(), os.getgid())
-
-
-def slot(system: System) -> FileSlot:
-    """The file slot, for the user who runs the tests."""
-    return FileSlot(system, owner=OWNER)
-
-
-@pytest.fixture(name="system", params=["real", "simulated"])
-def _system(request: pytest.FixtureRequest, tmp_path: Path) -> RealSystem | SimulatedSystem:
-    """The real door on a folder, then the simulated one."""
-    return RealSystem(str(tmp_path)) if request.param == "real" else SimulatedSystem()
-
-
-def test_the_state_key_is_made_once(system):
-    """The first opening makes a key for root alone; later ones find it, and put loose rights right."""
-    key, made = slot(system).open()
-    assert made and len(key.reveal()) == 32
-    assert (system.stat(STATE_KEY).mode, system.stat("/var/lib/privet/keys").mode) == (0o600, 0o700)
-    system.own(STATE_KEY, 0o644, *OWNER)
-    assert slot(system).open() == (key, False)
-    assert system.stat(STATE_KEY).mode == 0o600
-
-
-@pytest.mark.parametrize("content", [b"", bytes(31), bytes(33), bytes(5000)])
-def test_a_damaged_key_is_never_replaced(system, content):
-    """A key of the wrong length is Tampered and left as it is: it may be all that opens the state."""
-    system.write(STATE_KEY, content, 0o600, *OWNER)
-    with pytest.raises(Tampered, match="key"):
-        slot(system).open()
-    assert system.read(STATE_KEY) == content
-
-
-def test_an_erased_key_is_gone(system):
-    """After erasing the next opening makes another key; erasing twice, or a damaged key, is fine."""
-    key, _ = slot(system).open()
-    slot(system).erase()
-    with pytest.raises(Missing):
-        system.stat(STATE_KEY)
-    slot(system).erase()
-    other, made = slot(system).open()
-    assert made and other != key
-    system.write(STATE_KEY, bytes(5000), 0o600, *OWNER)
-    slot(system).erase()
-    assert slot(system).open()[1]
-
-
-def test_a_key_survives_a_cut_at_every_call():
-    """Power cut at each call of the first opening: afterwards there is one whole key, and never a part of one."""
-    fired = 0
-    for k in range(1, 200):
-        system = SimulatedSystem()
-        if not system.kill_at(k, lambda device: slot(device).open()):
-            break
-        fired += 1
-        key, _ = slot(system).open()
-        assert len(key.reveal()) == 32
-    assert fired > 10
