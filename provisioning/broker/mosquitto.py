@@ -157,8 +157,9 @@ class Broker:
         if self.process is not None:
             return
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-        if program is None:
-            raise Missing("the program mosquitto is not installed; install the package mosquitto")
+        if program is None or shutil.which("setpriv") is None:
+            raise Missing("mosquitto or setpriv is not installed; install the packages mosquitto and util-linux")
+        _unused(self.setup)
         argv = ["setpriv", "--no-new-privs", "--pdeathsig", "KILL"]
         if os.geteuid() == 0:
             uid, gid = owner()
@@ -251,6 +252,17 @@ class Broker:
                 os.chown(path, uid, gid)
             except OSError as error:
                 raise Unreadable(f"{path} cannot be given to {USER} ({error.strerror}); use a local disk") from None
+
+
+def _unused(setup: Setup) -> None:
+    """Make sure that who answers there later is our broker; Failed when somebody listens already."""
+    with socket.socket(socket.AF_INET6 if ":" in setup.address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((setup.address, setup.port))
+        except OSError as error:
+            place = f"{setup.address} port {setup.port}"
+            raise Failed(f"mosquitto cannot have {place} ({error.strerror}); choose another") from None
 
 
 def _listens(address: str, port: int) -> bool:
