@@ -7,7 +7,7 @@ import binascii
 import json
 import sys
 
-from agent.core import cbor, consent, contest, cose, journal, policy, role, setting, telemetry, waiver, warn
+from agent.core import cbor, consent, contest, cose, credential, journal, policy, role, setting, telemetry, waiver, warn
 from agent.core.assess import Finding, Reading, assess
 from agent.core.clock import Clock, floor
 from agent.core.errors import PrivetError
@@ -186,6 +186,26 @@ def do_cose(a):
     return [binascii.hexlify(part).decode() for part in parts]
 
 
+def do_credential(a):
+    """Take rotations and phases to their ends, make a secret, order candidates."""
+    if "phases" in a:
+        seen = [credential.next_phase("", tuple(a["phases"]))]
+        while seen[-1] != credential.PROVISIONED:
+            seen.append(credential.next_phase(seen[-1], tuple(a["phases"])))
+        return seen
+    if "entropy" in a:
+        return credential.generate(binascii.unhexlify(a["entropy"])).reveal().decode()
+    if "user" in a:
+        return list(credential.candidates(a["user"], credential.read_pairs(a["list"])))
+    state, stands = a["state"], a["stands"]
+    acts = [credential.next_act(state, stands)]
+    while acts[-1] != credential.DONE:
+        state = credential.next_state(acts[-1])
+        stands = credential.NEW if acts[-1] == credential.INSTALL else stands
+        acts.append(credential.next_act(state, stands))
+    return acts
+
+
 def do_clock(a):
     """Apply the time floor."""
     return floor(clock(a["clock"]), a["known"])
@@ -195,6 +215,7 @@ DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
     "contest": do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
+    "credential": do_credential,
 }  # fmt: skip
 
 
