@@ -17,6 +17,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,6 +72,7 @@ class Device:
     def __init__(self, root: Path, name: str, packages: Path) -> None:
         self.name = name
         self.keys = 0
+        self.spawned: list[subprocess.Popen[bytes]] = []
         argv = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child", "--propagation"]
         argv += ["private", "sh", "-c", FIRST_PROCESS, "sh", str(root), str(REPOSITORY), str(packages), name]
         self.keeper = subprocess.Popen(
@@ -91,11 +93,13 @@ class Device:
 
     def close(self) -> None:
         """End every process of the device and forget its files."""
-        self.keeper.kill()
-        self.keeper.wait()
-        for pipe in (self.keeper.stdout, self.keeper.stderr):
-            if pipe is not None:
-                pipe.close()
+        for child in (self.keeper, *self.spawned):
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout, child.stderr):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """Return the argument vector that runs `argv` inside the device."""
@@ -121,7 +125,9 @@ class Device:
         """Start a program inside the device and return it with pipes; it ends with the device at the latest."""
         given = {**ENVIRONMENT, **(environment or {})}
         pipe = subprocess.PIPE
-        return subprocess.Popen(tied(self.enter(argv)), stdin=pipe, stdout=pipe, stderr=pipe, env=given)
+        made = subprocess.Popen(tied(self.enter(argv)), stdin=pipe, stdout=pipe, stderr=pipe, env=given)
+        self.spawned.append(made)
+        return made
 
     def python(self, *arguments: str) -> list[str]:
         """Return the argument vector of Python inside the device, with the repository and its packages importable."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.device.lab import Device, Lab
-from tests.device.verdicts import ENFORCE, Verdict, verdict
+from tests.device.verdicts import CONFINED, ENFORCE, Verdict, verdict
 
 MAIN = "/etc/ssh/sshd_config"
 DROP = "/etc/ssh/sshd_config.d"
@@ -77,14 +77,15 @@ def by_files_alone(device: Device) -> bool:
     return "permitrootlogin no" not in lines
 
 
-def test_seven_states(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("confined", [(), CONFINED], ids=["all powers", "few powers"])
+def test_seven_states(lab: Lab, capsys: pytest.CaptureFixture[str], confined: tuple[str, ...]) -> None:
     """In 7 of 7 states our cold verdict is what a real root login shows; plain `sshd -T` is wrong in at least 3."""
     rows: list[tuple[str, bool, Verdict, bool]] = []
     for state in SEVEN:
         with lab.device() as device:
             key = device.key("root")
             state(device)
-            told = verdict(device, "ssh.root")
+            told = verdict(device, "ssh.root", confined)
             twin = by_files_alone(device)
             rows.append((str(state.__doc__), device.login("root", key=key), told, twin))
     with capsys.disabled():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.device.lab import PASSWORD, Device, Lab
-from tests.device.verdicts import ENFORCE, verdict, verdicts
+from tests.device.verdicts import CONFINED, ENFORCE, verdict, verdicts
 
 MAIN = "/etc/ssh/sshd_config"
 DROP = "/etc/ssh/sshd_config.d"
@@ -87,6 +87,30 @@ PASSWORDS: tuple[tuple[str, dict[str, str], tuple[str, ...], bool], ...] = (
     ),
 )  # fmt: skip
 
+COST = """
+import json, resource
+from agent import registry
+from agent.system.real import RealSystem
+
+system = RealSystem()
+ssh = [s for s in registry.settings().values() if s.provider == "sshd_option"]
+
+def spent(who):
+    used = resource.getrusage(who)
+    return (used.ru_utime + used.ru_stime) * 1000
+
+def sweep():
+    for setting in ssh:
+        registry.provider("sshd_option").probe(system, setting.params)
+
+sweep()
+first = spent(resource.RUSAGE_CHILDREN)
+own, children = spent(resource.RUSAGE_SELF), spent(resource.RUSAGE_CHILDREN)
+for _ in range(20):
+    sweep()
+print(json.dumps([(spent(resource.RUSAGE_SELF) - own) / 20, spent(resource.RUSAGE_CHILDREN) - children, first]))
+"""
+
 
 @pytest.fixture
 def quick(lab: Lab) -> Iterator[Device]:
@@ -139,6 +163,39 @@ def test_a_second_server(quick: Device) -> None:
     assert (found.live, found.kept) == ("yes", "no")
     assert quick.login("pi", password=PASSWORD, port=2222)
     assert not quick.login("pi", password=PASSWORD)
+
+
+def test_a_stranger_called_sshd(quick: Device) -> None:
+    """What a user's process calls itself decides nothing: its program is not run as root, its files are not read."""
+    quick.write(f"{DROP}/a.conf", NO + "PermitRootLogin no\n")
+    quick.sshd()
+    trap = "#!/bin/sh\nid -u >>/tmp/who\nexec /usr/bin/python3 /tmp/listen.py\n"
+    title = "sshd: /tmp/sshd -f /etc/shadow -o PermitRootLogin=yes [listener] 0 of 10-100 startups"
+    listen = "import socket, time\nmade = socket.create_server(('127.0.0.1', 2222))\ntime.sleep(600)\n"
+    quick.write("/tmp/sshd", trap, 0o777)
+    quick.write("/tmp/listen.py", listen)
+    quick.spawn(["setpriv", "--reuid", "pi", "bash", "-c", 'exec -a "$0" python3 /tmp/listen.py', title])
+    quick.listener(2222)
+    assert title in quick.must(["sh", "-c", "cat /proc/*/cmdline"]), "the stranger is not there"
+    assert verdict(quick, "ssh.root").status == "ok"
+    # Run by root from where anybody can replace it, it is a server whose files nobody knows: never a pass, never run.
+    quick.spawn(["bash", "-c", 'exec -a "$0" python3 -c "$1"', title, listen.replace("2222", "2223")])
+    quick.listener(2223)
+    for power in ((), CONFINED):
+        found = verdict(quick, "ssh.root", power)
+        assert found.status == "unknown", found
+        assert "root:" not in found.cause
+    assert quick.run(["test", "-e", "/tmp/who"]).returncode == 1
+
+
+def test_unchanged_costs_little(quick: Device) -> None:
+    """Five settings, nothing changed: no program runs, at most 20 ms of processor time."""
+    quick.write(f"{DROP}/a.conf", NO + "Match User pi\n X11Forwarding no\n")
+    quick.sshd()
+    own, children, first = quick.ask(COST)
+    assert first > 0, "the first look ran no program"
+    assert children == 0
+    assert own <= 20
 
 
 def test_a_password_door_left_open(quick: Device) -> None:

@@ -57,10 +57,39 @@ def command(words: Sequence[str], origin: str, *, joined: bool = False) -> Comma
             place += 1
         if word[cut] == "o":
             options.append(" ".join(value))
+        elif word[cut] == "p":
+            options.append("Port=%s" % " ".join(value))
         elif word[cut] == "f":
             file = " ".join(value)
     program = PROGRAM if program in PROGRAMS else program
     return Command(program=program, file=file, options=tuple(options), origin=origin)
+
+
+def vetted(system: System, way: Command) -> Command:
+    """Return a command whose program may be run as root: the packaged one, or one that nobody but root can replace.
+
+    Of any other the files are taken to be unknown, so that only its door tells about it.
+    """
+    named = way.program.rpartition("/")[2] == "sshd"
+    if way.program == PROGRAM or (named and only_root_writes(system, way.program)):
+        return way
+    return Command(program=PROGRAM, file="", options=way.options, origin=way.origin)
+
+
+def only_root_writes(system: System, path: str) -> bool:
+    """Say whether a file and every directory above it belong to root and nobody else may write there."""
+    if not path.startswith("/"):
+        return False
+    while True:
+        try:
+            found = system.stat(path)
+        except PrivetError:
+            return False
+        if found.uid != 0 or found.mode & 0o022 or found.kind == "link":
+            return False
+        if path == "/":
+            return True
+        path = path.rpartition("/")[0] or "/"
 
 
 def option_of(text: str) -> tuple[str, str]:
@@ -181,7 +210,8 @@ def kept(system: System) -> tuple[tuple[Command, ...], bytes]:
         found[name] = Unit(system, name, there)
     ways: list[Command] = []
     for unit in found.values():
-        ways += [way for way in unit.commands() if all(way.asking() != other.asking() for other in ways)]
+        started = (vetted(system, way) for way in unit.commands())
+        ways += [way for way in started if all(way.asking() != other.asking() for other in ways)]
     if not ways:
         table = dict(assigned(content(system, DEFAULTS).decode("utf-8", "surrogateescape")))
         text = table.get("SSHD_OPTS", "")

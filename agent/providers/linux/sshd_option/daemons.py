@@ -2,28 +2,31 @@
 
 from agent.core.errors import Missing, PrivetError
 from agent.core.record import Record
-from agent.providers.linux.sshd_option.commands import Command, command, content, names
+from agent.providers.linux.sshd_option.commands import Command, command, content, names, option_of, vetted
+from agent.providers.linux.sshd_option.words import statement
 from agent.system.door import System
 
 LISTENING = "0A"  # include/net/tcp_states.h
 NOT_LISTENING = {b"-i", b"-R", b"-T", b"-t", b"-G", b"-V"}  # one connection, or a mere test of the configuration
 RESCAN = 60  # seconds after which every process is looked at again, even if nobody new listens
 Identity = tuple[int, str, str, str]
-"""Process number, start time, place of its stack, sockets: a server that loads its files starts itself anew for it,
-and then has another place and other sockets."""
+"""Process number, start time, place of its stack, sockets and time of its pid file: a server that loads its files
+starts itself anew for it, and then the last two are others. Without CAP_SYS_PTRACE the kernel hides the place."""
+PIDFILE = "/run/sshd.pid"
 
 
 class Daemon(Record):
-    """A running server: identity, how it was started, where it listens (nowhere while it starts itself anew).
+    """A running server: identity, how it was started, where it listens.
 
-    `near`: it listens in our own network namespace, so its door can be tried.
+    `near`: it listens in our own network namespace, so its door can be tried. `starting`: it does not listen yet.
     """
 
-    __slots__ = ("command", "identity", "near", "ports")
+    __slots__ = ("command", "identity", "near", "ports", "starting")
     identity: Identity
     command: Command
     ports: tuple[tuple[str, int], ...]
     near: bool
+    starting: bool
 
 
 def address(hexadecimal: str) -> str:
@@ -65,7 +68,7 @@ def is_server(cmdline: bytes) -> bool:
     """Say whether a command line is that of a listening server (its title says so), or of one that is starting."""
     title = cmdline.replace(b"\0", b" ")
     first = title.split(b" ", 1)[0]
-    return b" [listener] " in title or first.rpartition(b"/")[2] == b"sshd"
+    return titled(title) or first.rpartition(b"/")[2] == b"sshd"
 
 
 def identity(system: System, pid: str) -> tuple[int, str, str] | None:
@@ -86,6 +89,34 @@ def started(cmdline: bytes, pid: str, exe: str) -> Command:
     running = exe.removesuffix(" (deleted)")
     program = running if running.startswith("/") else found.program
     return Command(program=program, file=found.file, options=found.options, origin=origin)
+
+
+def titled(cmdline: bytes) -> bool:
+    """Say whether a server's process title says that it listens."""
+    return b" [listener] " in cmdline
+
+
+def written(system: System, pid: str) -> str:
+    """Return when a server wrote its number to the usual file; empty when that file names another."""
+    if content(system, PIDFILE).strip() != pid.encode():
+        return ""
+    try:
+        return str(system.stat(PIDFILE).changed)
+    except PrivetError:
+        return ""
+
+
+def ours(system: System, pid: str) -> bool:
+    """Say whether a process is root's, and of this device itself.
+
+    Anybody can call a process sshd: what it says must not decide which files we read and which programs we run. A
+    process with a number in a second namespace belongs to a container, which has files of its own.
+    """
+    facts = {}
+    for line in content(system, "/proc/%s/status" % pid).split(b"\n"):
+        key, _, value = line.partition(b":")
+        facts[key] = value.split()
+    return set(facts.get(b"Uid", [b"?"])) == {b"0"} and len(facts.get(b"NSpid", [b""])) == 1
 
 
 class Daemons:
@@ -127,20 +158,26 @@ class Daemons:
             if ports:
                 seen[who] = (how, inodes)
             if ports or how.origin:
-                found.append(Daemon(identity=(*who, " ".join(inodes)), command=how, ports=ports, near=near))
+                mark = " ".join((*inodes, written(system, pid)))
+                starting = not ports and not titled(content(system, "/proc/%s/cmdline" % pid))
+                found.append(Daemon(identity=(*who, mark), command=how, ports=ports, near=near, starting=starting))
         self.known = seen
         return tuple(found)
 
     def scan(self, system: System) -> tuple[str, ...]:
         """Look at every process."""
-        own = link(system, "/proc/self/ns/pid")
         found = []
         for pid in names(system, "/proc"):
-            if pid.isdigit() and is_server(content(system, "/proc/%s/cmdline" % pid)):
-                theirs = link(system, "/proc/%s/ns/pid" % pid)
-                if not own or not theirs or own == theirs:
-                    found.append(pid)
+            if pid.isdigit() and is_server(content(system, "/proc/%s/cmdline" % pid)) and ours(system, pid):
+                found.append(pid)
         return tuple(found)
+
+    def by_port(self, system: System, how: Command) -> tuple[str, ...]:
+        """Return the sockets of a server whose open files the kernel hides from us, by the ports it is told to use."""
+        options = [value for keyword, value in map(option_of, how.options) if keyword == "port"]
+        lines = [statement(line) for line in content(system, how.file).decode("utf-8", "replace").split("\n")]
+        wanted = options or [rest.strip() for keyword, rest in lines if keyword == "port"] or ["22"]
+        return tuple(sorted(inode for inode, (_, port) in self.sockets.items() if str(port) in wanted))
 
     def inspect(self, system: System, pid: str) -> tuple[Command, tuple[str, ...]]:
         """Read how a server was started and which sockets it holds; no origin when it does not listen at all."""
@@ -149,8 +186,9 @@ class Daemons:
         folder = "/proc/%s/fd" % pid
         held = (link(system, "%s/%s" % (folder, number)) for number in names(system, folder))
         inodes = tuple(sorted(text[8:-1] for text in held if text.startswith("socket:[")))
-        titled = b" [listener] " in cmdline
-        listens = titled or (is_server(cmdline) and not NOT_LISTENING & set(cmdline.split(b"\0")))
+        if titled(cmdline) and not inodes:
+            inodes = self.by_port(system, how)
+        listens = titled(cmdline) or (is_server(cmdline) and not NOT_LISTENING & set(cmdline.split(b"\0")))
         elsewhere = link(system, "/proc/%s/root" % pid) not in {"", "/"}
         file, origin = "" if elsewhere else how.file, how.origin if listens else ""
-        return Command(program=how.program, file=file, options=how.options, origin=origin), inodes
+        return vetted(system, Command(program=how.program, file=file, options=how.options, origin=origin)), inodes

@@ -34,7 +34,7 @@ class Look(Record):
 
     def starting(self) -> bool:
         """Say whether a server is just starting (itself anew): it runs and listens nowhere yet."""
-        return any(not daemon.ports for daemon in self.daemons)
+        return any(daemon.starting for daemon in self.daemons)
 
     def directories(self) -> set[str]:
         """Return the directories that hold a part of any configuration."""
