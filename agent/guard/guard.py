@@ -5,11 +5,12 @@ from agent.core.assess import OK, UNKNOWN, Finding
 from agent.core.clock import Clock
 from agent.core.contest import Contest, fresh, restored, stopped
 from agent.core.errors import PrivetError
+from agent.core.order import ANY
 from agent.core.plan import Change, plan
 from agent.core.record import Value, replace
 from agent.core.setting import Setting
 from agent.core.waiver import Waiver, advance
-from agent.core.warn import PrivacyWarning, current, edges, notable, told
+from agent.core.warn import PrivacyWarning, current, edges, notable, spell, told
 from agent.guard.books import Books, Journal
 from agent.guard.executor import apply, summary
 from agent.guard.posture import Posture
@@ -134,9 +135,9 @@ class Guard:
         names = {f.setting for f in seen}
         mine = tuple(w for w in self.books.warnings if w.setting in names)
         others = tuple(w for w in self.books.warnings if w.setting not in names)
-        ends = {f.setting: f for f in final}
+        before, ends = {f.setting: f for f in seen}, {f.setting: f for f in final}
         now = tuple(
-            replace(w, outcome=outcome(ends[w.setting], outcomes.get(w.setting), w.outcome) + self.by())
+            settled(w, before[w.setting], ends[w.setting], outcomes.get(w.setting), self.by())
             for w in current(seen, self.settings, self.books.waivers, clock)
         )
         new, kept = edges(mine, now, clock)
@@ -257,13 +258,15 @@ def noted(warning: PrivacyWarning) -> Journal:
     return "warned", {"kind": warning.kind, "setting": warning.setting, "text": told(warning)}
 
 
-def outcome(final: Finding, attempt: str | None, cause: str) -> str:
-    """Say what came of it."""
-    why = f" Found in: {cause}." if cause else ""
-    if attempt is None:
-        return why.strip()
-    if attempt:
-        return attempt + why
-    if final.status == OK:
-        return "Privet has set it back." + why
-    return "Privet tried to set it back and it is still open." + why
+def settled(warning: PrivacyWarning, seen: Finding, final: Finding, attempt: str | None, by: str) -> PrivacyWarning:
+    """Complete a warning with what came of it, where it was found, who wrote it, and what is left to do."""
+    found = f" Found in: {warning.outcome}." if warning.outcome else ""
+    said = attempt or ""
+    undo = warning.undo
+    if attempt == "":
+        said = "Privet tried to set it back and it is still open."
+        if final.status == OK:
+            value = spell(seen.found).replace(" ", "") if seen.found not in (None, ANY) else "VALUE"
+            said = "Privet has set it back; nothing is left for you to do."
+            undo = f"If you want it for a while: privet loosen {warning.setting} {value} --for 2h"
+    return replace(warning, outcome=(said + found + by).strip(), undo=undo)
