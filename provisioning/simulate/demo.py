@@ -215,7 +215,7 @@ class Demo:
             warnings[:] = [w for w in device.running.books.warnings if w.id not in known and w.setting == SETTING]
             return bool(warnings)
 
-        took = self.turn_until(warned, 10, "the warning")
+        took = self.turn_until(warned, 5, "the warning")
         must(took < WARNED_WITHIN, f"the warning took {took:.1f} s")
         must(not self.enters(), "SSH still takes passwords")
         must(device.running.guard.posture.findings[SETTING].status == OK, "the setting was not restored")

@@ -1,6 +1,7 @@
 """`privet-fleet` answers people in plain words and programs in JSON, and ends with the exit code of what happened."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,28 @@ def test_init_without_a_terminal_wants_to_know_about_the_passphrase(empty):
     code, _, err = empty.ask("init", "--fleet", str(empty.fleet))
     assert (code, "--no-passphrase" in err) == (77, True)
     assert not empty.fleet.exists()
+
+
+def by_descriptor(text: bytes) -> str:
+    """Return the number of a descriptor from which a passphrase can be read."""
+    reading, writing = os.pipe()
+    os.write(writing, text + b"\n")
+    os.close(writing)
+    return str(reading)
+
+
+def test_a_fleet_with_a_passphrase_opens_with_it_alone(empty):
+    """It comes by a file descriptor, never by an argument; the keys on the disk are encrypted."""
+    where = ("--fleet", str(empty.fleet))
+    right, wrong = b"correct horse battery", b"wrong horse battery"
+    assert empty.ask("init", *where, "--passphrase-fd", by_descriptor(right))[0] == 0
+    assert b"BEGIN ENCRYPTED PRIVATE KEY" in (empty.fleet / "signing.key").read_bytes()
+    assert empty.ask("recipient", "add", "clinic", *where, "--passphrase-fd", by_descriptor(right))[0] == 0
+    code, _, err = empty.ask("recipient", "add", "bank", *where, "--passphrase-fd", by_descriptor(wrong))
+    assert (code, "passphrase" in err) == (77, True)
+    code, _, err = empty.ask("recipient", "add", "bank", *where)
+    assert (code, "nobody is at the terminal" in err) == (77, True)
+    assert empty.ask("init", "--fleet", str(empty.folder / "b"), "--passphrase-fd", by_descriptor(b"short"))[0] == 77
 
 
 @pytest.mark.parametrize("broker", ["a:b", "a:0", "a:65536", "a:"])

@@ -1,0 +1,105 @@
+"""`broker up` and `collect` as an operator runs them: real processes, a real broker, one reading all the way."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioning.broker.mosquitto import free_port
+from provisioning.fleet.identity import Fleet
+from provisioning.profile.issue import add_recipient, issue_policy, seed_files
+from provisioning.simulate.crowd import Crowd
+from provisioning.simulate.device import Device
+from provisioning.simulate.pi import CHEAP, raspberry_pi
+from tests.house import ROOT
+
+COMMAND = (sys.executable, "-m", "provisioning.cli")
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    """Start the command."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen((*COMMAND, *words), cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env={**os.environ})
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    """A fleet whose broker is to listen on a free port."""
+    made = Fleet.create(tmp_path / "fleet", "garden")
+    add_recipient(made, "collector")
+    made.safe.seal(broker_host="127.0.0.1", broker_port=str(free_port()))
+    return made
+
+
+@pytest.fixture
+def broker(fleet: Fleet) -> Iterator[subprocess.Popen[str]]:
+    """The verb `broker up`, until it is told to end."""
+    process = started("broker", "up", "--fleet", str(fleet.safe.directory), "--json")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["ok"]
+    yield process
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+
+
+def test_a_reading_travels_from_a_device_to_the_operators_screen(fleet: Fleet, broker, tmp_path: Path):
+    """`broker up` lets device and collector in, `collect --count` shows the reading and ends; the device knows."""
+    policy = issue_policy(fleet, ROOT / "device_profiles" / "base.toml")
+    device = Device("porch", tmp_path / "d", raspberry_pi(CHEAP), seed_files(fleet, policy, "porch"))
+    crowd = Crowd()
+    collect = started("collect", "--fleet", str(fleet.safe.directory), "--json", "--count", "1", "--seconds", "20")
+    try:
+        device.boot()
+        device.enrol(fleet)
+        device.agree("climate")
+        crowd.join(device)
+        device.measure(temperature="21.537")
+        ends = time.monotonic() + 20
+        while collect.poll() is None and time.monotonic() < ends:
+            crowd.turn(0.02)
+        out, err = collect.communicate(timeout=5)
+        reading = json.loads(out)
+        assert (collect.returncode, err) == (0, "")
+        assert (reading["device"], reading["name"], reading["value"], reading["unit"]) == (
+            "porch",
+            "temperature",
+            "21.5",
+            "Cel",
+        )
+        while not device.confirmed() and time.monotonic() < ends:
+            crowd.turn(0.02)
+        assert device.confirmed()
+    finally:
+        collect.kill()
+        crowd.close()
+    stored = subprocess.run(
+        (*COMMAND, "collect", "--fleet", str(fleet.safe.directory), "--json", "--all", "--seconds", "0"),
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(stored.stdout) == reading
+
+
+def test_a_collector_without_a_broker_says_so(fleet: Fleet):
+    """One sentence with the cause, exit code 69."""
+    words = (*COMMAND, "collect", "--fleet", str(fleet.safe.directory), "--seconds", "1")
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (69, "")
+    assert "never reached" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_broker_up_ends_its_mosquitto(fleet: Fleet, broker):
+    """Ctrl-C ends the verb with 0, and nobody listens any more."""
+    place = ("127.0.0.1", int(fleet.safe.facts["broker_port"]))
+    socket.create_connection(place, timeout=5).close()
+    broker.send_signal(signal.SIGINT)
+    assert broker.wait(10) == 0
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(place, timeout=5)
