@@ -20,3 +20,10 @@ def device(lab: Lab) -> Iterator[Device]:
     """Give one factory-fresh device: user pi with password raspberry, a host key, no daemon running yet."""
     with lab.device() as made:
         yield made
+
+
+@pytest.fixture
+def quick(device: Device) -> Device:
+    """Give a device that refuses passwords without the usual two seconds."""
+    device.refuse_quickly()
+    return device
