@@ -71,7 +71,6 @@ class Files(Beneath):
         with telling("write", path), self.parent(path, make=True) as (directory, name):
             made = self._replace(directory, name, content, (mode, uid, gid))
             self._confirm(directory, name, path, content, made)
-            self.forget(path)
 
     def append(self, path: str, content: bytes, mode: int = 0o600, uid: int = 0, gid: int = 0) -> None:
         """Add bytes at the end of a file, made when missing; on an error the file has its old length again.
@@ -97,10 +96,9 @@ class Files(Beneath):
         with telling("remove", path):
             try:
                 with self.parent(path, make=False) as (directory, name):
-                    with suppress(FileNotFoundError):
-                        again(self.calls.unlink, directory, name)
+                    again(self.calls.unlink, directory, name)
                     again(self.calls.fsync, directory)
-            except FileNotFoundError:
+            except FileNotFoundError:  # whoever removed it may not have synced it
                 self.sync_nearest(split(path))
             self.forget(path)
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.errors import Failed, PrivetError, Unreadable
+from agent.core.errors import Failed, Missing, PrivetError, Unreadable
 from agent.system.calls import Calls
+from agent.system.door import Stat
 from agent.system.real import RealSystem
 from agent.system.simulated import KEPT, LOST, SimulatedSystem
 from agent.system.simulated.faults import Faulty, NoSync
@@ -187,6 +188,83 @@ def test_someone_who_writes_at_the_same_time_is_noticed() -> None:
     with pytest.raises(Failed, match="is not what was just written; find the program"):
         device.write("/etc/file", b"ours", 0o600)
     assert intruder.fired == 1 and made > 10
+
+
+@pytest.mark.parametrize("gone", ["/etc/a/b/file", "/etc/a/b", "/etc/a"])
+def test_absence_is_made_durable_too(gone: str) -> None:
+    """Someone removed the file, or a directory above it, without a sync; after our remove it stays away."""
+    device = SimulatedSystem(image=lambda it: it.edit("/etc/a/b/file", b"x"), shipped=False)
+    device.hand.discard(gone)
+    device.remove("/etc/a/b/file")
+    device.crash()
+    with pytest.raises(Missing):
+        device.read("/etc/a/b/file")
+
+
+def test_append_makes_new_rights_durable() -> None:
+    """Rights that an append sets are on the disk when it returns, although content is all it syncs otherwise."""
+    device = SimulatedSystem(image=lambda it: it.edit("/var/log/list", b"x", mode=0o644), shipped=False)
+    device.append("/var/log/list", b"y", 0o600)
+    device.crash()
+    assert device.stat("/var/log/list").mode == 0o600 and device.read("/var/log/list") == b"xy"
+
+
+def test_no_state_on_the_way_is_looser_than_both_ends() -> None:
+    """A file or directory that changes hands is at no call open to anyone whom neither end lets in."""
+
+    def image(device: SimulatedSystem) -> None:
+        device.edit("/srv/file", b"x", mode=0o660)
+
+    def work(device: SimulatedSystem) -> None:
+        device.own("/srv/file", 0o606, 1000, 1000)
+        device.make_directory("/srv/new", 0o770, 1000, 1000)
+
+    ends = {("file", 0o660, 0), ("file", 0o606, 1000), ("new", 0o770, 1000)}
+    between = set()
+    for k in range(1, SimulatedSystem(image=image, shipped=False).count(work) + 1):
+        device = SimulatedSystem(image=image, shipped=False)
+        assert device.die_at(k, work)
+        for name in device.entries("/srv"):
+            found = device.stat("/srv/" + name)
+            between.add((name, found.mode, found.uid))
+    assert all(not mode & ~0o700 for _, mode, _ in between - ends) and len(between - ends) >= 3, between
+
+
+def test_a_link_swapped_in_between_look_and_open_is_refused() -> None:
+    """The file is looked at, then replaced by a link, then opened: refused, and what the link names stays as it is."""
+    device = SimulatedSystem(shipped=False)
+    device.edit("/outside", b"theirs", mode=0o600)
+    device.edit("/srv/file", b"x")
+
+    class Swapper(Faulty):
+        """Puts a link in the place of the file right after it was looked at."""
+
+        def look(self, directory: int, name: str) -> Stat:
+            found = super().look(directory, name)
+            device.hand.link("/srv/file", "/outside")
+            self.fired += 1
+            return found
+
+    device.calls = swapper = Swapper(device.calls)
+    with pytest.raises(Unreadable, match="a symbolic link is in the way"):
+        device.own("/srv/file", 0o666, 1000, 1000)
+    assert swapper.fired == 1
+    assert device.stat("/outside").mode == 0o600 and device.stat("/outside").uid == 0
+
+
+def test_a_planted_temporary_name_is_not_used() -> None:
+    """Even an attacker who guessed the random name gains nothing: a link or file there is refused, not followed."""
+    for plant in ("link", "file"):
+        device = SimulatedSystem(entropy=bytes, shipped=False)
+        device.edit("/outside", b"theirs")
+        making = "/srv/.privet-0000000000000000.tmp"
+        if plant == "link":
+            device.hand.link(making, "/outside")
+        else:
+            device.edit(making, b"theirs", mode=0o666)
+        with pytest.raises(Unreadable):
+            device.write("/srv/file", b"ours", 0o600)
+        assert device.read("/outside") == b"theirs" and "file" not in device.entries("/srv")
 
 
 NAMES = st.sampled_from(["/etc/one", "/etc/two", "/var/lib/deep/one", "/var/lib/deep/er/two"])
