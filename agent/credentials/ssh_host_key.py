@@ -167,8 +167,6 @@ def prove(system: System, params: "Params", found: Found, new: Secret | None) ->
     path = found.label
     system.sync(path.rpartition("/")[0])  # whoever put it there may have died before it was durable
     if keeps(params, path):
-        system.sync(path + ".pub")
-        system.sync(path)
         loaded = system.run(("ssh-keygen", "-y", "-f", path))
         if loaded.code != 0 or loaded.out.split()[:2] != public(system, path):
             raise Failed(f"the new host key {path} does not load; start the device again")

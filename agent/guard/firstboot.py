@@ -236,9 +236,7 @@ class FirstBoot:
         """Name the factory credentials on a provisioned device: none, unless someone brought one back."""
         returned: list[str] = []
         for name, (kind, params) in self.kinds.items():
-            memory = self.memory(name)
-            memory.first = False
-            returned += [f"{name}/{found.label}" for found in kind.find(self.system, params, memory)]
+            returned += [f"{name}/{found.label}" for found in kind.find(self.system, params, self.memory(name))]
             self.keep_memory(name)
         return tuple(returned)
 

@@ -174,7 +174,7 @@ def test_the_old_hash_leaves_every_backup():
     """/etc/shadow- and other copies hold the old hash after the tools ran; after cleaning no file on the card does."""
     old = hashed("raspberry", "sha512")
     line = f"pi:{old}:1:::::\nkeep:{hashed('other')}:1:::::\n".encode()
-    copies = [("/etc/shadow-", line), ("/var/backups/shadow.bak", line), ("/etc/nshadow", line), ("/etc/shadow+", line)]
+    copies = [("/etc/shadow-", line), ("/var/backups/shadow.bak", line), ("/etc/nshadow", line), ("/etc/npasswd", line)]
     system = device({"pi": old, "root": hashed("root")}, copies)
     rotated(system)
     for path, node in system.disk.walk():
@@ -182,7 +182,7 @@ def test_the_old_hash_leaves_every_backup():
         assert hashed("root").encode() not in bytes(node.content), path
     assert field(system, "keep", "/var/backups/shadow.bak") == hashed("other")
     assert field(system, "pi", "/var/backups/shadow.bak") == field(system, "pi")
-    assert not {"nshadow", "shadow+"} & set(system.entries("/etc"))
+    assert not {"nshadow", "npasswd"} & set(system.entries("/etc"))
     stat = system.stat("/etc/shadow-")
     assert (stat.mode, stat.uid, stat.gid) == (0o640, 0, 42)
 

@@ -61,9 +61,11 @@ def test_an_owner_quicker_than_us_keeps_his_password():
     k = next(k for k in range(1, 500) if staged_at(k))
     system.kill_at(k, boot, "none")
     assert secret(system) != b"-"
+    system.edit("/etc/shadow-", system.read("/etc/shadow"))  # what passwd leaves behind
     system.run(("chpasswd",), b"pi:the owner's own\n")
     assert boot(system) == DONE
     assert opens(system, "pi", b"the owner's own")
+    assert FACTORY["pi"].encode() not in system.read("/etc/shadow-")
     assert secret(system) == b"-"
     assert any(body.get("act") == "drop" for _, body in DiskStore(system).journal)
 
