@@ -59,13 +59,19 @@ class Device:
         self.directory, self.trusting_puback = directory, trusting_puback
         self.store = Memory()
         self.recipient = site.fleet.recipient_public("home")
-        self.link = site.link(DEVICE, port, self, PACE)
+        self.connect = lambda: site.link(DEVICE, port, self, PACE)
+        self.link = self.connect()
         self.boot = self.next = self.published = self.restarts = 0
         self.places: dict[int, tuple[int, int]] = {}
         self.restart()
 
     def restart(self) -> None:
-        """Forget all that is in memory, and begin a new boot over the queue that is on the disk."""
+        """Forget all that is in memory, and begin a new boot over the queue that is on the disk.
+
+        The courier, whose guard is gone, closes its link and waits for the next one.
+        """
+        self.link.close()
+        self.link = self.connect()
         self.boot += 1
         self.restarts += self.boot > 1
         queue = Queue(RealSystem(), str(self.directory / "queue"), 64 << 20, owner=(os.getuid(), os.getgid()))
@@ -111,7 +117,6 @@ class Device:
         """On a new connection, begin again with the oldest that is not released."""
         if word == "connected":
             self.lane.rewind()
-            self.places.clear()
 
     @property
     def waiting(self) -> bool:
