@@ -62,6 +62,7 @@ class House:
         self.link = ("offline", "no courier is connected")
         self.stopping = False
         self.shut_in = False
+        self.lost = ""
 
     def start(self) -> None:
         """Take up the policy, run what is left of the first boot, then watch and sweep."""
@@ -71,6 +72,10 @@ class House:
         if self.shut_in:
             self.rules.shut_in = True
         self.guard.start(quiet=fresh)
+        if self.lost:
+            title = "Privet's own memory was damaged or removed, and begun anew"
+            risk = "Whoever did it may have wanted to hide something. What you had allowed or agreed to is off again."
+            self.guard.announce(notable("failed", "", title, risk, self.lost, self.system.clock()))
         self.watched = set(self.guard.posture.places)
         self.watch = self.system.watch(sorted(self.watched))
         self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)

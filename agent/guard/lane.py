@@ -139,7 +139,7 @@ class Lane:
         oldest = self.queue.pending(START, 1)
         floor = oldest[0].boot if oldest else self.mine.boot
         kept = {boot: keys for boot, keys in table.items() if boot >= floor}
-        kept[self.mine.boot] = [*kept.get(self.mine.boot, []), mine][-4:]
+        kept[self.mine.boot] = [*kept.get(self.mine.boot, []), mine]
         self.store.put({f"acks/{self.purpose.id}": kept})
         self.key, self.sealed, self.since = made.key, 0, uptime
         return made
@@ -170,17 +170,28 @@ class Lane:
 
     def acknowledged(self, ack: Received, uptime: int) -> bool:
         """Let go of what every recipient has; False when the acknowledgement is not authentic."""
-        if ack.recipient not in self.purpose.recipients or not self.authentic(ack):
+        if not self.authentic(ack):
             return False
         if ack.seq <= self.confirmed.get((ack.boot, ack.recipient), 0):
             return True
         self.confirmed[ack.boot, ack.recipient] = ack.seq
         self.heard, self.patience = uptime, FIRST_PATIENCE
-        reached = min(self.confirmed.get((ack.boot, name), 0) for name in self.purpose.recipients)
+        reached = min((self.confirmed.get((ack.boot, name), 0) for name in self.awaited(ack.boot)), default=ack.seq)
         if reached:
             self.queue.release(ack.boot, reached)
             self.flying = [p for p in self.flying if p[0] != ack.boot or p[1] > reached]
         return True
+
+    def awaited(self, boot: int) -> set[str]:
+        """Return who must have the records of a boot: whom they are sealed to and the policy still names."""
+        table = self.store.get(f"acks/{self.purpose.id}") or {}
+        sealed_to = {name for keys in table.get(boot, []) for name in keys}
+        return sealed_to & set(self.purpose.recipients)
+
+    def move(self, mine: Mine, purpose: Purpose, keys: Sequence[tuple[str, bytes]]) -> None:
+        """Go on for other recipients: under a boot number of its own, because they cannot open what was before."""
+        self.mine, self.purpose, self.keys = mine, purpose, keys
+        self.seq, self.epoch, self.key = 0, 0, None
 
     def authentic(self, ack: Received) -> bool:
         """Check the MAC against the ack keys of the start it speaks of."""

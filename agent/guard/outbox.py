@@ -6,6 +6,7 @@ from agent.core import cose
 from agent.core.consent import GIVEN, require, state_of
 from agent.core.errors import BadInput, PrivetError
 from agent.core.policy import Policy
+from agent.core.record import replace
 from agent.core.telemetry import Message, Sample, declared, minimise
 from agent.guard.books import Books
 from agent.guard.lane import Lane, Mine
@@ -47,10 +48,12 @@ class Outbox:
         for purpose in policy.purposes:
             recipients = [(r, keys[r]) for r in purpose.recipients]
             old = self.lanes.get(purpose.id)
-            if old is not None and (old.purpose != purpose or old.keys != recipients):
-                old.key = None
-                old.purpose, old.keys = purpose, recipients
-            elif old is None:
+            if old is not None and old.keys != recipients:
+                self.mine = replace(self.mine, boot=self.books.next_boot())
+                old.move(self.mine, purpose, recipients)
+            elif old is not None:
+                old.purpose = purpose
+            else:
                 queue = self.open_queue(purpose.id, policy.queue_bytes)
                 self.lanes[purpose.id] = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store)
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:

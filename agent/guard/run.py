@@ -35,21 +35,23 @@ def account(system: RealSystem, name: str) -> tuple[int, int]:
     return 0, 0
 
 
-def open_store(path: str, vault: WorkerVault, system: RealSystem) -> Store:
+def open_store(path: str, vault: WorkerVault, system: RealSystem) -> tuple[Store, str]:
     """Open the state; damaged state is set aside and an empty one begun, in which nothing is allowed or agreed to."""
     try:
-        return Store(path, vault, system.clock)
+        return Store(path, vault, system.clock), ""
     except Tampered as error:
-        return Store.recover(path, vault, system.clock, str(error))
+        return Store.recover(path, vault, system.clock, str(error)), str(error)
 
 
 def build(system: RealSystem) -> tuple[House, WorkerVault]:
     """Put the house together on this machine."""
     anchor = read_anchor(system)
     system.make_directory(STATE, 0o700)
-    key, _ = FileSlot(system).open()
+    key, made = FileSlot(system).open()
     vault = WorkerVault(key)
-    store = open_store(f"{STATE}/state.db", vault, system)
+    store, lost = open_store(f"{STATE}/state.db", vault, system)
+    if store.fresh and not made and not lost:
+        lost = f"{STATE}/state.db was removed"
     system.make_directory(f"{STATE}/queue", 0o700)
 
     def open_queue(purpose: str, budget: int) -> Queue:
@@ -66,6 +68,7 @@ def build(system: RealSystem) -> tuple[House, WorkerVault]:
             first_boot=first_boot,
         )
     )
+    house.lost = lost
     return house, vault
 
 

@@ -53,6 +53,7 @@ class Kept:
         anchor = {"fleet": "home", "class": "base", "device": "d1", "policy_keys": [public], "floor": self.now - 10}
         self.system.edit("/etc/privet/device.cbor", cbor2.dumps(anchor, canonical=True), mode=0o600)
         self.system.edit("/etc/privet/policy.cbor", self.signed(), mode=0o600)
+        self.system.disk.settle()
         self.built: House | None = None
         self.store: Store | None = None
 
