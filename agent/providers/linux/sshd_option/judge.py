@@ -206,7 +206,7 @@ def origin(way: Command, tree: Tree, case: Connection | None, keyword: str) -> s
     """Name what decides a keyword: a Match line, the command line, a line of a file; empty for the server's default."""
     mine = [line for line in tree.lines if line.keyword == keyword.lower()]
     for line in mine:
-        if line.under and case is not None and all(met(tree, number, case) for number in line.under):
+        if line.under and all(met(tree, number, case or ROOT) for number in line.under):
             return "%s under 'Match %s' %s" % (said(line, keyword), tree.matches[line.under[-1]].strip(), at(line))
     for option in way.options:
         if option_of(option)[0] == keyword.lower():
