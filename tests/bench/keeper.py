@@ -1,4 +1,4 @@
-"""A collector as a process of its own: `keeper.py FOLDER PORT COUNT` prints the number of readings once it has COUNT."""
+"""A collector as a process of its own: `keeper.py FOLDER PORT COUNT` prints how many readings it has, at COUNT."""
 
 import sys
 from pathlib import Path

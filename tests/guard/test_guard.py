@@ -114,7 +114,7 @@ def test_a_clock_set_forward_ends_it(kept: Kept) -> None:
 
 
 def test_a_waiver_covers_its_ceiling_only(kept: Kept) -> None:
-    """Leave for tcp tunnels does not excuse x11: that is told and the whole is set back to what was allowed... or less."""
+    """Leave for tcp tunnels does not excuse x11: that is told as any loosening."""
     kept.loosen("ssh.forwarding", "tcp")
     assert kept.status("ssh.forwarding") == "waived"
     kept.system.edit(SSH, b"X11Forwarding yes\nAllowTcpForwarding yes\nMatch all\nX11Forwarding yes\n")
