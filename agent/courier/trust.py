@@ -99,10 +99,10 @@ class Bounded(ssl.SSLSocket):
             self.close()
             raise
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, content: Any, flags: int = 0) -> int:
         """Send; when the broker hung up meanwhile, what it said last is the cause, not that nobody listens any more."""
         try:
-            return super().send(data, flags)
+            return super().send(content, flags)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except OSError as error:

@@ -27,6 +27,36 @@ MOST_PACKET = 336 * 1024  # bytes: the largest policy or frame we send, and its 
 CIPHERS = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"
 CIPHERS_13 = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
 
+FIXED = (
+    "cafile clients.pem",
+    "certfile broker.pem",
+    "keyfile broker.key",
+    "tls_version tlsv1.2",  # at least
+    f"ciphers {CIPHERS}",
+    f"ciphers_tls1.3 {CIPHERS_13}",
+    "require_certificate true",
+    "use_identity_as_username true",
+    "use_username_as_clientid true",  # or a device could take over the session, and the queue, of another
+    "allow_anonymous false",
+    "acl_file access.conf",
+    "max_connections -1",
+    f"max_packet_size {MOST_PACKET}",
+    "max_inflight_messages 100",
+    "max_queued_messages 10000",
+    f"max_queued_bytes {64 << 20}",
+    "max_keepalive 300",
+    "persistent_client_expiration 90d",
+    "set_tcp_nodelay true",  # without it an acknowledgement takes 44 ms instead of 0.4
+    "retain_available false",  # nothing stays at the broker but what a known client still has to fetch
+    "sys_interval 0",  # no $SYS: who is connected, and how much, is nobody's business
+    "connection_messages false",  # the log must not say who was awake when, and from which address
+    "log_dest file broker.log",
+    "log_type error",
+    "log_type warning",
+    "log_type notice",
+    "log_timestamp_format %Y-%m-%dT%H:%M:%S",
+)
+
 
 class Setup(Record):
     """What a broker is told: its fleet, the address and port it listens on, the collectors (names without `service.`).
@@ -49,38 +79,8 @@ def configuration(setup: Setup) -> str:
     domain = "ipv6" if ":" in setup.address else "ipv4"
     if not setup.address or any(c.isspace() or not c.isprintable() for c in setup.address):
         raise BadInput(f"{setup.address!r} is no address to listen on; give one, as 127.0.0.1")
-    lines = [
-        f"listener {setup.port} {setup.address}",
-        f"socket_domain {domain}",
-        "cafile clients.pem",
-        "certfile broker.pem",
-        "keyfile broker.key",
-        "tls_version tlsv1.2",  # at least
-        f"ciphers {CIPHERS}",
-        f"ciphers_tls1.3 {CIPHERS_13}",
-        "require_certificate true",
-        "use_identity_as_username true",
-        "use_username_as_clientid true",  # or a device could take over the session, and the queue, of another
-        "allow_anonymous false",
-        "acl_file access.conf",
-        "max_connections -1",
-        f"max_packet_size {MOST_PACKET}",
-        "max_inflight_messages 100",
-        "max_queued_messages 10000",
-        f"max_queued_bytes {64 << 20}",
-        "max_keepalive 300",
-        "persistent_client_expiration 90d",
-        "set_tcp_nodelay true",  # without it an acknowledgement takes 44 ms instead of 0.4
-        "retain_available false",  # nothing stays at the broker but what a known client still has to fetch
-        "sys_interval 0",  # no $SYS: who is connected, and how much, is nobody's business
-        "connection_messages false",  # the log must not say who was awake when, and from which address
-        "log_dest file broker.log",
-        "log_type error",
-        "log_type warning",
-        "log_type notice",
-        "log_timestamp_format %Y-%m-%dT%H:%M:%S",
-        f"persistence {'true' if setup.durable else 'false'}",
-    ]
+    lines = [f"listener {setup.port} {setup.address}", f"socket_domain {domain}", *FIXED]
+    lines.append(f"persistence {'true' if setup.durable else 'false'}")
     if setup.durable:
         lines += ["persistence_location ./", "autosave_on_changes true", "autosave_interval 1"]
     return "\n".join(lines) + "\n"

@@ -161,10 +161,10 @@ def _sealed_record(place: Place, seq: int, body: bytes, content: Any, problem: B
 
 def open_key(place: Place, epoch: int, recipient: str, wrapped: bytes, key: MLKEM768X25519PrivateKey) -> EpochKeys:
     """Open what a key record holds for us; Tampered when it was made for another place or recipient, or changed."""
-    info = canonical(["privet key 1", place.device, place.purpose, place.boot, epoch, recipient])
+    bound = canonical(["privet key 1", place.device, place.purpose, place.boot, epoch, recipient])
     problem = Tampered(f"a key record of {place.device} does not open with the key of {recipient}; it was put aside")
     try:
-        pair = decode(SUITE.decrypt(wrapped, key, info=info), 128, 1)
+        pair = decode(SUITE.decrypt(wrapped, key, info=bound), 128, 1)
     except (InvalidTag, ValueError, BadInput):
         raise problem from None
     if type(pair) is not list or [type(p) for p in pair] != [bytes, bytes] or {len(p) for p in pair} != {KEY}:

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core import cose
+from agent.core.cbor import encode
 from agent.core.errors import BadInput, PrivetError, Tampered
 from provisioning.collector import open as opening
 from provisioning.collector.open import Gap, Place
 from provisioning.collector.receive import Collector
 from provisioning.collector.store import Store
-from tests.collector.device import HOME, KEY, Make, Sender, said, values
+from tests.collector.device import HOME, KEY, Make, Sender, number, said, values
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,31 @@ def test_what_is_not_for_us_is_left_alone(make: Make):
     assert collector.receive([sender.epoch(), sender.send(1)]) == []
     assert collector.tally.foreign == 2
     assert said(collector) == []
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{0: "n", 1: "Cel", 2: 1, 4: True}],
+        [{0: "n", 1: "Cel"}],
+        [{0: "n", 2: 1, 3: "x"}],
+        [{0: 1, 2: 1}],
+        [{0: "n", 2: 1}, {-3: 5, 0: "n", 2: 1}],
+        [{0: "n", 2: "1"}],
+        [{0: "n", 2: number(1, 5)}],
+        [{0: "n", 2: number(-99, 5)}],
+        [{0: "n", 2: 1, 6: "later"}],
+        ["x"],
+        {0: "n"},
+        ["gap", 1, 5, 1, 4, 0],
+        ["gap", 1, 5, 2, 6, 0],
+        ["gap", 1, 0, 1, 4, 0],
+    ],
+)
+def test_odd_contents_are_refused(rows: object):
+    """Labels we do not use, a row without a value or with two, numbers and ranges out of bounds: BadInput."""
+    with pytest.raises(BadInput):
+        opening.read_plain(encode(rows))
 
 
 def test_an_odd_record_of_the_device_itself_is_kept(make: Make):

@@ -108,6 +108,26 @@ def test_a_broker_that_says_nothing_is_left(site: Site, tmp_path: Path):
         link.close()
 
 
+def test_a_broker_that_refuses_our_topics_is_no_connection(site: Site, tmp_path: Path):
+    """A refused subscription is told as what it is: without acknowledgements nothing would ever be let go."""
+
+    def script(link: socket.socket) -> None:
+        fake.packet(link)
+        link.sendall(fake.CONNACK_5)
+        subscribe = fake.packet(link)
+        link.sendall(bytes([0x90, 5]) + subscribe[2:4] + b"\0\x87\1")
+        link.recv(4096)
+
+    listener = Remembering()
+    with fake.serving(script, fake.certificate(tmp_path, site.fleet)) as server:
+        link = site.link("unheard", server.port, listener)
+        assert drive([link], lambda: bool(listener.states))
+        assert listener.states[0][0] == "offline"
+        assert "its own topics" in listener.states[0][1]
+        assert link.sessions == 0
+        link.close()
+
+
 def test_a_broker_that_promises_no_keepalive_is_watched_all_the_same(site: Site, tmp_path: Path):
     """A Server Keep Alive of 0 switches paho's pings off; the link's own patience still ends."""
     connack = bytes.fromhex("20060000 03130000")
