@@ -80,7 +80,7 @@ class Demo:
         """End devices, collector and broker."""
         self.crowd.close()
         if self.stage is not None:
-            self.stage.__exit__(None, None, None)
+            self.stage.close()
             self.stage = None
 
     def rest(self, seconds: float) -> None:
@@ -95,7 +95,7 @@ class Demo:
         """Keys, authorities, a signed policy and a broker that lets nobody in without a certificate."""
         stage = self.stage = Stage.build(self.folder, f"demo-{secrets.token_hex(3)}")
         self.policy = issue_policy(stage.fleet, self.profile)
-        stage.broker.start()
+        stage.start()
         stage.look_on()
         stranger = stranger_hears(HOST, stage.port, stage.fleet.trust_anchor())
         must(bool(stranger), "the broker let somebody in who has no certificate")
@@ -174,7 +174,7 @@ class Demo:
         found: list[Any] = []
 
         def arrived() -> bool:
-            found.extend(stage.received())
+            found.extend(stage.receiving.take())
             return bool(found)
 
         self.turn_until(arrived, 10, "the arrival of the reading")
@@ -282,7 +282,7 @@ class Demo:
         """Say whether device, collector and onlooker are all connected."""
         stage, messenger = self.built()[0], self.device.messenger
         heard = stage.onlooker is not None and stage.onlooker.ready
-        return heard and stage.line.connected and messenger is not None and messenger.state_word == "connected"
+        return heard and stage.receiving.connected and messenger is not None and messenger.state_word == "connected"
 
     def turn_until(self, done: Callable[[], bool], seconds: float, what: str) -> float:
         """Let everyone work until something is so; return how long it took."""

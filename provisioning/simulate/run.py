@@ -57,7 +57,7 @@ class Run:
     def start(self) -> None:
         """Issue the policy and start the broker."""
         self.policy = issue_policy(self.stage.fleet, self.profile)
-        self.stage.broker.start()
+        self.stage.start()
 
     def begin(self) -> None:
         """Flash and start one device: first boot, enrolment, consent."""
@@ -81,8 +81,7 @@ class Run:
                 self.measured += 1
                 device.measure(**{FIELD: f"{18 + secrets.randbelow(80) / 10:.1f}"})
         self.crowd.turn(limit)
-        self.stage.line.turn(0.0)
-        self.received += len(self.stage.received())
+        self.received += len(self.stage.receiving.take())
 
     def loosen_one(self) -> None:
         """Let somebody loosen a device by hand that was not touched yet."""
@@ -138,4 +137,4 @@ class Run:
     def close(self) -> None:
         """End everything that was started."""
         self.crowd.close()
-        self.stage.__exit__(None, None, None)
+        self.stage.close()

@@ -13,12 +13,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.core.errors import Failed
 from provisioning.broker.mosquitto import Broker, Setup, free_port
-from provisioning.collector.line import Line, trusted
-from provisioning.collector.receive import Collector, Reading
-from provisioning.collector.store import Store
+from provisioning.collector.line import trusted
 from provisioning.fleet.identity import SERVICE, Fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.issue import add_recipient
+from provisioning.simulate.receiving import Receiving
 
 HOST = "127.0.0.1"
 RECIPIENT = "collector"
@@ -32,15 +31,10 @@ class Stage:
         self.folder = folder
         self.fleet = fleet
         self.port = port
-        self.said: list[str] = []
         setup = Setup(fleet=fleet.name, address=HOST, port=port, collectors=(RECIPIENT, ONLOOKER), durable=True)
         self.broker = Broker(folder / "broker", setup, fleet.server([HOST]), fleet.client_anchors())
-        self.store = Store(folder / "collector" / "store.db")
-        self.collector = Collector(fleet.name, RECIPIENT, fleet.recipient_key(RECIPIENT), self.store, self.said.append)
-        context = trusted(*self.identity(RECIPIENT))
-        self.line = Line(self.collector, HOST, port, context, SERVICE + RECIPIENT)
+        self.receiving = Receiving(fleet, RECIPIENT, self.identity(RECIPIENT), (HOST, port))
         self.onlooker: Onlooker | None = None
-        self._shown = 0
 
     @classmethod
     def build(cls, folder: Path, name: str) -> "Stage":
@@ -52,14 +46,22 @@ class Stage:
         return cls(folder, fleet, port)
 
     def __enter__(self) -> Self:
-        self.broker.start()
+        self.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start broker and collector."""
+        self.broker.start()
+        self.receiving.start()
+
+    def close(self) -> None:
+        """End onlooker, collector and broker."""
         if self.onlooker is not None:
             self.onlooker.close()
-        self.line.close()
-        self.store.close()
+        self.receiving.close()
         self.broker.stop()
 
     def identity(self, name: str) -> tuple[Path, Path, Path]:
@@ -76,20 +78,13 @@ class Stage:
         self.onlooker = Onlooker(self.fleet.name, self.port, trusted(*self.identity(ONLOOKER)))
         return self.onlooker
 
-    def received(self) -> list[Reading]:
-        """Return the readings that arrived since the last call, opened with the recipient's key."""
-        found = list(self.collector.readings(self._shown))
-        self._shown = max([self._shown, *(reading.arrival for reading in found)])
-        return found
-
     def until(self, done: Callable[[], bool], turn: Callable[[], object], seconds: float, what: str) -> float:
-        """Turn devices and collector until something is so; return the seconds it took, or Failed naming what."""
+        """Turn the devices until something is so; return the seconds it took, or Failed naming what."""
         began = time.monotonic()
         while not done():
             if time.monotonic() - began > seconds:
                 raise Failed(f"{what} did not happen within {seconds:g} seconds; look into {self.folder}")
             turn()
-            self.line.turn(0.0)
         return time.monotonic() - began
 
 
