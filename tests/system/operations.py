@@ -1,5 +1,7 @@
 """The changes a door can make, each with what was there before, so that faults can be tried at every call of each."""
 
+import os
+import warnings
 from collections.abc import Callable
 
 from agent.core.errors import Missing
@@ -129,6 +131,25 @@ def operations() -> tuple[Operation, ...]:
             judge=never_looser,
         ),
     )
+
+
+def fork() -> int:
+    """Fork; later Pythons warn when pytest's workers have threads, none of which our children use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Do work in a forked process and return its exit code; 1 when it failed by itself."""
+    child = fork()
+    if not child:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def tree(system: System, path: str = HOME) -> Tree:

@@ -19,6 +19,7 @@ from agent.system.real import RealSystem
 from agent.system.simulated import KEPT, LOST, SimulatedSystem
 from agent.system.simulated.faults import Faulty, NoSync
 from tests.system.conftest import OldKernel
+from tests.system.operations import fork
 
 ROUNDS = 3000
 EXCHANGE = 2
@@ -34,10 +35,14 @@ def exchange(one: Path, other: Path) -> bool:
 @contextmanager
 def swapping(one: Path, other: Path) -> Iterator[None]:
     """Let another process swap a directory and a link, as fast as it can."""
-    child = os.fork()
+    parent = os.getpid()
+    child = fork()
     if not child:
-        while True:
-            exchange(one, other)
+        try:
+            while os.getppid() == parent:
+                exchange(one, other)
+        finally:
+            os._exit(0)
     try:
         yield
     finally:
@@ -199,6 +204,14 @@ def test_absence_is_made_durable_too(gone: str) -> None:
     device.crash()
     with pytest.raises(Missing):
         device.read("/etc/a/b/file")
+
+
+def test_swept_stays_swept() -> None:
+    """What the sweep took does not come back with the next cut."""
+    device = SimulatedSystem(image=lambda it: it.edit("/srv/.privet-0123456789abcdef.tmp", b"half"), shipped=False)
+    assert len(device.sweep(["/srv"])) == 1
+    device.crash()
+    assert device.entries("/srv") == ()
 
 
 def test_append_makes_new_rights_durable() -> None:

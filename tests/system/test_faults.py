@@ -2,6 +2,7 @@
 
 import errno
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from agent.system.door import System
 from agent.system.real import RealSystem
 from agent.system.simulated import KEPT, LOST, TORN, Pending, SimulatedSystem
 from agent.system.simulated.faults import Careless, Faulty, NoSync, dying, failing
-from tests.system.operations import HOME, NEW, Operation, Tree, operations, prepared, tree, unfinished
+from tests.system.operations import HOME, NEW, Operation, Tree, in_child, operations, prepared, tree, unfinished
 
 
 def each(*left_out: str) -> list[ParameterSet]:
@@ -242,11 +243,8 @@ def test_real_process_dies_at_every_call(operation: Operation, tmp_path: Path) -
     while ended == 137:
         root = tmp_path / str(len(ends))
         system, old = on_this_machine(operation, root)
-        child = os.fork()
-        if not child:
-            operation.work(RealSystem(str(root), Faulty(Calls(), len(ends) + 1, dying)), uid, gid)
-            os._exit(0)
-        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        doomed = RealSystem(str(root), Faulty(Calls(), len(ends) + 1, dying))
+        ended = in_child(partial(operation.work, doomed, uid, gid))
         system.sweep([HOME, HOME + "/a", HOME + "/a/b"])
         found = tree(system)
         assert not unfinished(found)
@@ -289,11 +287,8 @@ def test_sweep_finds_what_a_dead_process_left(tmp_path: Path) -> None:
     uid, gid = os.getuid(), os.getgid()
     left = 0
     for k in range(1, 40):
-        child = os.fork()
-        if not child:
-            RealSystem(str(tmp_path), Faulty(Calls(), k, dying)).write("/file", NEW, 0o600, uid, gid)
-            os._exit(0)
-        os.waitpid(child, 0)
+        doomed = RealSystem(str(tmp_path), Faulty(Calls(), k, dying))
+        assert in_child(partial(doomed.write, "/file", NEW, 0o600, uid, gid)) in {0, 137}
         left += len(RealSystem(str(tmp_path)).sweep(["/"]))
     assert left >= 3
     assert os.listdir(tmp_path) == ["file"]

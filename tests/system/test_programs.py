@@ -25,8 +25,8 @@ def running(number: int) -> bool:
 
 
 def gone_soon(number: int) -> bool:
-    """Wait up to two seconds for a process to be gone."""
-    deadline = time.monotonic() + 2
+    """Wait up to ten seconds for a process to be gone."""
+    deadline = time.monotonic() + 10
     while running(number) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not running(number)
@@ -92,11 +92,12 @@ def test_a_program_that_closes_its_output_and_goes_on() -> None:
 def test_too_slow_is_stopped_with_all_its_children() -> None:
     """A program that hangs is killed, and so is what it started; the answer is Unreachable."""
     began, held = time.monotonic(), descriptors()
+    mark = "77.%d" % os.getpid()  # so that another run of this test at the same time is not taken for ours
     with pytest.raises(Unreachable, match="sh did not end within 1 seconds and was stopped;") as caught:
-        run(("sh", "-c", "sleep 77.125 & sleep 77.125"), seconds=1)
-    assert time.monotonic() - began < 3 and caught.value.exit_code == 69
+        run(("sh", "-c", "sleep %s & sleep %s" % (mark, mark)), seconds=1)
+    assert time.monotonic() - began < 20 and caught.value.exit_code == 69
     assert descriptors() == held
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"77.125" in quietly(path)]
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if mark.encode() in quietly(path)]
     assert all(gone_soon(int(path.parent.name)) for path in left)
 
 
@@ -112,8 +113,8 @@ def test_chatter_does_not_put_off_the_end() -> None:
     """A program that keeps talking is stopped in time all the same."""
     began = time.monotonic()
     with pytest.raises(Unreachable):
-        run(("sh", "-c", "while :; do echo x; sleep 0.05; done"), seconds=1)
-    assert time.monotonic() - began < 3
+        run(("sh", "-c", "while :; do echo x; done"), seconds=1)
+    assert time.monotonic() - began < 20
 
 
 def test_too_much_is_stopped() -> None:
@@ -130,7 +131,7 @@ def test_a_daemon_left_behind_does_not_hold_us_up(tmp_path: Path) -> None:
     outcome = run(("sh", "-c", "setsid sleep 30 & echo $! > %s; echo started" % note), seconds=20)
     number = int(note.read_text(encoding="ascii"))
     try:
-        assert outcome.out == b"started\n" and time.monotonic() - began < 3
+        assert outcome.out == b"started\n" and time.monotonic() - began < 15
         assert running(number)
     finally:
         os.kill(number, signal.SIGKILL)

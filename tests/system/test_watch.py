@@ -227,6 +227,39 @@ def test_no_room_is_said() -> None:
         DirectoryWatch(Full(device.disk), ["/etc"])
 
 
+class Late(SimulatedNotify):
+    """A kernel on which a directory comes right after it was found missing."""
+
+    def __init__(self, device: SimulatedSystem) -> None:
+        super().__init__(device.disk)
+        self.device = device
+        self.came = 0
+
+    def add_watch(self, path: str, mask: int, /) -> int:
+        """Watch, or refuse and let it come."""
+        try:
+            return super().add_watch(path, mask)
+        except FileNotFoundError:
+            self.came += 1
+            self.device.hand.directory(path)
+            raise
+
+
+def test_a_directory_that_comes_while_we_look_is_not_missed() -> None:
+    """Made between the look at it and the watch on its parent: it is watched all the same."""
+    device = SimulatedSystem(shipped=False)
+    notify = Late(device)
+    watch = DirectoryWatch(notify, ["/etc/here"])
+    assert notify.came == 1
+    device.edit("/etc/here/file", b"x", in_place=True)
+    assert watch.events() == (("/etc/here", "file"),)
+
+
+def watches_of(watch: Watch) -> int:
+    """Count the kernel's watches behind a descriptor."""
+    return Path("/proc/self/fdinfo/%d" % watch.fileno()).read_text(encoding="ascii").count("inotify wd:")
+
+
 def test_watches_are_given_back(tmp_path: Path) -> None:
     """Coming and going leaves no watch and no descriptor behind."""
     held = len(os.listdir("/proc/self/fd"))
@@ -239,7 +272,9 @@ def test_watches_are_given_back(tmp_path: Path) -> None:
         (tmp_path / "etc/here/below").rmdir()
         (tmp_path / "etc/here").rmdir()
         watch.events()
-    kernel = Path("/proc/self/fdinfo/%d" % watch.fileno()).read_text(encoding="ascii")
-    assert kernel.count("inotify wd:") == 1
+    assert watches_of(watch) == 1
+    (tmp_path / "etc/here/below").mkdir(parents=True)
+    watch.events()
+    assert watches_of(watch) == 1
     watch.close()
     assert len(os.listdir("/proc/self/fd")) == held
