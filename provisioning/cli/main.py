@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from agent import VERSION
 from agent.core.errors import PrivetError
 
 PROGRAM = "privet-fleet"
@@ -71,7 +72,7 @@ def tell(ctx: click.Context, error: PrivetError) -> None:
 @click.group(
     cls=Verbs, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="privet", prog_name=PROGRAM)
+@click.version_option(VERSION, prog_name=PROGRAM)
 def cli() -> None:
     """Privet on the host: device profiles, keys, broker, simulated fleets, and the demo."""
 

@@ -33,7 +33,8 @@ def profile() -> None:
 
 
 @profile.command(
-    epilog="\b\nExamples:\n  privet-fleet profile check\n  privet-fleet profile check base ./mine.toml --json"
+    short_help="Find every fault, with line and fix.",
+    epilog="\b\nExamples:\n  privet-fleet profile check\n  privet-fleet profile check base ./mine.toml --json",
 )
 @with_profiles
 @answers
@@ -51,12 +52,15 @@ def check(ctx: click.Context, names: tuple[str, ...], profiles: Path | None) -> 
             for fault in faults:
                 console.print(f"  {fault}", markup=False, soft_wrap=True)
 
-    answer({"profiles": rows}, show)
+    answer({"ok": not any(found.values()), "profiles": rows}, show)
     if any(found.values()):
         ctx.exit(BadInput.exit_code)
 
 
-@profile.command(epilog="\b\nExample:\n  privet-fleet profile explain environment_sensor")
+@profile.command(
+    short_help="Say in plain words what a profile means.",
+    epilog="\b\nExample:\n  privet-fleet profile explain environment_sensor",
+)
 @with_profiles
 @answers
 @click.argument("name")
@@ -92,7 +96,8 @@ def show_explained(console: Console, facts: dict[str, Any]) -> None:
 
 
 @profile.command(
-    epilog="\b\nExamples:\n  privet-fleet profile diff base camera\n  privet-fleet profile diff old.cbor base"
+    short_help="Say what a change loosens.",
+    epilog="\b\nExamples:\n  privet-fleet profile diff base camera\n  privet-fleet profile diff old.cbor base",
 )
 @with_profiles
 @answers
@@ -141,7 +146,10 @@ def blank_issue(whole: Profile, known: Policy | None = None) -> Issue:
     return Issue(known.fleet, 1, 1, keys, (known.broker["host"], known.broker["port"]))
 
 
-@profile.command(epilog="\b\nExample:\n  privet-fleet profile schema > profile.schema.json")
+@profile.command(
+    short_help="Print the JSON Schema for editors.",
+    epilog="\b\nExample:\n  privet-fleet profile schema > profile.schema.json",
+)
 def schema() -> None:
     """Print the JSON Schema of profiles, for editors."""
     click.echo(json.dumps(json_schema(shipped()), indent=1, ensure_ascii=False))
@@ -149,6 +157,7 @@ def schema() -> None:
 
 @profile.command(
     "compile",
+    short_help="Make a signed policy.",
     epilog="\b\nExamples:\n  privet-fleet profile compile base\n  privet-fleet profile compile base -o base.cbor",
 )
 @with_profiles
