@@ -191,7 +191,7 @@ lacks = cage.confine(home)
 tried = {
     "read": lambda: open("/etc/passwd").close(),
     "list": lambda: os.listdir("/home"),
-    "write": lambda: open("/tmp/privet-caged", "w").close(),
+    "write": lambda: open(home.parent / "outside", "w").close(),
     "write home": lambda: open(home / "new", "w").close(),
     "fork": lambda: os.fork() or os._exit(0),
     "listen": lambda: socket.create_server(("127.0.0.1", int(sys.argv[2]))).close(),
@@ -210,8 +210,10 @@ print(*lacks)
 
 def test_the_cage_closes_the_disk_the_network_and_the_memory(tmp_path: Path):
     """Even with root's rights: reads its own directory and is refused all else. Twin: without the cage it is not."""
-    (tmp_path / "mine").write_bytes(b"x")
-    argv = [sys.executable, "-c", CAGED, str(tmp_path), str(free_port())]
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "mine").write_bytes(b"x")
+    argv = [sys.executable, "-c", CAGED, str(home), str(free_port())]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
     outcome = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line and "kernel" not in line)
     landlocked = "no Landlock" not in done.stdout
