@@ -81,56 +81,28 @@ def a_file(system: System, uid: int, gid: int) -> None:
 
 def operations() -> tuple[Operation, ...]:
     """List the changes."""
-    return (
-        Operation(
-            name="replace",
-            prepare=a_file,
-            work=lambda system, uid, gid: system.write(HOME + "/file", NEW, 0o600, uid, gid),
-            judge=old_or_new,
+    file, deep, new = HOME + "/file", HOME + "/a/b/file", HOME + "/new"
+    listed: tuple[tuple[str, Work, Judge, Work], ...] = (
+        ("replace", a_file, old_or_new, lambda system, uid, gid: system.write(file, NEW, 0o600, uid, gid)),
+        ("create", nothing, old_or_new, lambda system, uid, gid: system.write(file, NEW, 0o600, uid, gid)),
+        (
+            "create with parents",
+            nothing,
+            new_parents,
+            lambda system, uid, gid: system.write(deep, NEW, 0o600, uid, gid),
         ),
-        Operation(
-            name="create",
-            prepare=nothing,
-            work=lambda system, uid, gid: system.write(HOME + "/file", NEW, 0o600, uid, gid),
-            judge=old_or_new,
-        ),
-        Operation(
-            name="create with parents",
-            prepare=nothing,
-            work=lambda system, uid, gid: system.write(HOME + "/a/b/file", NEW, 0o600, uid, gid),
-            judge=new_parents,
-        ),
-        Operation(
-            name="append",
-            prepare=a_file,
-            work=lambda system, uid, gid: system.append(HOME + "/file", NEW, 0o666, uid, gid),
-            judge=old_and_a_part,
-        ),
-        Operation(
-            name="append to none",
-            prepare=nothing,
-            work=lambda system, uid, gid: system.append(HOME + "/file", NEW, 0o600, uid, gid),
-            judge=old_and_a_part,
-        ),
-        Operation(
-            name="remove",
-            prepare=a_file,
-            work=lambda system, uid, gid: system.remove(HOME + "/file"),
-            judge=old_or_new,
-        ),
-        Operation(
-            name="own",
-            prepare=a_file,
-            work=lambda system, uid, gid: system.own(HOME + "/file", 0o640, uid, gid),
-            judge=never_looser,
-        ),
-        Operation(
-            name="make a directory",
-            prepare=nothing,
-            work=lambda system, uid, gid: system.make_directory(HOME + "/new", 0o711, uid, gid),
-            judge=never_looser,
+        ("append", a_file, old_and_a_part, lambda system, uid, gid: system.append(file, NEW, 0o666, uid, gid)),
+        ("append to none", nothing, old_and_a_part, lambda system, uid, gid: system.append(file, NEW, 0o600, uid, gid)),
+        ("remove", a_file, old_or_new, lambda system, uid, gid: system.remove(file)),
+        ("own", a_file, never_looser, lambda system, uid, gid: system.own(file, 0o640, uid, gid)),
+        (
+            "make a directory",
+            nothing,
+            never_looser,
+            lambda system, uid, gid: system.make_directory(new, 0o711, uid, gid),
         ),
     )
+    return tuple(Operation(name=name, prepare=prepare, work=work, judge=judge) for name, prepare, judge, work in listed)
 
 
 def fork() -> int:

@@ -157,7 +157,7 @@ def test_nothing_works_after_the_cut() -> None:
     assert acts == ["PowerCut"] * 3 and device.entries("/root") == ()
 
 
-def test_power_cut_is_no_exception() -> None:
+def test_power_cut_cannot_be_handled() -> None:
     """Code that handles every Exception does not handle a power cut."""
     assert not issubclass(PowerCut, Exception)
     with pytest.raises(ValueError, match="counted from 1"):

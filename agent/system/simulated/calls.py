@@ -6,15 +6,11 @@ from collections.abc import Callable
 
 from agent.system.calls import Calls
 from agent.system.door import Stat
-from agent.system.simulated.disk import Disk, Node, PowerCut, Rights, refused, too_long
+from agent.system.simulated.disk import Disk, Ended, Node, PowerCut, Rights, refused, too_long
 from agent.system.watch import ATTRIB, CLOSE_WRITE, CREATE, DELETE, DELETE_SELF, MODIFY, MOVE_SELF, MOVED_FROM, MOVED_TO
 
 UMASK = 0o022
 CUT, DEATH = "cut", "death"
-
-
-class Ended(BaseException):
-    """The simulated process was killed; the device goes on. Nothing that handles errors may handle this."""
 
 
 class Open:

@@ -20,6 +20,10 @@ class PowerCut(BaseException):
     """The device lost power. No code of the product may go on after it."""
 
 
+class Ended(BaseException):
+    """The simulated process was killed; the device goes on. Nothing that handles errors may handle this."""
+
+
 class Pending(Record):
     """Something not yet on the disk when power went: kind "content" or "names", and the path."""
 

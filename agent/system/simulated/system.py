@@ -14,8 +14,8 @@ from agent.system.calls import Calls
 from agent.system.door import Outcome, Watch
 from agent.system.durable import Files
 from agent.system.simulated import programs
-from agent.system.simulated.calls import CUT, DEATH, Ended, SimulatedCalls
-from agent.system.simulated.disk import KEPT, LOST, TORN, Choice, Disk, PowerCut
+from agent.system.simulated.calls import CUT, DEATH, SimulatedCalls
+from agent.system.simulated.disk import KEPT, LOST, TORN, Choice, Disk, Ended, PowerCut
 from agent.system.simulated.hand import Hand
 from agent.system.simulated.notify import SimulatedNotify
 from agent.system.watch import DirectoryWatch
