@@ -174,6 +174,7 @@ def credentials(verb: str, *, once: bool) -> None:
     for row in rows:
         click.echo(f"{row['label']}: {row['secret']}")
     if rows:
+        call("control", {"op": "credentials", "taken": [row["label"] for row in rows]})
         click.echo("Write this down now. It is not kept here any more.")
 
 

@@ -220,15 +220,18 @@ class Acts:
         return {"purpose": record.purpose, "state": record.state}
 
     def credentials(self, caller: Caller, request: Reply) -> Reply:
-        """Hand out the new secrets of the first boot, once; they are erased here before they are handed out."""
+        """Hand out the new secrets of the first boot; `taken` (labels), once they were shown, erases them for good."""
         store: Any = self.guard.books.store
-        keys = [k for k in store.keys("credential/") if k.startswith("credential/")]
-        found = [{"label": k[len("credential/") :], "secret": revealed(store.get(k))} for k in keys]
+        keys = {k[len("credential/") :]: k for k in store.keys("credential/")}
+        taken = request.get("taken")
+        if isinstance(taken, list):
+            shown = [label for label in taken if label in keys]
+            entry = ("credentials_shown", {"labels": shown, "to": caller.name})
+            store.put({keys[label]: None for label in shown}, (entry,))
+            return {"erased": shown}
         if request.get("once") is not True:
-            return {"waiting": [row["label"] for row in found]}
-        if found:
-            entry = ("credentials_shown", {"labels": [row["label"] for row in found], "to": caller.name})
-            store.put(dict.fromkeys(keys), (entry,))
+            return {"waiting": sorted(keys)}
+        found = [{"label": label, "secret": revealed(store.get(keys[label]))} for label in sorted(keys)]
         return {"credentials": found}
 
     def journal(self, caller: Caller, request: Reply) -> Reply:

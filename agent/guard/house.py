@@ -19,12 +19,14 @@ from agent.guard.lane import Mine
 from agent.guard.line import Client, LineServer, Reply, refusal
 from agent.guard.outbox import Outbox
 from agent.guard.port import Courier, Port
+from agent.guard.posture import Posture
 from agent.guard.rules import Anchor, Rules
 from agent.system.door import System, Watch
 from agent.system.queue import Queue
 from agent.system.vault import Vault
 
 IDLE = 3600.0
+OURS = ("/etc", "/etc/privet", "/etc/privet/firewall", "/run/motd.d", "/var/lib/privet/keys")
 
 
 class Parts(Record):
@@ -68,6 +70,8 @@ class House:
         """Take up the policy, run what is left of the first boot, then watch and sweep."""
         policy = self.rules.load(self.system)
         self.outbox.adopt(policy)
+        places = Posture(self.system, self.parts.settings, self.rules.baseline()).places
+        self.system.sweep([*OURS, *sorted(places)])
         fresh = self.parts.first_boot(self)
         if self.shut_in:
             self.rules.shut_in = True

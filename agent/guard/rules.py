@@ -122,9 +122,10 @@ class Rules:
         self.policy = policy
 
     def baseline(self) -> dict[str, Value]:
-        """Return the merged baseline in force."""
+        """Return the merged baseline in force; a setting that no policy names stands at its strictest option."""
         table = self.store.get("baseline") or {}
-        baseline = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+        baseline = {name: setting.strictest() for name, setting in self.settings.items()}
+        baseline.update({k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in self.settings})
         if self.shut_in:
             baseline["firewall.inbound"] = ()
         return baseline

@@ -14,6 +14,7 @@ NONBLOCK = os.O_NONBLOCK
 CLOEXEC = os.O_CLOEXEC
 HEAD = struct.Struct("iIII")  # struct inotify_event: wd, mask, cookie, length of the name
 MOST = 64 * 1024
+ROUNDS = 16  # more than the kernel queues by default; a flood must not keep the guard from its other work
 
 Event = namedtuple("Event", ("wd", "mask", "cookie", "name"))  # noqa: PYI024 - see its import
 
@@ -39,7 +40,7 @@ class INotify:
 
     def read(self, timeout: int | None = None, /) -> Iterator[Event]:
         """Take the events that wait."""
-        while True:
+        for _ in range(ROUNDS):
             try:
                 raw = os.read(self._number, MOST)
             except BlockingIOError:

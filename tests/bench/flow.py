@@ -16,8 +16,10 @@ from pathlib import Path
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from agent.core.secret import Secret
+from agent.system.vault import DirectVault
 from provisioning.broker.mosquitto import Broker, Setup, free_port
-from provisioning.fleet.identity import SERVICE, Fleet
+from provisioning.fleet.identity import Credential, Fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.issue import add_recipient, issue_policy, seed_files
 from tests.bench.figures import Figures
@@ -59,12 +61,8 @@ class Place:
         self.folder.chmod(0o755)
         self.device.chmod(0o755)
 
-    def courier(self) -> object:
+    def courier(self) -> Credential:
         """Make the courier's key and certificate."""
-        from agent.core.secret import Secret
-        from agent.system.vault import DirectVault
-        from provisioning.fleet.identity import Credential
-
         made = DirectVault(Secret(b"k" * 32)).new_identity("d1")
         return Credential(certificate=self.fleet.sign_csr(made.request, "d1", 30), key=made.key.reveal())
 
@@ -185,6 +183,3 @@ def mosquitto_pub(place: Place) -> float:
     begun = time.monotonic()
     subprocess.run(argv, input=lines, check=True, capture_output=True, timeout=120)
     return PLAIN / (time.monotonic() - begun)
-
-
-__all__ = ["SERVICE", "flow"]

@@ -5,8 +5,10 @@ import selectors
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from agent.core.consent import GIVEN, answer, notice_digest
+from agent.core.errors import PrivetError
 from agent.guard.books import Books
 from agent.guard.house import read_samples
 from agent.guard.lane import Mine
@@ -22,60 +24,72 @@ from agent.system.store import Store
 from agent.system.vault import WorkerVault
 
 
-def main(folder: Path) -> None:
-    """Serve until ended."""
-    system = RealSystem(str(folder))
-    key, _ = FileSlot(system).open()
-    vault = WorkerVault(key)
-    (folder / "var/lib/privet").mkdir(parents=True, exist_ok=True)
-    books = Books(Store(str(folder / "var/lib/privet/state.db"), vault, system.clock))
-    system.boot = books.next_boot()
-    anchor = read_anchor(system)
-    rules = Rules(books.store, vault, settings(), anchor)
-    policy = rules.load(system)
-    seen = notice_digest(policy, "climate")
-    books.keep_consent(answer(policy, "climate", GIVEN, seen, "bench", system.clock().wall))
-    mine = Mine(fleet=anchor.identity.fleet, device=anchor.identity.device, boot=system.boot)
-    system.make_directory("/var/lib/privet/queue", 0o700)
-    outbox = Outbox(system, books, vault, mine, lambda p, b: Queue(system, f"/var/lib/privet/queue/{p}", b))
-    outbox.adopt(policy)
-    selector = selectors.DefaultSelector()
+class Sender:
+    """Outbox, intake and port around one selector; consent is given as the owner would."""
 
-    def intake(client: Client, request: dict[str, object]) -> None:
-        samples = read_samples(request, system.clock())
+    def __init__(self, folder: Path) -> None:
+        system = RealSystem(str(folder))
+        key, _ = FileSlot(system).open()
+        vault = WorkerVault(key)
+        books = Books(Store(str(folder / "var/lib/privet/state.db"), vault, system.clock))
+        system.boot = books.next_boot()
+        anchor = read_anchor(system)
+        self.policy = Rules(books.store, vault, settings(), anchor).load(system)
+        seen = notice_digest(self.policy, "climate")
+        books.keep_consent(answer(self.policy, "climate", GIVEN, seen, "bench", system.clock().wall))
+        mine = Mine(fleet=anchor.identity.fleet, device=anchor.identity.device, boot=system.boot)
+        system.make_directory("/var/lib/privet/queue", 0o700)
+        self.system = system
+        self.outbox = Outbox(system, books, vault, mine, lambda p, b: Queue(system, f"/var/lib/privet/queue/{p}", b))
+        self.outbox.adopt(self.policy)
+        self.selector = selectors.DefaultSelector()
+        LineServer(self.selector, str(folder / "telemetry.sock"), 0o600, self.intake)
+        port = Port(self.selector, self.heard, self.changed, 65534)
+        port.open(str(folder / "courier.sock"), 65534)
+
+    def intake(self, client: Client, request: dict[str, object]) -> None:
+        """Take readings; answer when they are durable."""
+        samples = read_samples(request, self.system.clock())
         client.waiting += 1
 
-        def done(failure: object) -> None:
+        def done(failure: PrivetError | None) -> None:
             client.waiting -= 1
-            client.reply(refusal(failure) if failure else {"ok": True, "accepted": len(samples)})  # type: ignore[arg-type]
+            client.reply(refusal(failure) if failure else {"ok": True, "accepted": len(samples)})
 
-        outbox.take(samples, done)
+        self.outbox.take(samples, done)
 
-    def heard(message: list[object]) -> None:
+    def heard(self, message: list[Any]) -> None:
+        """Take what the courier says."""
         if message[0] == "sent":
-            outbox.sent(int(str(message[1])))
+            self.outbox.sent(message[1])
         elif message[0] == "received" and message[1] == "ack":
-            outbox.acknowledge(bytes(message[2]))  # type: ignore[call-overload]
+            self.outbox.acknowledge(message[2])
 
-    def changed(courier: Courier | None) -> None:
+    def changed(self, courier: Courier | None) -> None:
+        """A courier came or went."""
         if courier is None:
-            outbox.connected(None)
+            self.outbox.connected(None)
             return
-        courier.tell(
-            ["link", {"host": policy.broker["host"], "port": policy.broker["port"], "fleet": "home", "device": "d1"}]
-        )
-        outbox.connected(lambda number, topic, payload: courier.tell(["publish", number, topic, payload]))
+        place = {"host": self.policy.broker["host"], "port": self.policy.broker["port"]}
+        courier.tell(["link", {**place, "fleet": "home", "device": "d1"}])
+        self.outbox.connected(lambda number, topic, payload: courier.tell(["publish", number, topic, payload]))
 
-    LineServer(selector, str(folder / "telemetry.sock"), 0o600, intake)
-    port = Port(selector, heard, changed, 65534)
-    port.open(str(folder / "courier.sock"), 65534)
+    def serve(self) -> None:
+        """Serve until ended."""
+        while True:
+            for found, mask in self.selector.select(1.0):
+                found.data(mask)
+            self.outbox.flush()
+            self.outbox.pump()
+
+
+def main(folder: Path) -> None:
+    """Begin, say so, serve."""
+    (folder / "var/lib/privet").mkdir(parents=True, exist_ok=True)
+    sender = Sender(folder)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     print("ready", flush=True)
-    while True:
-        for found, mask in selector.select(1.0):
-            found.data(mask)
-        outbox.flush()
-        outbox.pump()
+    sender.serve()
 
 
 main(Path(sys.argv[1]))

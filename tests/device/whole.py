@@ -113,14 +113,15 @@ class Whole:
         begun = time.monotonic()
         while not done():
             if time.monotonic() - begun > seconds:
-                said = (
-                    self.guard.stderr.read1().decode()
-                    if self.guard is not None and self.guard.poll() is not None
-                    else ""
-                )  # type: ignore[union-attr]
-                raise AssertionError(f"waited {seconds} s for {what}; the guard said: {said[-1500:]}")
+                raise AssertionError(f"waited {seconds} s for {what}; the guard said: {self.last_words()}")
             time.sleep(0.05)
         return time.monotonic() - begun
+
+    def last_words(self) -> str:
+        """Return what a guard that has ended said on standard error."""
+        if self.guard is None or self.guard.poll() is None or self.guard.stderr is None:
+            return "nothing, it runs"
+        return self.guard.stderr.read().decode()[-1500:]
 
 
 SPEAK = """

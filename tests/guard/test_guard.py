@@ -205,6 +205,8 @@ def test_credentials_are_shown_once(kept: Kept) -> None:
     """The owner gets the new password, once; it works and the old one does not."""
     rows = kept.ask("credentials", once=True)["credentials"]
     assert [r["label"] for r in rows] == ["linux_account/pi"]
+    assert kept.ask("credentials", once=True)["credentials"] == rows, "a lost answer is no lost password"
+    assert kept.ask("credentials", taken=["linux_account/pi", "other"])["erased"] == ["linux_account/pi"]
     assert kept.ask("credentials", once=True)["credentials"] == []
     kept.reboot()
     assert kept.ask("credentials", once=True)["credentials"] == []

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,9 +86,8 @@ def problems(tree: ast.Module) -> list[str]:
         ):
             guarded.update(sub for part in node.body for sub in ast.walk(part))
     said = []
-    for node in ast.walk(tree):
-        if node in guarded:
-            continue
+    found: list[Any] = [node for node in ast.walk(tree) if node not in guarded]
+    for node in found:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
         said += [f"{node.lineno}: imports {n}" for n in names if n not in ALLOWED]
