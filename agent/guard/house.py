@@ -3,6 +3,7 @@
 import selectors
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from agent.core.clock import Clock
@@ -70,8 +71,9 @@ class House:
         """Take up the policy, run what is left of the first boot, then watch and sweep."""
         policy = self.rules.load(self.system)
         self.outbox.adopt(policy)
-        places = Posture(self.system, self.parts.settings, self.rules.baseline()).places
-        self.system.sweep([*OURS, *sorted(places)])
+        for place in [*OURS, *sorted(Posture(self.system, self.parts.settings, self.rules.baseline()).places)]:
+            with suppress(PrivetError):  # one that is not there, or lies behind a link where we never write
+                self.system.sweep([place])
         fresh = self.parts.first_boot(self)
         if self.shut_in:
             self.rules.shut_in = True
