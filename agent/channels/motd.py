@@ -19,8 +19,8 @@ def deliver(system: System, post: Post, warning: PrivacyWarning) -> None:
 def refresh(system: System, warnings: tuple[PrivacyWarning, ...]) -> None:
     """Show what is open, and what was told within the last week, newest first."""
     now = system.clock().wall
-    recent = [w for w in warnings if w.open or 0 <= now - w.last < RECENT]
-    recent.sort(key=lambda w: (-w.open, -w.last, w.id))
+    recent = [w for w in reversed(warnings) if w.open or 0 <= now - w.last < RECENT]
+    recent.sort(key=lambda w: (-w.open, -w.last))  # stable: of the same second, the later one first
     try:
         if not recent:
             system.remove(PATH)
