@@ -42,6 +42,9 @@ NEEDED = {
         "mld2-listener-report",
     ),
 }
+# By number: names need /etc/protocols, which a small device lacks; and then the kernel's listing has numbers too.
+PROTOCOLS = {"any": 0, "icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58}
+NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmp", "ipv6-icmp": "icmp"}
 ANSWERS = {"established", "related"}
 # Statements that let nothing through; every other one that is no match may.
 SHUT = {"counter", "log", "limit", "comment", "drop", "reject"}
@@ -179,19 +182,16 @@ def traffic(protocol: str, port: str, echo: str) -> list[Table]:
         return [matched("payload", {"protocol": echo, "field": "type"}, "echo-request")]
     if port != "any":
         return [matched("payload", {"protocol": protocol, "field": "dport"}, port_match(port))]
-    name = {"icmp": "icmp" if echo == "icmp" else "ipv6-icmp"}.get(protocol, protocol)
-    return [] if protocol == "any" else [matched("meta", {"key": "l4proto"}, name)]
+    number = PROTOCOLS[echo if protocol == "icmp" else protocol]
+    return [matched("meta", {"key": "l4proto"}, number)] if number else []
 
 
 def in_file(system: System, direction: str) -> Value:
     """Return the flows our file opens at the next start; ANY when it is missing or not ours."""
     try:
         content = system.read(file_of(direction))
-    except Missing:
-        return ANY
-    try:
         flows = opened(objects(content), direction)
-    except ValueError:
+    except (Missing, ValueError, LookupError, TypeError, AttributeError):  # not there, or surely not written by us
         return ANY
     ours = isinstance(flows, tuple) and document(direction, flows) == content
     return flows if ours else ANY
@@ -248,7 +248,7 @@ def flows_of(body: list[Table], direction: str) -> list[str]:
                 return []
             protocols, ports = ["icmp"], ["echo" if several == ["echo-request"] else "any"]
         elif name == "protocol":
-            protocols = [{"ipv6-icmp": "icmp"}.get(str(one), str(one)) for one in several]
+            protocols = [NAMES.get(str(one), str(one)) for one in several]
         elif name == "port":
             protocols = [field] if field in {"tcp", "udp"} else protocols
             ports = [spelled(one) for one in several]

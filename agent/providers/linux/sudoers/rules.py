@@ -156,7 +156,9 @@ def line(rule: Rule, asks: bool) -> str:
     """Write a row again, asking for a password or not."""
     runas = ", ".join(rule.runas) + (" : " + ", ".join(rule.groups) if rule.groups else "")
     tag = "PASSWD:" if asks else "NOPASSWD:"
-    options = [o for o in rule.options if "=" in o] + [tag] + [o for o in rule.options if "=" not in o]
+    implied = "SETENV:" if rule.commands == ("ALL",) else ""
+    tags = [option for option in rule.options if "=" not in option and option != implied]
+    options = [option for option in rule.options if "=" in option] + [tag, *tags]
     head = f"{', '.join(rule.users)} {', '.join(rule.hosts)} = " + (f"({runas}) " if runas else "")
     return head + " ".join(options) + " " + ", ".join(rule.commands)
 
