@@ -9,6 +9,7 @@ BIN := .venv/bin
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 PACKAGES_DEMO := python3 python3-venv mosquitto
 PACKAGES_TEST := $(PACKAGES_DEMO) git
+PACKAGES_DEB := python3 python3-venv dpkg git
 PACKAGES_DEVICE := $(PACKAGES_TEST) iproute2 mmdebstrap mosquitto-clients nftables openssh-client openssh-server \
 	procps sudo util-linux zstd
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
@@ -19,7 +20,7 @@ EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
 
-.PHONY: help demo test check tools bench test-device docs lock wheel clean debian-demo debian-test debian-device
+.PHONY: help demo test check tools bench test-device docs lock wheel deb clean debian-demo debian-test debian-device debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +62,9 @@ lock: .venv/test ## choose the newest allowed versions of all Python packages an
 wheel: debian-demo .venv/host ## build the Python package into dist/
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist . && ls dist
 
+deb: debian-deb .venv/host ## build the Debian 12 package for this architecture into dist/ (not yet: cross builds for arm64 and armhf, originals back on removal, start before the network)
+	@$(BIN)/python -m provisioning.package --out dist
+
 clean: ## remove all that was made here, .venv included
 	@rm -rf .venv .cache build dist demo
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -71,6 +75,8 @@ debian-test:
 	@requirements/debian.sh $(PACKAGES_TEST)
 debian-device:
 	@requirements/debian.sh $(PACKAGES_DEVICE)
+debian-deb:
+	@requirements/debian.sh $(PACKAGES_DEB)
 
 # .venv/host and .venv/test mark what is installed: the exports, and this checkout itself beside them.
 .venv/host .venv/test: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python

@@ -1,0 +1,1 @@
+"""The Debian package of the device's half: what `make deb` runs."""
