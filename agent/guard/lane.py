@@ -131,16 +131,23 @@ class Lane:
         return Stream(fleet=m.fleet, device=m.device, purpose=self.purpose.id, boot=m.boot, epoch=self.epoch)
 
     def open_epoch(self, uptime: int) -> Epoch:
-        """Make a fresh epoch key; the recipients' ack keys are kept, sealed, before the first record needs them."""
-        self.epoch += 1
-        made = self.vault.new_epoch(self.stream(), self.keys)
+        """Make a fresh epoch key; the recipients' ack keys are kept, sealed, before the first record needs them.
+
+        The number of an epoch is that of its key record. A recipient has one ack key through all starts: by it the
+        receiver knows that key records, and gaps told in another start, are of one sender.
+        """
+        self.epoch = self.seq
         table = self.store.get(f"acks/{self.purpose.id}") or {}
-        mine = {name: key.reveal() for name, key in made.acks.items()}
-        oldest = self.queue.pending(START, 1)
-        floor = oldest[0].boot if oldest else self.mine.boot
-        kept = {boot: keys for boot, keys in table.items() if boot >= floor}
-        kept[self.mine.boot] = [*kept.get(self.mine.boot, []), mine]
-        self.store.put({f"acks/{self.purpose.id}": kept})
+        marks = {name: hashlib.sha256(public).digest() for name, public in self.keys}
+        found = [(name, row) for boot in sorted(table) for name, row in table[boot].items()]
+        known = {name: Secret(key) for name, (key, mark) in found if marks.get(name) == mark}
+        made = self.vault.new_epoch(self.stream(), self.keys, known)
+        mine = {name: [key.reveal(), marks[name]] for name, key in made.acks.items()}
+        if table.get(self.mine.boot) != mine:
+            oldest = self.queue.pending(START, 1)
+            floor = oldest[0].boot if oldest else self.mine.boot
+            kept = {boot: keys for boot, keys in table.items() if boot >= floor}
+            self.store.put({f"acks/{self.purpose.id}": {**kept, self.mine.boot: mine}})
         self.key, self.sealed, self.since = made.key, 0, uptime
         return made
 
@@ -185,8 +192,7 @@ class Lane:
     def awaited(self, boot: int) -> set[str]:
         """Return who must have the records of a boot: whom they are sealed to and the policy still names."""
         table = self.store.get(f"acks/{self.purpose.id}") or {}
-        sealed_to = {name for keys in table.get(boot, []) for name in keys}
-        return sealed_to & set(self.purpose.recipients)
+        return set(table.get(boot, {})) & set(self.purpose.recipients)
 
     def move(self, mine: Mine, purpose: Purpose, keys: Sequence[tuple[str, bytes]]) -> None:
         """Go on for other recipients: under a boot number of its own, because they cannot open what was before."""
@@ -194,15 +200,11 @@ class Lane:
         self.seq, self.epoch, self.key = 0, 0, None
 
     def authentic(self, ack: Received) -> bool:
-        """Check the MAC against the ack keys of the start it speaks of."""
+        """Check the MAC against the recipient's ack key in the start it speaks of."""
         plain = cose.ack_plain(self.mine.device, ack.purpose, ack.recipient, ack.boot, ack.seq)
         table = self.store.get(f"acks/{self.purpose.id}") or {}
-        found = False
-        for keys in table.get(ack.boot, []):
-            key = keys.get(ack.recipient)
-            if isinstance(key, bytes) and hmac.compare_digest(hmac.digest(key, plain, hashlib.sha256), ack.mac):
-                found = True
-        return found
+        row = table.get(ack.boot, {}).get(ack.recipient)
+        return bool(row) and hmac.compare_digest(hmac.digest(row[0], plain, hashlib.sha256), ack.mac)
 
     def forget(self) -> None:
         """Destroy the key of this purpose and everything queued under it (consent was withdrawn)."""

@@ -5,7 +5,7 @@ the opening side is the collector's, written apart from provisioning/FORMAT.md.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -69,12 +69,17 @@ def verify_policy(message: bytes, keys: Sequence[bytes]) -> bytes:
     return signed.payload
 
 
-def new_epoch(stream: cose.Stream, recipients: Sequence[tuple[str, bytes]]) -> Epoch:
-    """Make an epoch key, and the record that hands it to each recipient (id, public key) with an own ack key."""
+def new_epoch(
+    stream: cose.Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
+) -> Epoch:
+    """Make an epoch key, and the record that hands it to each recipient (id, public key) with an own ack key.
+
+    A recipient whose ack key is `known` keeps it: by it the recipient knows the sender again (FORMAT.md 3.2).
+    """
     epoch_key = secrets.token_bytes(KEY)
     acks, wrapped = {}, {}
     for name, public in recipients:
-        acks[name] = Secret(secrets.token_bytes(KEY))
+        acks[name] = (known or {}).get(name) or Secret(secrets.token_bytes(KEY))
         plain = cose.key_plain(epoch_key, acks[name].reveal())
         try:
             wrapped[name] = SUITE.encrypt(plain, recipient_key(public), info=cose.key_context(stream, name))

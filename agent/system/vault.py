@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from agent.core import cbor, errors
@@ -56,8 +56,10 @@ class Vault(Protocol):
     def verify_policy(self, message: bytes, keys: Sequence[bytes]) -> bytes:
         """Return the payload of a policy signed by one of the Ed25519 keys; BadPolicy otherwise."""
 
-    def new_epoch(self, stream: Stream, recipients: Sequence[tuple[str, bytes]]) -> Epoch:
-        """Make an epoch key for recipients (id, public key); BadPolicy when a key is none."""
+    def new_epoch(
+        self, stream: Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
+    ) -> Epoch:
+        """Make an epoch key for recipients (id, public key), who keep a known ack key; BadPolicy when a key is none."""
 
     def seal_records(self, key: Secret, stream: Stream, records: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:
         """Seal (seq, plaintext) pairs, seq rising, each seq once in the life of the epoch."""
@@ -90,9 +92,11 @@ class DirectVault:
         """Return the payload of a signed policy."""
         return self._sealing.verify_policy(message, keys)
 
-    def new_epoch(self, stream: Stream, recipients: Sequence[tuple[str, bytes]]) -> Epoch:
+    def new_epoch(
+        self, stream: Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
+    ) -> Epoch:
         """Make an epoch key."""
-        return self._sealing.new_epoch(stream, recipients)
+        return self._sealing.new_epoch(stream, recipients, known)
 
     def seal_records(self, key: Secret, stream: Stream, records: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:
         """Seal records."""
@@ -134,9 +138,12 @@ class WorkerVault:
         """Return the payload of a signed policy."""
         return bytes(self._ask(["verify_policy", message, list(keys)]))
 
-    def new_epoch(self, stream: Stream, recipients: Sequence[tuple[str, bytes]]) -> Epoch:
+    def new_epoch(
+        self, stream: Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
+    ) -> Epoch:
         """Make an epoch key."""
-        key, acks, body = self._ask(["new_epoch", list(values(stream)), [list(pair) for pair in recipients]])
+        kept = {name: ack.reveal() for name, ack in (known or {}).items()}
+        key, acks, body = self._ask(["new_epoch", list(values(stream)), [list(pair) for pair in recipients], kept])
         return Epoch(key=Secret(key), acks={name: Secret(ack) for name, ack in acks.items()}, body=body)
 
     def seal_records(self, key: Secret, stream: Stream, records: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:

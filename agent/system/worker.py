@@ -68,7 +68,8 @@ def done(vault: DirectVault, request: list[Any]) -> Any:
     if name == "verify_policy":
         return vault.verify_policy(*rest)
     if name == "new_epoch":
-        epoch = vault.new_epoch(stream(rest[0]), [(who, public) for who, public in rest[1]])
+        known = {who: Secret(ack) for who, ack in rest[2].items()}
+        epoch = vault.new_epoch(stream(rest[0]), [(who, public) for who, public in rest[1]], known)
         return [epoch.key.reveal(), {who: ack.reveal() for who, ack in epoch.acks.items()}, epoch.body]
     if name == "new_identity":
         made = vault.new_identity(*rest)

@@ -234,6 +234,11 @@ def _number(value: Any) -> Decimal:
     raise BadInput("a reading is no number; its device needs the newest agent")
 
 
+def sender(keys: EpochKeys) -> bytes:
+    """Return the mark of whoever made a key record: a device gives us one ack key in all of its key records."""
+    return hashlib.sha256(keys.acknowledging.reveal()).digest()
+
+
 def acknowledgement(place: Place, seq: int, recipient: str, key: Secret) -> bytes:
     """Return the message that lets the device forget the records of this boot up to `seq`."""
     named = ["privet ack 1", place.device, place.purpose, recipient, place.boot, seq]

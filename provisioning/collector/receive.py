@@ -10,7 +10,7 @@ from agent.core.errors import BadInput, PrivetError, Refused, Tampered
 from agent.core.record import Record
 from provisioning.collector import open as opening
 from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
-from provisioning.collector.store import GAP, KEY, ODD, PACK, Store, Stored
+from provisioning.collector.store import GAP, KEY, ODD, OPERATOR, PACK, Store, Stored
 
 EARLY = 2000  # records kept in memory until their key record comes
 KEPT_KEYS = 4096  # epochs whose keys are kept open
@@ -114,7 +114,7 @@ class Collector:
         if not 0 < first <= last:
             raise Refused("a hole has a first and a last number, the first not above the last; correct them")
         with self.store.transaction():
-            self.store.add_gap(place, Gap(boot=place.boot, first=first, last=last, count=0))
+            self.store.add_gap(place, Gap(boot=place.boot, first=first, last=last, count=0), OPERATOR)
             reach = self.store.advance(place)
         return self._acknowledge(place, reach)
 
@@ -141,7 +141,7 @@ class Collector:
             kind = ODD  # it is the device's own: keep and acknowledge it, or the device would send it for ever
             self._say(f"{place.device}: {error}")
         if self._add(envelope, kind) and gap is not None:
-            self.store.add_gap(place, gap)
+            self.store.add_gap(place, gap, opening.sender(keys))
             touched.append(Place(device=place.device, purpose=place.purpose, boot=gap.boot))
         return touched
 
@@ -153,19 +153,24 @@ class Collector:
                 self._foreign.clear()
             self._foreign.add(place)  # the recipients of a boot do not change: nothing of it is for us
             return []
-        # A key record is not bound to its number by its seal. Believed under another, it would stand for a record
-        # that is then acknowledged without ever having come.
-        if (epoch == 1) != (envelope.seq == 1) or self.store.epoch_seq(place, epoch) not in {0, envelope.seq}:
+        # Believed under another number, a key record would stand for a record that is then acknowledged without ever
+        # having come.
+        if epoch != envelope.seq:
             raise Tampered(f"a key record of {place.device} came under another number; look who runs the broker")
         mine = wrapped[self.recipient]
         known = self.store.wrapped(place, epoch)
         if known is None:
-            self._remember(place, epoch, opening.open_key(place, epoch, self.recipient, mine, self._key))
+            keys = opening.open_key(place, epoch, self.recipient, mine, self._key)
+            # Anybody can seal a key to us. Only the device knows which ack key it gave us, and so can go on with it.
+            if not self.store.bind(place, opening.sender(keys)):
+                self.tally.forked += 1
+                raise Tampered(f"{place.device} has key records of two senders in one start; look who runs the broker")
+            self._remember(place, epoch, keys)
         elif known != mine:
             self.tally.forked += 1
             raise Tampered(f"{place.device} sent two keys for one epoch; look whether the device was cloned")
         if self._add(envelope, KEY):
-            self.store.add_epoch(place, epoch, envelope.seq, mine)
+            self.store.add_epoch(place, epoch, mine)
         touched = [place]
         for early in self._early.pop((place, epoch), []):
             touched += self._take(early)

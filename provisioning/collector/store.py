@@ -14,16 +14,19 @@ from agent.core.record import Record
 from provisioning.collector.open import Gap, Place
 
 KEY, PACK, GAP, ODD = 0, 1, 2, 3  # kinds of records: key, readings, gap, opened but not understood
+OPERATOR = b""  # the sender of gaps that an operator accepted
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, device TEXT NOT NULL, purpose TEXT NOT NULL,
     UNIQUE (device, purpose));
 CREATE TABLE IF NOT EXISTS record (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, boot INTEGER NOT NULL,
     seq INTEGER NOT NULL, epoch INTEGER NOT NULL, kind INTEGER NOT NULL, received INTEGER NOT NULL, body BLOB NOT NULL,
     UNIQUE (stream, boot, seq));
-CREATE TABLE IF NOT EXISTS epoch (stream INTEGER, boot INTEGER, epoch INTEGER, seq INTEGER NOT NULL,
-    wrapped BLOB NOT NULL, PRIMARY KEY (stream, boot, epoch)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS epoch (stream INTEGER, boot INTEGER, epoch INTEGER, wrapped BLOB NOT NULL,
+    PRIMARY KEY (stream, boot, epoch)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sender (stream INTEGER, boot INTEGER, mark BLOB NOT NULL,
+    PRIMARY KEY (stream, boot)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gap (stream INTEGER, boot INTEGER, first INTEGER, last INTEGER, count INTEGER NOT NULL,
-    PRIMARY KEY (stream, boot, first, last)) WITHOUT ROWID;
+    mark BLOB NOT NULL, PRIMARY KEY (stream, boot, first, last, mark)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reach (stream INTEGER, boot INTEGER, seq INTEGER NOT NULL,
     PRIMARY KEY (stream, boot)) WITHOUT ROWID;
 """
@@ -88,10 +91,22 @@ class Store:
         found = self._base.execute(sql, (self._stream(place), place.boot, seq)).fetchone()
         return None if found is None else bytes(found[0])
 
-    def add_epoch(self, place: Place, epoch: int, seq: int, wrapped: bytes) -> bool:
+    def add_epoch(self, place: Place, epoch: int, wrapped: bytes) -> bool:
         """Keep the sealed key of an epoch; False when the epoch has one already."""
-        row = (self._stream(place), place.boot, epoch, seq, wrapped)
-        return self._base.execute("INSERT OR IGNORE INTO epoch VALUES (?,?,?,?,?)", row).rowcount == 1
+        row = (self._stream(place), place.boot, epoch, wrapped)
+        return self._base.execute("INSERT OR IGNORE INTO epoch VALUES (?,?,?,?)", row).rowcount == 1
+
+    def bind(self, place: Place, mark: bytes) -> bool:
+        """Tie a boot to the sender of its first key record that came; False when it is another's."""
+        row = (self._stream(place), place.boot, mark)
+        self._base.execute("INSERT OR IGNORE INTO sender VALUES (?,?,?)", row)
+        return self.sender(place) == mark
+
+    def sender(self, place: Place) -> bytes:
+        """Return the mark of the sender of a boot, empty when none of its key records came."""
+        sql = "SELECT mark FROM sender WHERE stream = ? AND boot = ?"
+        found = self._base.execute(sql, (self._stream(place), place.boot)).fetchone()
+        return b"" if found is None else bytes(found[0])
 
     def wrapped(self, place: Place, epoch: int) -> bytes | None:
         """Return the sealed key of an epoch, None when its key record never came."""
@@ -99,21 +114,18 @@ class Store:
         found = self._base.execute(sql, (self._stream(place), place.boot, epoch)).fetchone()
         return None if found is None else bytes(found[0])
 
-    def epoch_seq(self, place: Place, epoch: int) -> int:
-        """Return the number of the key record of an epoch, 0 when it never came."""
-        sql = "SELECT seq FROM epoch WHERE stream = ? AND boot = ? AND epoch = ?"
-        found = self._base.execute(sql, (self._stream(place), place.boot, epoch)).fetchone()
-        return 0 if found is None else int(found[0])
-
     def newest_epoch(self, place: Place) -> int:
         """Return the newest epoch of a boot whose key we have, 0 when there is none."""
         sql = "SELECT max(epoch) FROM epoch WHERE stream = ? AND boot = ?"
         return int(self._base.execute(sql, (self._stream(place), place.boot)).fetchone()[0] or 0)
 
-    def add_gap(self, place: Place, gap: Gap) -> None:
-        """Keep that a range will never come. `place` says whose; the boot is the gap's own."""
-        row = (self._stream(place), gap.boot, gap.first, gap.last, gap.count)
-        self._base.execute("INSERT OR IGNORE INTO gap VALUES (?,?,?,?,?)", row)
+    def add_gap(self, place: Place, gap: Gap, mark: bytes) -> None:
+        """Keep that a range will never come, says the sender with this mark. The boot is the gap's own.
+
+        It counts for boots of the same sender only: whoever makes up a boot cannot give up another's records in it.
+        """
+        row = (self._stream(place), gap.boot, gap.first, gap.last, gap.count, mark)
+        self._base.execute("INSERT OR IGNORE INTO gap VALUES (?,?,?,?,?,?)", row)
 
     def reach(self, place: Place) -> int:
         """Return up to which number a boot is complete (kept or owned up to), 0 when its beginning is missing."""
@@ -123,12 +135,13 @@ class Store:
 
     def advance(self, place: Place) -> int:
         """Move the reach over all that is there without a hole; return it."""
-        key = (self._stream(place), place.boot)
+        key, mark = (self._stream(place), place.boot), self.sender(place)
         reach = before = self.reach(place)
         while True:
             covered = self._base.execute(
-                "SELECT max(last) FROM gap WHERE stream = ? AND boot = ? AND first <= ? AND last > ?",
-                (*key, reach + 1, reach),
+                "SELECT max(last) FROM gap"
+                " WHERE stream = ? AND boot = ? AND first <= ? AND last > ? AND mark IN (?, ?)",
+                (*key, reach + 1, reach, mark, OPERATOR),
             ).fetchone()[0]
             start, reach = reach, max(reach, int(covered or 0))
             sql = "SELECT seq FROM record WHERE stream = ? AND boot = ? AND seq > ? ORDER BY seq"

@@ -43,16 +43,21 @@ def pack(*values: int, at: int = 1_795_489_000) -> bytes:
 
 
 class Sender:
-    """One stream of one device: numbers its records, opens epochs, knows its ack keys."""
+    """One stream of one device: numbers its records, opens epochs, goes on with the ack keys of its start before."""
 
     def __init__(
-        self, recipients: list[tuple[str, bytes]], device: str = "r7k2", purpose: str = "comfort", boot: int = 1
+        self,
+        recipients: list[tuple[str, bytes]],
+        device: str = "r7k2",
+        purpose: str = "comfort",
+        boot: int = 1,
+        before: "Sender | None" = None,
     ) -> None:
         self.recipients, self.device, self.purpose, self.boot = recipients, device, purpose, boot
         self.fleet = "meadow"
         self.seq = 0
         self.number = 0
-        self.acks: list[dict[str, Secret]] = []
+        self.acks: dict[str, Secret] = dict(before.acks) if before else {}
         self.key = Secret(b"")
 
     @property
@@ -69,11 +74,10 @@ class Sender:
 
     def epoch(self) -> tuple[str, bytes]:
         """Open the next epoch; return its key record as a message."""
-        self.number += 1
         self.seq += 1
-        made = sealing.new_epoch(self.stream, self.recipients)
-        self.key = made.key
-        self.acks.append(made.acks)
+        self.number = self.seq
+        made = sealing.new_epoch(self.stream, self.recipients, self.acks)
+        self.key, self.acks = made.key, made.acks
         return self.topic, cose.message(self.boot, self.seq, made.body)
 
     def seal(self, plain: bytes) -> tuple[str, bytes]:
@@ -96,7 +100,7 @@ class Sender:
         for topic, payload in answers:
             answer = cose.split_ack(payload)
             plain = cose.ack_plain(self.device, self.purpose, recipient, answer.boot, answer.seq)
-            genuine = any(hmac(acks[recipient].reveal(), plain) == answer.mac for acks in self.acks)
+            genuine = hmac(self.acks[recipient].reveal(), plain) == answer.mac
             mine = (answer.purpose, answer.recipient, answer.boot) == (self.purpose, recipient, self.boot)
             if genuine and mine and topic == f"privet/1/{self.fleet}/{self.device}/ack":
                 released = max(released, answer.seq)

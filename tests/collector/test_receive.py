@@ -112,7 +112,7 @@ def test_a_gap_closes_a_hole(make: Make):
     old, collector = Sender([HOME]), make()
     messages = [old.epoch(), *(old.send(n) for n in range(9))]
     assert old.released(collector.receive([messages[0], messages[9]])) == 1
-    new = Sender([HOME], boot=2)
+    new = Sender([HOME], boot=2, before=old)
     answers = collector.receive([new.epoch(), new.gap(1, 5, 9), new.gap(1, 2, 4)])
     assert new.released(answers) == 3
     assert old.released(answers) == 10
@@ -123,7 +123,7 @@ def test_a_gap_without_end_closes_a_boot(make: Make):
     """A device that cannot know where its loss ends owns up to all numbers there are; that boot is then complete."""
     old, collector = Sender([HOME]), make()
     collector.receive([old.epoch()])
-    new = Sender([HOME], boot=2)
+    new = Sender([HOME], boot=2, before=old)
     answers = collector.receive([new.epoch(), new.seal(cose.gap_plain(1, 2, 1, cose.MAX_SEQ, 0))])
     assert old.released(answers) == opening.MOST_SEQ
     assert collector.receive([new.send(1)])

@@ -12,6 +12,8 @@ from pathlib import Path
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.core import cose
 from agent.core.errors import BadPolicy, Failed, Tampered
@@ -114,6 +116,17 @@ def test_epochs_and_records(vault):
         vault.seal_records(epoch.key, STREAM, [(1, b""), (1, b"")])
     with pytest.raises(Failed, match="same number"):
         vault.seal_records(epoch.key, STREAM, [(1, b""), (2, b"x" * BATCH), (1, b"")])
+
+
+def test_a_known_ack_key_stays(vault):
+    """A recipient whose ack key is handed over keeps it, another one gets a fresh one, through a process boundary too."""
+    halves = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
+    public = b"".join(half.public_key().public_bytes_raw() for half in halves)
+    both = [("home", public), ("maker", public)]
+    first = vault.new_epoch(STREAM, both)
+    second = vault.new_epoch(STREAM, both, {"home": first.acks["home"]})
+    assert second.acks["home"] == first.acks["home"] and second.acks["maker"] != first.acks["maker"]
+    assert second.key != first.key
 
 
 def test_identities(vault):
