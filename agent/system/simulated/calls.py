@@ -225,6 +225,7 @@ class SimulatedCalls(Calls):
         self._writable(directory)
         gone = directory.names[name]
         directory.set({name: None})
+        self.disk.touch(directory)
         self.disk.tell(directory, name, DELETE)
         if gone.kind == "directory":
             self.disk.tell(gone, "", DELETE_SELF)

@@ -120,7 +120,7 @@ def without_password(found: list[Rule], untagged: bool, groups: dict[str, set[st
     for place, rule in enumerate(found):
         for who in rule.users:
             for what in rule.commands:
-                for key in [k for k in free if outdone(k, free[k], rule, who, what, groups)]:
+                for key in [k for k in free if k[2] < place and outdone(k, free[k], rule, who, what, groups)]:
                     del free[key]
                 unasked = rule.asks == "no" or (not rule.asks and untagged)
                 if unasked and not what.startswith("!") and not who.startswith("!") and who not in {"root", "#0"}:

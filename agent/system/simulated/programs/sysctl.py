@@ -44,7 +44,7 @@ def boot(device: "SimulatedSystem") -> None:
     for folder in reversed(FOLDERS):
         for name in entries(device, folder):
             files[name] = f"{folder}/{name}"
-    found = [line for name in sorted(files) if name.endswith(".conf") for line in lines(device, files[name])]
+    found = [line for name in sorted(files) if name.endswith(".conf") for line in readable(device, files[name])]
     explicit = {key for key, _ in found if "*" not in key}
     for key, wanted in found:
         for one in matching(device, key) if wanted is not None else []:
@@ -97,6 +97,14 @@ def slashed(key: str) -> str:
     dot, slash = plain.find("."), plain.find("/")
     swap = dot >= 0 and (slash < 0 or dot < slash)
     return plain.replace("/", "\0").replace(".", "/").replace("\0", ".") if swap else plain
+
+
+def readable(device: "SimulatedSystem", path: str) -> list[tuple[str, str | None]]:
+    """Read one file, nothing from a mask or a link to nowhere."""
+    try:
+        return lines(device, path)
+    except Missing:
+        return []
 
 
 def lines(device: "SimulatedSystem", path: str) -> list[tuple[str, str | None]]:
