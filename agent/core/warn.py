@@ -141,25 +141,26 @@ def edges(
     """Compare with what was told before: return (to deliver now, to remember).
 
     New: deliver. Lasting: nothing. Gone: closed, remembered. Back within QUIET: counted, not delivered again; a
-    different difference has another id, so it is always delivered.
+    different difference has another id, so it is always delivered. What is remembered has the newest last.
     """
+    called = {w.id for w in now}
     before = {w.id: w for w in known}
     fresh, kept = [], []
-    for warning in now:
-        old = before.pop(warning.id, None)
-        if old is None or (not old.open and past(old, clock)):
-            fresh.append(warning)
-            kept.append(warning)
-        elif old.open:
-            kept.append(old)
-        else:
-            kept.append(replace(old, open=1, last=clock.wall, count=old.count + 1))
-    for old in [w for w in known if w.id in before]:
+    for old in [w for w in known if w.id not in called]:
         if old.open:
             kept.append(replace(old, open=0, last=clock.wall))
         elif not past(old, clock):
             kept.append(old)
-    return tuple(fresh), tuple(kept[:KEPT])
+    for warning in now:
+        found = before.get(warning.id)
+        if found is None or (not found.open and past(found, clock)):
+            fresh.append(warning)
+            kept.append(warning)
+        elif found.open:
+            kept.append(found)
+        else:
+            kept.append(replace(found, open=1, last=clock.wall, count=found.count + 1))
+    return tuple(fresh), tuple(kept[-KEPT:])
 
 
 def past(warning: PrivacyWarning, clock: "Clock") -> bool:
