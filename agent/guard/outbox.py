@@ -102,13 +102,13 @@ class Outbox:
 
     def pump(self) -> None:
         """Give the courier what it has room for, oldest first."""
-        if self.publish is None:
-            return
         uptime = self.system.clock().uptime
         for name in sorted(self.lanes):
-            if not self.agreed(name):
+            if self.publish is None or not self.agreed(name):
                 continue
             for _, payload in self.lanes[name].to_send(IN_FLIGHT - len(self.unsent), uptime):
+                if self.publish is None:  # the courier went while it was being told
+                    return
                 self.number += 1
                 self.unsent[self.number] = name
                 self.publish(self.number, f"up/{name}", payload)

@@ -114,7 +114,13 @@ def flow(figures: Figures) -> None:
         place.broker.start()
         try:
             peer = paho(place)
-            figures.line("raw paho, plain QoS 1 messages", peer, "/s", None, f"ours is {ours / peer:.1f} x that")
+            figures.line(
+                "raw paho (with TCP_NODELAY), plain QoS 1 messages",
+                peer,
+                "/s",
+                None,
+                f"ours is {ours / peer:.1f} x that",
+            )
             if shutil.which("mosquitto_pub"):
                 peer = mosquitto_pub(place)
                 figures.line(
@@ -153,7 +159,7 @@ def taken(answer: str) -> int:
 
 
 def paho(place: Place) -> float:
-    """Publish plain messages with paho as it comes, QoS 1, until each is acknowledged by the broker."""
+    """Publish plain messages with paho, QoS 1, until the broker has acknowledged each."""
     home = place.folder / "courier"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(home / "ca.pem")
@@ -161,6 +167,7 @@ def paho(place: Place) -> float:
     client = Client(CallbackAPIVersion.VERSION2, "d1", protocol=MQTTProtocolVersion.MQTTv5)
     client.tls_set_context(context)
     client.max_queued_messages_set(0)
+    client.on_socket_open = lambda _client, _user, opened: opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client.connect("127.0.0.1", place.port)
     client.loop_start()
     begun = time.monotonic()

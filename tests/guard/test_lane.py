@@ -168,3 +168,18 @@ def test_warnings_travel_sealed_once_agreed(kept: Kept) -> None:
     kept.house.outbox.flush()
     assert kept.house.outbox.lanes["warnings"].queue.size > 0
     assert all(b"tunnel" not in payload for _, _, payload in published(kept))
+
+
+def test_a_courier_that_goes_while_it_is_told_is_no_crash(kept: Kept) -> None:
+    """It is lost in the middle of what it is given; the next one gets everything from the oldest record on."""
+    kept.agree("climate")
+    for _ in range(3):
+        send(kept)
+
+    def gone(number: int, topic: str, payload: bytes) -> None:
+        kept.house.outbox.connected(None)
+
+    kept.house.outbox.connected(gone)
+    kept.house.outbox.pump()
+    assert kept.house.outbox.publish is None
+    assert len(published(kept)) == 4
