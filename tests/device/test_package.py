@@ -150,6 +150,28 @@ def test_units_are_sound(device: Device, deb: Path):
         assert b"ProtectEverything" in twin.stderr
 
 
+UNCOMPILED = """
+import importlib, os, sys
+sys.path.insert(0, "/usr/lib/privet")
+importlib.import_module(sys.argv[1])
+cached = {name: getattr(part, "__cached__", None) for name, part in list(sys.modules.items())}
+print(*sorted(name for name, path in cached.items() if path and not os.path.exists(path)))
+"""
+
+
+@pytest.mark.parametrize(("unit", "module"), [(UNITS[0], "agent.guard.run"), (UNITS[1], "agent.courier.process")])
+def test_nothing_is_compiled_at_start(device: Device, deb: Path, unit: str, module: str):
+    """As the unit starts it, every module is found compiled, Python's own too; with -OO Python's own would not be."""
+    install(device, deb)
+    found = re.search(r"^ExecStart=(.*) \S+$", device.read(f"/lib/systemd/system/{unit}"), re.MULTILINE)
+    assert found is not None
+    start = shlex.split(found[1])
+    assert device.must([*start, "-c", UNCOMPILED, module]).split() == []
+    twin = device.must([*start, "-OO", "-c", UNCOMPILED, module]).split()
+    assert "selectors" in twin
+    assert [name for name in twin if name.startswith("agent")] == []
+
+
 class Packaged(Whole):
     """A whole device whose guard and command are those of the package; the checkout is taken away from it."""
 
