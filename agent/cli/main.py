@@ -44,18 +44,14 @@ def out(answer: dict[str, Any], *, as_json: bool) -> bool:
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer as JSON, for programs.")
 
 
-@click.group(cls=Verbs, epilog="Start with: privet status")
+@click.group(
+    cls=Verbs,
+    epilog="\b\nExamples:\n  privet status\n  privet explain ssh.password\n"
+    '  privet loosen ssh.password yes --for 2h --reason "copying a backup"\n  privet tighten ssh.password',
+)
 @click.version_option(VERSION, prog_name="privet")
 def main() -> None:
-    r"""Keep this device private, and say so in plain words when it is not.
-
-    \b
-    Examples:
-      privet status
-      privet explain ssh.password
-      privet loosen ssh.password yes --for 2h --reason "copying a backup"
-      privet tighten ssh.password
-    """
+    """Keep this device private, and say so in plain words when it is not."""
 
 
 @main.command()
@@ -69,7 +65,7 @@ def status(*, as_json: bool) -> None:
         sys.exit(3)
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  privet explain firewall.inbound")
 @click.argument("setting")
 @json_option
 def explain(setting: str, *, as_json: bool) -> None:
@@ -79,7 +75,7 @@ def explain(setting: str, *, as_json: bool) -> None:
         show.explained(answer)
 
 
-@main.command()
+@main.command(epilog='\b\nExample:\n  privet loosen ssh.password yes --for 2h --reason "copying a backup"')
 @click.argument("setting")
 @click.argument("value")
 @click.option("--for", "span", required=True, help="How long: 30m, 2h, 1d; at most 30d.")
@@ -89,12 +85,7 @@ def explain(setting: str, *, as_json: bool) -> None:
 )
 @json_option
 def loosen(setting: str, value: str, span: str, reason: str, *, agreed: bool, as_json: bool) -> None:
-    r"""Run SETTING at the looser VALUE for a while, after showing the risk.
-
-    \b
-    Example:
-      privet loosen ssh.password yes --for 2h --reason "copying a backup"
-    """
+    """Run SETTING at the looser VALUE for a while, after showing the risk."""
     seconds = seconds_of(span)
     told = call("control", {"op": "explain", "setting": setting, "value": value})
     if not as_json:
@@ -136,18 +127,12 @@ def notice(*, as_json: bool) -> None:
         show.notices(answer)
 
 
-@main.command()
+@main.command(epilog="\b\nExamples:\n  privet consent give climate\n  privet consent withdraw climate")
 @click.argument("what", type=click.Choice(["give", "refuse", "withdraw"]))
 @click.argument("purpose")
 @click.option("--yes", "agreed", is_flag=True, help="Agree without being asked; the notice is printed all the same.")
 def consent(what: str, purpose: str, *, agreed: bool) -> None:
-    r"""Give, refuse or withdraw your consent to PURPOSE.
-
-    \b
-    Examples:
-      privet consent give room_climate
-      privet consent withdraw room_climate
-    """
+    """Give, refuse or withdraw your consent to PURPOSE."""
     seen = ""
     if what == "give":
         rows = [r for r in call("control", {"op": "notice"})["purposes"] if r["purpose"] == purpose]
@@ -178,7 +163,7 @@ def credentials(verb: str, *, once: bool) -> None:
         click.echo("Write this down now. It is not kept here any more.")
 
 
-@main.command()
+@main.command(epilog="\b\nExamples:\n  privet journal --since 40\n  privet journal --verify")
 @click.option("--verify", is_flag=True, help="Check every entry and the whole chain.")
 @click.option("--since", default=0, help="Only entries after this number.")
 @json_option
@@ -197,16 +182,11 @@ def journal(since: int, *, verify: bool, as_json: bool) -> None:
         click.echo(f"{row['seq']:>6}  {show.moment(int(row['wall']))}  {row['kind']:<16} {body}")
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  privet send temperature=21.5 humidity=48")
 @click.argument("readings", nargs=-1, required=True)
 @click.option("--at", type=int, help="When it was measured, Unix seconds; otherwise now.")
 def send(readings: tuple[str, ...], at: int | None) -> None:
-    r"""Send READINGS (name=number), as far as they are declared and agreed to.
-
-    \b
-    Example:
-      privet send temperature=21.5 humidity=48
-    """
+    """Send READINGS (name=number), as far as they are declared and agreed to."""
     row = dict(reading.partition("=")[::2] for reading in readings)
     if "" in row or "" in row.values():
         raise BadInput("a reading is name=number, for example temperature=21.5")
