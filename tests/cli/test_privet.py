@@ -1,0 +1,135 @@
+"""The `privet` command as a person uses it: real sockets, the real guard, a simulated device behind them."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agent.cli.main import main
+from agent.core.role import OWNER, YEAR
+from tests.guard.conftest import Kept
+
+
+class Running:
+    """A guard in a thread of its own, listening in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.over = threading.Event()
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+        assert self.ready.wait(30)
+
+    def serve(self) -> None:
+        """Start, listen, turn until told to stop."""
+        kept = Kept(self.folder)
+        house = kept.start()
+        if os.getuid() != 0:
+            review = kept.system.wall + YEAR - 1
+            house.books.store.put({"grants": [{"principal": f"uid:{os.getuid()}", "role": OWNER, "review_by": review}]})
+            kept.stop()
+            house = kept.start()
+        house.listen(str(self.folder), os.getuid(), -1)
+        self.ready.set()
+        while not self.over.is_set():
+            house.turn(0.05)
+        kept.stop()
+
+    def privet(self, *words: str, said: str = "") -> Result:
+        """Run the command."""
+        return CliRunner().invoke(main, list(words), input=said, env={"PRIVET_RUN": str(self.folder)})
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One device for the module."""
+    made = Running(tmp_path_factory.mktemp("privet"))
+    yield made
+    made.over.set()
+    made.thread.join()
+
+
+def test_status_says_private(running: Running) -> None:
+    """For a person and for a program."""
+    told = running.privet("status")
+    assert told.exit_code == 0, told.output
+    assert "Private: all" in told.output
+    rows = json.loads(running.privet("status", "--json").output)["findings"]
+    assert {r["status"] for r in rows} <= {"ok", "absent"}
+
+
+def test_explain_and_unknown_names(running: Running) -> None:
+    """What it is and what may follow; a wrong name is one sentence with its own exit code."""
+    told = running.privet("explain", "ssh.password")
+    assert "guess" in told.output
+    assert "EN303645" in told.output
+    wrong = running.privet("explain", "ssh.colour")
+    assert wrong.exit_code == 14
+    assert "privet status lists them" in wrong.output
+    assert "Traceback" not in wrong.output
+
+
+def test_loosen_asks_and_takes_no_for_an_answer(running: Running) -> None:
+    """The risk comes first; no is no; yes opens; tighten shuts."""
+    words = ("loosen", "ssh.password", "yes", "--for", "2h", "--reason", "copying a backup")
+    refused = running.privet(*words, said="n\n")
+    assert "guess" in refused.output
+    assert "Nothing was changed" in refused.output
+    assert "allowed" not in running.privet("status").output
+    agreed = running.privet(*words, said="y\n")
+    assert "Done" in agreed.output, agreed.output
+    told = running.privet("status").output
+    assert "copying a backup" in told
+    assert "another 1 h 59 min" in told or "another 2 h" in told
+    assert "private" in running.privet("tighten", "ssh.password").output
+    assert "copying a backup" not in running.privet("status", "--json").output.split('"warnings"')[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("loosen", "ssh.password", "yes", "--for", "soon", "--reason", "x"), 65),
+        (("loosen", "ssh.password", "perhaps", "--for", "2h", "--reason", "x"), 65),
+        (("loosen", "ssh.password", "yes", "--for", "99d", "--reason", "x", "--yes"), 65),
+        (("loosen", "ssh.password", "no", "--for", "2h", "--reason", "x", "--yes"), 65),
+        (("consent", "give", "everything"), 65),
+        (("send", "temperature"), 65),
+        (("send", "temperature=21.5"), 16),
+        (("send", "colour=1"), 15),
+    ],
+)
+def test_every_refusal_is_one_sentence_with_its_code(running: Running, words: tuple[str, ...], code: int) -> None:
+    """Nothing changes, nobody sees a traceback."""
+    running.privet("consent", "withdraw", "climate")
+    told = running.privet(*words)
+    assert told.exit_code == code, told.output
+    assert len([line for line in told.output.splitlines() if line.startswith("privet: ")]) == 1
+
+
+def test_notice_consent_send(running: Running) -> None:
+    """Shown, agreed to, sent."""
+    assert "off: you were not asked" in running.privet("notice").output or "withdrew" in running.privet("notice").output
+    assert "Do you agree?" in running.privet("consent", "give", "climate", said="y\n").output
+    assert "Kept for sending: 2" in running.privet("send", "temperature=21.5", "humidity=48").output
+    assert running.privet("send", "temperature=warm").exit_code == 65
+
+
+def test_journal_and_credentials(running: Running) -> None:
+    """The record is sound; the new password comes once."""
+    assert "sound" in running.privet("journal", "--verify").output
+    assert "provisioned" in running.privet("journal").output
+    assert "linux_account/pi: " in running.privet("credentials", "show", "--once").output
+    assert "Nothing is waiting" in running.privet("credentials", "show", "--once").output
+    assert running.privet("enforce").exit_code == 0
+
+
+def test_without_a_guard_it_says_how_to_start_it(tmp_path: Path) -> None:
+    """No guard: one sentence, exit code 69."""
+    told = CliRunner().invoke(main, ["status"], env={"PRIVET_RUN": str(tmp_path)})
+    assert told.exit_code == 69
+    assert "systemctl start privet-guard" in told.output
