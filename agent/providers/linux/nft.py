@@ -191,9 +191,9 @@ def in_file(system: System, direction: str) -> Value:
     try:
         content = system.read(file_of(direction))
         flows = opened(objects(content), direction)
-    except (Missing, ValueError, LookupError, TypeError, AttributeError):  # not there, or surely not written by us
+        ours = isinstance(flows, tuple) and document(direction, flows) == content
+    except (Missing, BadInput, ValueError, LookupError, TypeError, AttributeError):  # surely not written by us
         return ANY
-    ours = isinstance(flows, tuple) and document(direction, flows) == content
     return flows if ours else ANY
 
 

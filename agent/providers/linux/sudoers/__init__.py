@@ -93,10 +93,10 @@ def prepare(system: System, params: Params) -> Params:
         rules.proven(system, others)
     rows = []
     for rule in others:
-        free = sorted(word for word, row in opened.items() if row is rule)
+        free = sorted(word for word, row in opened if row is rule)
         lines = rules.line(rule, asks=True), rules.line(rule, asks=False)
         rows.append(json.dumps([free, sorted(rules.named(rule)), *lines]))
-    powers = [word for word, row in opened.items() if word.endswith(":ALL") and powerful(row)]
+    powers = [word for word, row in opened if word.endswith(":ALL") and powerful(row)]
     powers += [f"%{group}:ALL" for group in exempt]
     asking = (["authenticate"] if untagged else []) + (["!exempt_group"] if exempt else [])
     return {
@@ -163,7 +163,7 @@ def ticket_line(params: Params, option: str) -> str:
 def unasked(system: System, table: Item) -> Value:
     """Return everything that runs without a password, and whether our own file is behind the others."""
     untagged, exempt = rules.free_by_default(table)
-    found = set(rules.without_password(rules.rules(table), untagged, groups(system)))
+    found = {word for word, _ in rules.without_password(rules.rules(table), untagged, groups(system))}
     found |= {f"%{group}:ALL" for group in exempt}
     others, defaults, ours = apart(system, table)
     opened = rules.without_password(others, rules.free_by_default(defaults)[0], groups(system))
@@ -174,9 +174,9 @@ def unasked(system: System, table: Item) -> Value:
     return words(found)
 
 
-def from_first(found: list[Rule], opened: dict[str, Rule]) -> int:
+def from_first(found: list[Rule], opened: list[tuple[str, Rule]]) -> int:
     """Return the place of the first row that runs unasked."""
-    return next((n for n, rule in enumerate(found) if any(rule is one for one in opened.values())), len(found))
+    return next((n for n, rule in enumerate(found) if any(rule is one for _, one in opened)), len(found))
 
 
 def apart(system: System, table: Item) -> tuple[list[Rule], Item, list[Rule]]:

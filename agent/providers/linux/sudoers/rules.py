@@ -111,7 +111,7 @@ def free_by_default(table: Item) -> tuple[bool, list[str]]:
     return free or bound, [exempt] if exempt else []
 
 
-def without_password(found: list[Rule], untagged: bool, groups: dict[str, set[str]]) -> dict[str, Rule]:
+def without_password(found: list[Rule], untagged: bool, groups: dict[str, set[str]]) -> list[tuple[str, Rule]]:
     """Return `user:command` for all that runs unasked once the last matching row has won, with its row.
 
     Which row wins is decided where it is certain (the same words, ALL, membership); where it is not, the looser wins.
@@ -125,7 +125,7 @@ def without_password(found: list[Rule], untagged: bool, groups: dict[str, set[st
                 unasked = rule.asks == "no" or (not rule.asks and untagged)
                 if unasked and not what.startswith("!") and not who.startswith("!") and who not in {"root", "#0"}:
                     free[who, what, place] = rule
-    return {f"{who}:{what}": rule for (who, what, _), rule in free.items()}
+    return [(f"{who}:{what}", rule) for (who, what, _), rule in free.items()]
 
 
 def outdone(
@@ -134,7 +134,7 @@ def outdone(
     """Say whether a later row surely decides in place of an earlier one."""
     user, old_command, _ = key
     plain = not any(one.startswith("!") for one in new.users)
-    same_user = who == user or (plain and (who == "ALL" or user in groups.get(who, set())))
+    same_user = new.users == old.users or (plain and (who in {user, "ALL"} or user in groups.get(who, set())))
     same_command = what.removeprefix("!") in {old_command, "ALL"}
     same_host = new.hosts in {old.hosts, ("ALL",)}
     wide = new.runas == ("ALL",) and (new.groups == ("ALL",) or not old.groups)

@@ -128,4 +128,4 @@ def matching(device: "SimulatedSystem", key: str) -> list[str]:
             for name in entries(device, (ROOT + above).rstrip("/"))
             if fnmatch.fnmatchcase(name, part)
         ]
-    return found
+    return [one for one in found if device.stat(ROOT + one).kind == "file"]

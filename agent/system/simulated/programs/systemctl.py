@@ -145,8 +145,9 @@ def lines(device: "SimulatedSystem", unit: str) -> Lines:
         for name in names(device, f"{place}/{unit}.d"):
             if name.endswith(".conf"):
                 parts[name] = f"{place}/{unit}.d/{name}"
-    found, section = [("", "")], ""
+    found = [("", "")]
     for path in [own[0], *(parts[name] for name in sorted(parts))]:
+        section = ""
         for line in text(device, path).splitlines():
             if line.startswith("["):
                 section = line.strip("[] ")
