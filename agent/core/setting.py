@@ -61,7 +61,7 @@ class Setting(Record):
         return self.options[0].value
 
     def newly(self, wanted: "Value", found: "Value") -> "tuple[Option, ...]":
-        """Return what `found` makes possible beyond `wanted`: each listed option it reaches, else one general option."""
+        """Return what `found` makes possible beyond `wanted`: each option it reaches, else one general option."""
         lattice = self.lattice()
         reached = []
         for option in self.options[1:]:

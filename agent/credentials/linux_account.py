@@ -11,8 +11,8 @@ password back: its hash is thrown away, it stays locked.
 """
 
 import hashlib
+import os
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from agent.core.credential import NEW, OLD, OTHER, Found, Memory, candidates, read_pairs, recognise
@@ -62,8 +62,9 @@ class Account(Record):
 @cache
 def shipped() -> tuple[tuple[str, str], ...]:
     """Read the list of known factory passwords that ships with this version."""
-    file = resources.files("agent") / "credentials" / "factory_passwords.txt"
-    return read_pairs(file.read_text(encoding="utf-8"))
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "factory_passwords.txt")  # beside this module
+    with open(path, encoding="utf-8") as file:
+        return read_pairs(file.read())
 
 
 def known(params: "Params") -> tuple[tuple[str, str], ...]:

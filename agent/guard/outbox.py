@@ -107,11 +107,18 @@ class Outbox:
             if self.publish is None or not self.agreed(name):
                 continue
             for _, payload in self.lanes[name].to_send(IN_FLIGHT - len(self.unsent), uptime):
-                if self.publish is None:  # the courier went while it was being told
+                if not self.tell(name, payload):
                     return
-                self.number += 1
-                self.unsent[self.number] = name
-                self.publish(self.number, f"up/{name}", payload)
+
+    def tell(self, name: str, payload: bytes) -> bool:
+        """Hand one record to the courier; False when there is none, because it went while it was being told."""
+        publish = self.publish
+        if publish is None:
+            return False
+        self.number += 1
+        self.unsent[self.number] = name
+        publish(self.number, f"up/{name}", payload)
+        return True
 
     def agreed(self, name: str) -> bool:
         """Say whether the owner agrees to this purpose right now."""

@@ -14,7 +14,7 @@ from tests.device.whole import Whole
 
 REST = 60  # seconds until "at rest"
 EDITS = 200
-PYTHON = ["/usr/bin/python3"]  # as the service units start it: without -O, so that the library's compiled files serve
+PYTHON = ["/usr/bin/python3", "-S", "-X", "no_debug_ranges"]  # as the service units start it
 ENVIRONMENT = ["env", f"PYTHONPATH={AGENT}:{PACKAGES}", "PYTHONPYCACHEPREFIX=/var/cache/pyc"]
 
 
@@ -43,7 +43,7 @@ class Served(Whole):
 
     def pid(self, module: str) -> int:
         """Return the pid of one of our processes."""
-        return int(self.device.must(["pgrep", "-o", "-f", f"python3 -m {module}"]).split()[0])
+        return int(self.device.must(["pgrep", "-o", "-f", f"python3 -S -X no_debug_ranges -m {module}"]).split()[0])
 
     def pss(self, pid: int) -> float:
         """Return the proportional set size in MB (proc(5), smaps_rollup)."""

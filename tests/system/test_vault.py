@@ -119,7 +119,7 @@ def test_epochs_and_records(vault):
 
 
 def test_a_known_ack_key_stays(vault):
-    """A recipient whose ack key is handed over keeps it, another one gets a fresh one, through a process boundary too."""
+    """A recipient whose ack key is handed over keeps it, another gets a fresh one, through a process boundary too."""
     halves = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
     public = b"".join(half.public_key().public_bytes_raw() for half in halves)
     both = [("home", public), ("maker", public)]
