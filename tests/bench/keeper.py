@@ -17,11 +17,11 @@ def main(folder: Path, port: int, count: int) -> None:
     home = folder / "collector"
     context = trusted(home / "ca.pem", home / "cert.pem", home / "key.pem")
     line = Line(collector, "127.0.0.1", port, context, SERVICE + "collector")
-    need = count // 200  # records of 200 readings each
-    while sum(1 for _ in store.records()) < need:
-        for _ in range(20):
-            line.turn(0.2)
-    print(sum(1 for _ in collector.readings()), flush=True)
+    while collector.tally.stored < count // 200:  # records of 200 readings each; key records come on top
+        line.turn(0.2)
+    while (found := sum(1 for _ in collector.readings())) < count:
+        line.turn(0.2)
+    print(found, flush=True)
     while True:
         line.turn(0.2)
 
