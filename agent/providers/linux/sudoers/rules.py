@@ -128,9 +128,7 @@ def without_password(found: list[Rule], untagged: bool, groups: dict[str, set[st
     return [(f"{who}:{what}", rule) for (who, what, _), rule in free.items()]
 
 
-def outdone(
-    key: tuple[str, str, int], old: Rule, new: Rule, who: str, what: str, groups: dict[str, set[str]]
-) -> bool:
+def outdone(key: tuple[str, str, int], old: Rule, new: Rule, who: str, what: str, groups: dict[str, set[str]]) -> bool:
     """Say whether a later row surely decides in place of an earlier one."""
     user, old_command, _ = key
     plain = not any(one.startswith("!") for one in new.users)
