@@ -164,6 +164,8 @@ def cause(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         other = f"the broker's certificate cannot be verified ({error.verify_message}); give it one made by this fleet"
         return BY_VERIFICATION.get(error.verify_code, other)
+    if isinstance(error, ssl.SSLZeroReturnError | ssl.SSLEOFError):
+        return CLOSED  # Debian 12's Python gives no reason for it, newer ones do
     if isinstance(error, ssl.SSLError):
         reason = error.reason or ""
         return BY_REASON.get(
