@@ -72,8 +72,12 @@ def test_a_message_of_256_mib_is_refused_at_its_announcement(site: Site, tmp_pat
 
 def test_the_library_alone_buffers_what_it_is_sent(site: Site, tmp_path: Path):
     """The known-bad twin: the same flood fills a bare client's memory with all that was poured."""
-    grown, _ = growth(site, tmp_path, BARE)
-    assert grown > 8 * MOST_GROWTH
+    seen = []
+    for _ in range(3):  # a busy machine may cut one flood short
+        seen.append(growth(site, tmp_path, BARE)[0])
+        if seen[-1] > 8 * MOST_GROWTH:
+            return
+    pytest.fail(f"the flood filled nobody's memory: {seen} KiB")
 
 
 @pytest.mark.parametrize("script", [fake.only_older, fake.says_no_to_newer], ids=["hangs up", "says so"])
