@@ -170,7 +170,7 @@ def split_ack(payload: bytes, limit: int = 1024) -> Received:
     value = decode(payload, limit, 1)
     if not _shaped(value, (int, str, str, int, int, bytes)) or value[0] != 1 or len(value[5]) != MAC:
         raise BadInput(NOT_ITEM % "acknowledgement")
-    if not 0 < value[3] <= MAX_BOOT or not 0 < value[4] <= MAX_SEQ:
+    if not 0 < value[3] <= MAX_BOOT or not 0 <= value[4] <= MAX_SEQ:  # 0: nothing is complete yet, and I am there
         raise BadInput(NOT_ITEM % "acknowledgement")
     return Received(purpose=value[1], recipient=value[2], boot=value[3], seq=value[4], mac=value[5])
 

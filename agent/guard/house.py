@@ -122,7 +122,7 @@ class House:
 
     def hold(self) -> float:
         """Return how soon to ask again whether somebody has answered."""
-        return min([IDLE, *(5.0 for lane in self.outbox.lanes.values() if lane.flying)])
+        return min([IDLE, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
 
     def moved(self, mask: int) -> None:
         """Answer changes in watched directories."""

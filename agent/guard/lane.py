@@ -11,6 +11,7 @@ from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.core.telemetry import Message, Purpose, pack
 from agent.guard.books import Store
+from agent.guard.gaps import Gaps
 from agent.system.queue import Queue
 from agent.system.segment import Lost, Row, cost
 from agent.system.vault import Epoch, Vault
@@ -22,10 +23,11 @@ EPOCH_SECONDS = 86_400
 ROWS = 200  # readings in one sealed record
 BATCH = 512 << 10  # bytes of plaintext sealed and kept at once
 SEALED = 64  # bytes that sealing adds to a record, at most
-GAPS = 16  # gap records that are reckoned with when room is made
-WINDOW = 256  # records that were sent and not yet acknowledged
-FIRST_PATIENCE = 5
+GAPS = 16  # gap records that are reckoned with when room is made, beside those known
+WINDOW = 256  # records that are sent while nobody answers
+FIRST_PATIENCE = 5  # seconds until more are sent although nobody answered
 LONGEST_PATIENCE = 300
+NONE, ANSWER, RELEASE = 0, 1, 2  # news of the recipients that are behind
 
 
 class Mine(Record):
@@ -55,11 +57,18 @@ class Lane:
         self.since = 0
         self.key: Secret | None = None
         self.holes: tuple[Lost, ...] = queue.lost
-        self.cursor: Position = START
-        self.flying: list[Position] = []
+        self.gaps = Gaps(store, purpose.id, queue)
         self.confirmed: dict[tuple[int, str], int] = {}
+        self.released: dict[int, int] = {}
+        self.front: Position = START  # the furthest that was sent
+        self.again: Position | None = None  # how far it was repeated, None: nothing is to be
+        self.flying = 0  # records sent since anybody answered
+        self.spare = 0  # records that may be repeated
+        self.waits = False  # whether something was sent and not released
+        self.news = NONE  # what came since patience ended last
+        self.silent = False  # whether patience ended last without any news
         self.patience = FIRST_PATIENCE
-        self.heard = 0
+        self.heard = 0  # when a record was released last, or patience ended
         self.accepted = 0
         self.dropped = 0
 
@@ -94,12 +103,15 @@ class Lane:
         first = self.seq + 1
         rows: list[Row] = []
         opening = self.key is None or self.sealed >= EPOCH_RECORDS or uptime - self.since >= EPOCH_SECONDS
-        if opening:
-            rows.append(Row(boot=self.mine.boot, seq=self.number(), body=self.open_epoch(uptime).body))
-        size = cost([row.body for row in rows]) + cost(plains) + SEALED * (len(plains) + 2 * GAPS)
         try:
+            if opening:
+                rows.append(Row(boot=self.mine.boot, seq=self.number(), body=self.open_epoch(uptime).body))
+            gap_records = GAPS + len(self.holes) + len(self.gaps)
+            size = cost([row.body for row in rows]) + cost(plains) + SEALED * (len(plains) + 2 * gap_records)
             lost = (*self.holes, *self.queue.make_room(size))
-            gaps = [cose.gap_plain(gap.boot, gap.first, gap.boot, gap.last, gap.count) for gap in lost]
+            told = self.gaps.to_tell(lost)
+            self.gaps.note((self.mine.boot, self.seq + 1), told, lost)
+            gaps = [cose.gap_plain(gap.boot, gap.first, gap.boot, gap.last, gap.count) for gap in told]
             rows.extend(self.seal([*gaps, *plains]))
             self.queue.append(rows, opening)
         except PrivetError:
@@ -107,6 +119,7 @@ class Lane:
                 self.holes = (*self.holes, Lost(boot=self.mine.boot, first=first, last=self.seq, count=len(plains)))
             self.key = None
             raise
+        self.gaps.settle()
         self.dropped += sum(gap.count for gap in lost)
         self.holes = ()
 
@@ -152,41 +165,68 @@ class Lane:
         return made
 
     def to_send(self, room: int, uptime: int) -> list[tuple[Position, bytes]]:
-        """Return the next records to publish, at most `room`; starts over when nobody has answered for too long."""
-        if self.flying and uptime - self.heard >= self.patience:
-            self.rewind()
-            self.patience = min(self.patience * 2, LONGEST_PATIENCE)
-            self.heard = uptime
-        room = min(room, WINDOW - len(self.flying))
-        if room <= 0:
-            return []
-        if not self.flying:
-            self.heard = uptime
-        chosen = []
-        for record in self.queue.pending(self.cursor, room):
-            place = (record.boot, record.seq)
-            chosen.append((place, cose.message(record.boot, record.seq, record.body)))
-            self.flying.append(place)
-            self.cursor = place
-        return chosen
+        """Return the next records to publish, at most `room`: those not sent yet, then those to be repeated."""
+        if self.waits and uptime - self.heard >= self.patience:
+            self.insist(uptime)
+        before = self.front
+        rows = self.take(self.front, min(room, WINDOW - self.flying))
+        if rows:
+            self.front = (rows[-1].boot, rows[-1].seq)
+            self.flying += len(rows)
+        spare = min(room - len(rows), self.spare)
+        if self.again is not None and spare > 0:
+            repeated = [row for row in self.take(self.again, spare) if (row.boot, row.seq) <= before]
+            self.again = (repeated[-1].boot, repeated[-1].seq) if repeated else None
+            self.spare -= len(repeated)
+            rows = (*rows, *repeated)
+        if rows and not self.waits:
+            self.waits, self.heard = True, uptime
+        return [((row.boot, row.seq), cose.message(row.boot, row.seq, row.body)) for row in rows]
+
+    def take(self, after: Position, limit: int) -> tuple[Row, ...]:
+        """Return the records that follow."""
+        return self.queue.pending(after, limit) if limit > 0 else ()
+
+    def insist(self, uptime: int) -> None:
+        """Send more although nothing was released for so long.
+
+        What releases the first record may be the last one, a gap above all: so a further window of what was not sent
+        goes out, and a window of what was: from the oldest on, and on from there if whoever waits for it does answer.
+        """
+        self.silent = self.news == NONE
+        self.patience = min(self.patience * 2, LONGEST_PATIENCE) if self.silent else FIRST_PATIENCE
+        self.heard, self.flying, self.spare = uptime, 0, WINDOW
+        if self.again is None or self.news != ANSWER:
+            self.again = START
+        self.news = NONE
 
     def rewind(self) -> None:
-        """Begin again with the oldest record that is still here (a new connection, or silence)."""
-        self.cursor = START
-        self.flying = []
+        """Begin again with the oldest record that is still here: a new connection."""
+        self.front, self.again = START, None
+        self.flying = self.spare = 0
+        self.waits = self.silent = False
+        self.news = NONE
+        self.patience = FIRST_PATIENCE
 
     def acknowledged(self, ack: Received, uptime: int) -> bool:
         """Let go of what every recipient has; False when the acknowledgement is not authentic."""
         if not self.authentic(ack):
             return False
-        if ack.seq <= self.confirmed.get((ack.boot, ack.recipient), 0):
-            return True
-        self.confirmed[ack.boot, ack.recipient] = ack.seq
-        self.heard, self.patience = uptime, FIRST_PATIENCE
+        self.flying = 0
+        self.confirmed[ack.boot, ack.recipient] = max(ack.seq, self.confirmed.get((ack.boot, ack.recipient), 0))
         reached = min((self.confirmed.get((ack.boot, name), 0) for name in self.awaited(ack.boot)), default=ack.seq)
-        if reached:
+        if reached > self.released.get(ack.boot, 0):
+            self.released[ack.boot] = reached
             self.queue.release(ack.boot, reached)
-            self.flying = [p for p in self.flying if p[0] != ack.boot or p[1] > reached]
+            self.gaps.release(ack.boot, reached)
+            self.heard, self.patience, self.spare = uptime, FIRST_PATIENCE, WINDOW
+            self.waits, self.news = self.queue.count > 0, RELEASE
+        elif ack.seq > reached:  # another one is behind, and this one is not waiting for anything
+            return True
+        self.news = max(self.news, ANSWER)
+        if self.silent and self.again is not None:  # somebody is back
+            self.again, self.spare = START, WINDOW
+        self.silent = False
         return True
 
     def awaited(self, boot: int) -> set[str]:
@@ -209,7 +249,9 @@ class Lane:
     def forget(self) -> None:
         """Destroy the key of this purpose and everything queued under it (consent was withdrawn)."""
         self.key = None
+        self.holes = ()
         self.queue.erase()
+        self.gaps.forget()
         self.store.put({f"acks/{self.purpose.id}": None})
         self.rewind()
 

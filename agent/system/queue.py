@@ -63,6 +63,10 @@ class Queue:
         """Records that wait: kept and not released."""
         return sum(lost.count for lost in map(self._loss, self._segments) if lost is not None)
 
+    def holds(self, place: Place) -> bool:
+        """Say whether a record lies in a segment that is kept."""
+        return any(one.boot == place[0] and one.first <= place[1] <= one.last for one in self._segments)
+
     def make_room(self, size: int) -> tuple[Lost, ...]:
         """Choose the oldest whole segments to be given up so that `size` more bytes fit; they go with the next append.
 
@@ -133,7 +137,8 @@ class Queue:
             for row, end in frames(content, one.boot, offset if goes_on else 0):
                 if len(rows) == limit:
                     return tuple(rows)
-                if (row.boot, row.seq) > after and row.seq > released:
+                # A copied key record may be released by a gap alone: who has the gap has not got the key.
+                if (row.boot, row.seq) > after and (row.seq > released or row.seq < one.first):
                     rows.append(row)
                     after = (row.boot, row.seq)
                     self._reading = (after, one.name, end)

@@ -240,7 +240,7 @@ def sender(keys: EpochKeys) -> bytes:
 
 
 def acknowledgement(place: Place, seq: int, recipient: str, key: Secret) -> bytes:
-    """Return the message that lets the device forget the records of this boot up to `seq`."""
+    """Return the message that lets the device forget the records of this boot up to `seq`; 0 says "I am here"."""
     named = ["privet ack 1", place.device, place.purpose, recipient, place.boot, seq]
     mac = hmac.digest(key.reveal(), canonical(named), hashlib.sha256)
     return canonical([1, place.purpose, recipient, place.boot, seq, mac])

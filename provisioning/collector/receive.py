@@ -220,7 +220,7 @@ class Collector:
         return opening.open_record(self.fleet, envelope, keys)
 
     def _acknowledge(self, place: Place, seq: int) -> list[tuple[str, bytes]]:
-        keys = self._epoch(place, self.store.newest_epoch(place)) if seq else None
+        keys = self._epoch(place, self.store.newest_epoch(place))
         if keys is None:
             return []
         answer = opening.acknowledgement(place, seq, self.recipient, keys.acknowledging)

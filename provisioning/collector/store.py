@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent.core.errors import Failed, Unreadable
 from agent.core.record import Record
-from provisioning.collector.open import Gap, Place
+from provisioning.collector.open import MOST_SEQ, Gap, Place
 
 KEY, PACK, GAP, ODD = 0, 1, 2, 3  # kinds of records: key, readings, gap, opened but not understood
 OPERATOR = b""  # the sender of gaps that an operator accepted
@@ -124,8 +124,14 @@ class Store:
 
         It counts for boots of the same sender only: whoever makes up a boot cannot give up another's records in it.
         """
-        row = (self._stream(place), gap.boot, gap.first, gap.last, gap.count, mark)
-        self._base.execute("INSERT OR IGNORE INTO gap VALUES (?,?,?,?,?,?)", row)
+        key = (self._stream(place), gap.boot, mark)
+        sql = "SELECT 1 FROM gap WHERE stream = ? AND boot = ? AND mark = ? AND first <= ? AND last >= ?"
+        if self._base.execute(sql, (*key, gap.first, gap.last)).fetchone():
+            return
+        sql = "DELETE FROM gap WHERE stream = ? AND boot = ? AND mark = ? AND first >= ? AND last <= ?"
+        self._base.execute(sql, (*key, gap.first, gap.last))  # told again, in a larger one
+        row = (*key[:2], gap.first, gap.last, gap.count, mark)
+        self._base.execute("INSERT INTO gap VALUES (?,?,?,?,?,?)", row)
 
     def reach(self, place: Place) -> int:
         """Return up to which number a boot is complete (kept or owned up to), 0 when its beginning is missing."""
@@ -177,6 +183,26 @@ class Store:
         return tuple(
             (Place(device=d, purpose=p, boot=b), Gap(boot=b, first=f, last=t, count=c)) for d, p, b, f, t, c in rows
         )
+
+    def missing(self, place: Place) -> int:
+        """Return how many records of a boot, as far as it is complete, a gap stands for because they never came.
+
+        The last number known counts as the end of a boot whose end the device does not know. Of a boot of which nothing
+        came at all, no record and no key, it is what a gap says.
+        """
+        key = (self._stream(place), place.boot)
+        if not self.sender(place):
+            sql = "SELECT coalesce(max(claim), 0) FROM (SELECT sum(last - first + 1) AS claim FROM gap"
+            sql += " WHERE stream = ? AND boot = ? AND last < ? GROUP BY mark)"
+            return int(self._base.execute(sql, (*key, MOST_SEQ)).fetchone()[0])
+        sql = (
+            "SELECT max(seq) FROM (SELECT seq FROM record WHERE stream = ? AND boot = ?"
+            " UNION ALL SELECT last FROM gap WHERE stream = ? AND boot = ? AND last < ?)"
+        )
+        known = int(self._base.execute(sql, (*key, *key, MOST_SEQ)).fetchone()[0] or 0)
+        end = min(self.reach(place), known)
+        sql = "SELECT count(*) FROM record WHERE stream = ? AND boot = ? AND seq <= ?"
+        return end - int(self._base.execute(sql, (*key, end)).fetchone()[0])
 
     def holes(self) -> tuple[tuple[Place, int, int], ...]:
         """Return where a boot stands still: its place, the first number missing, the first kept behind it."""

@@ -30,6 +30,7 @@ class Pair:
         self.store = Memory()
         self.uptime = self.boot = 0
         self.places: dict[int, tuple[int, int]] = {}  # reading: its record
+        self.last: dict[int, int] = {}  # start: its last record
         self.said: list[str] = []
         self.collector = Collector(FLEET, "home", KEY, Store(folder / "telemetry.db"), self.said.append)
         self.restart()
@@ -48,6 +49,7 @@ class Pair:
             row = Message(name="n", unit="1", purpose="comfort", scale=0, value=number, at=1_795_489_000)
             self.lane.keep([row], (), self.uptime)
             self.places[number] = (self.boot, self.lane.seq)
+            self.last[self.boot] = self.lane.seq
 
     def new_epoch(self) -> None:
         """Let the next record open an epoch."""

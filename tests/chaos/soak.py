@@ -106,7 +106,7 @@ class Device:
         place = self.places.pop(message, None)
         if self.trusting_puback and place is not None:
             self.lane.queue.release(*place)
-            self.lane.flying = [flying for flying in self.lane.flying if flying > place]
+            self.lane.flying = 0
 
     def received(self, kind: str, payload: bytes) -> None:
         """Take an acknowledgement."""

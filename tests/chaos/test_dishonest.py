@@ -130,7 +130,7 @@ def test_two_senders_in_one_start_are_told(tmp_path: Path):
 
 
 def test_one_ack_key_through_all_starts(tmp_path: Path):
-    """A restart goes on with the ack key, so gaps about the start before are believed; a recipient's new key ends it."""
+    """A restart goes on with the ack key, so gaps about the start before are believed; a new public key ends it."""
     pair = Pair(tmp_path)
     pair.measure(1)
     pair.restart()
