@@ -26,7 +26,12 @@ def test_nothing_is_lost_and_nothing_doubled(tmp_path: Path):
 
 def test_trusting_puback_loses(tmp_path: Path):
     """The known-bad twin: the same run, letting go on the broker's PUBACK, loses readings with the broker's memory."""
-    history = run(site_with_recipient(tmp_path), tmp_path / "twin", 6, trusting_puback=True)
-    print(history.kills, "kills", history.given, "readings", history.lost, "lost")
-    assert history.kills >= 1
-    assert history.lost > 0
+    lost = []
+    while not any(lost) and len(lost) < 4:  # whether a kill meets a reading on its way is chance
+        place = tmp_path / f"twin{len(lost)}"
+        place.mkdir()
+        history = run(site_with_recipient(place), place / "run", 6, trusting_puback=True)
+        print(history.kills, "kills", history.given, "readings", history.lost, "lost")
+        assert history.kills >= 1
+        lost.append(history.lost)
+    assert any(lost)
