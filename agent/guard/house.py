@@ -175,7 +175,9 @@ class House:
         if kind == "sent" and len(rest) == 1 and isinstance(rest[0], int):
             self.outbox.sent(rest[0])
         elif kind == "state" and len(rest) == 2:
-            self.link = (str(rest[0])[:20], str(rest[1])[:300])
+            before, self.link = self.link, (str(rest[0])[:20], str(rest[1])[:300])
+            if self.link[0] == "connected" != before[0]:  # what the connection before it lost need not wait
+                self.outbox.rewind()
         elif kind == "received" and len(rest) == 2 and isinstance(rest[1], bytes):
             try:
                 self.received(str(rest[0]), rest[1])

@@ -132,6 +132,10 @@ class Outbox:
         """Begin again with the oldest record on a new connection; None when there is no courier."""
         self.publish = publish
         self.unsent = {}
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begin again with the oldest record, on a new connection to the broker; what the courier has counts on."""
         for lane in self.lanes.values():
             lane.rewind()
 
@@ -143,10 +147,16 @@ class Outbox:
             raise BadInput("an acknowledgement was not authentic and was ignored")
 
     def withdraw(self, name: str) -> None:
-        """Stop a purpose at once: what waits and what is queued is destroyed."""
+        """Stop a purpose at once: what waits and what is queued is destroyed.
+
+        Its numbers are never told as lost, nor are its ack keys kept: what comes later needs a start of its own.
+        """
         self.waiting.pop(name, None)
-        if name in self.lanes:
-            self.lanes[name].forget()
+        lane = self.lanes.get(name)
+        if lane is not None:
+            lane.forget()
+            self.mine = replace(self.mine, boot=self.books.next_boot())
+            lane.move(self.mine, lane.purpose, lane.keys)
 
     def standing(self) -> dict[str, object]:
         """Say for the status what waits and what was lost."""

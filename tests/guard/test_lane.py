@@ -67,6 +67,53 @@ def test_a_broker_without_recipient_frees_nothing(kept: Kept) -> None:
     assert again == [p for _, _, p in first]
 
 
+def test_a_reconnection_sends_again_at_once_and_once(kept: Kept) -> None:
+    """The courier's word that it is connected begins anew; said again without a break in between, it does nothing."""
+    kept.agree("climate")
+    for _ in range(30):
+        send(kept)
+    out: list[bytes] = []
+
+    def answered() -> list[bytes]:
+        kept.house.outbox.pump()
+        for number in list(kept.house.outbox.unsent):
+            kept.house.heard(["sent", number])
+        return [out.pop(0) for _ in range(len(out))]
+
+    kept.house.outbox.connected(lambda number, topic, payload: out.append(payload))
+    kept.house.heard(["state", "connected", ""])
+    first, rest = answered(), answered()
+    assert len(first) == 20
+    assert len(rest) == 11
+    for _ in range(5):
+        kept.house.heard(["state", "connected", "again"])
+        assert answered() == []
+    kept.house.heard(["state", "offline", "the broker is gone"])
+    kept.house.heard(["state", "offline", "it is still gone"])
+    assert answered() == []
+    kept.house.heard(["state", "connected", ""])
+    assert answered() == first
+    assert answered() == rest
+
+
+def test_withdrawn_and_given_again_goes_on_under_a_number_of_its_own(kept: Kept) -> None:
+    """What was destroyed leaves no hole that a recipient would wait behind, and no ack key is used on."""
+    kept.agree("climate")
+    send(kept)
+    assert kept.store is not None
+    old = kept.store.get("acks/climate")
+    kept.ask("consent", purpose="climate", state="withdrawn")
+    kept.house.outbox.withdraw("climate")
+    assert kept.store.get("acks/climate") is None
+    kept.agree("climate")
+    send(kept)
+    assert [cbor.decode(payload)[1:3] for _, _, payload in published(kept)] == [
+        [kept.system.boot + 1, n] for n in (1, 2)
+    ]
+    new = kept.store.get("acks/climate")
+    assert new[kept.system.boot + 1]["collector"][0] != old[kept.system.boot]["collector"][0]
+
+
 def test_only_an_authentic_acknowledgement_lets_go(kept: Kept) -> None:
     """Another recipient, another key, a flipped bit, garbage: ignored, journaled, nothing let go."""
     kept.agree("climate")
