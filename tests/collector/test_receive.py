@@ -38,13 +38,16 @@ def test_known_answers_open():
         sealed = opening.read_message(VECTORS["fleet"], topic, bytes.fromhex(record["payload"]))
         assert opening.open_record(VECTORS["fleet"], sealed, keys).hex() == record["plain"]
         assert sealed.body.hex() == record["body"]
-    first, second = (opening.read_plain(bytes.fromhex(r["plain"])) for r in VECTORS["records"])
+    first, second, third = (opening.read_plain(bytes.fromhex(r["plain"])) for r in VECTORS["records"])
     assert isinstance(first, tuple)
     assert first[0].name == "temperature"
     assert isinstance(second, Gap)
-    (answer,) = [a for a in VECTORS["acknowledgements"] if a["recipient"] == "home"]
-    made = opening.acknowledgement(envelope.place, answer["seq"], "home", keys.acknowledging)
-    assert made.hex() == answer["payload"]
+    assert isinstance(third, tuple)
+    assert (third[0].name, third[0].unit, third[0].at) == ("warning", "", 1_790_655_360)
+    assert third[0].value == "A person can sign in over SSH with a password again"
+    for answer in [a for a in VECTORS["acknowledgements"] if a["recipient"] == "home"]:
+        made = opening.acknowledgement(envelope.place, answer["seq"], "home", keys.acknowledging)
+        assert made.hex() == answer["payload"]
 
 
 def test_a_second_library_reads_the_same(make: Make):
