@@ -26,7 +26,7 @@ def test_nothing_is_lost_and_nothing_doubled(tmp_path: Path):
 
 def test_trusting_puback_loses(tmp_path: Path):
     """The known-bad twin: the same run, letting go on the broker's PUBACK, loses readings with the broker's memory."""
-    lost = []
+    lost: list[int] = []
     while not any(lost) and len(lost) < 4:  # whether a kill meets a reading on its way is chance
         place = tmp_path / f"twin{len(lost)}"
         place.mkdir()
