@@ -45,8 +45,8 @@ tools: debian-test .venv/test
 	judge "tables and promises" $(BIN)/python -m tests.docs_tables --check; \
 	exit $$verdict
 
-bench: debian-test .venv/test ## measure memory, reaction times and throughput against the budgets
-	@$(BIN)/python -m tests.bench
+bench: debian-device .venv/test ## measure memory, reaction times and throughput against the budgets (root)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench
 
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device
