@@ -12,6 +12,9 @@ PACKAGES_TEST := $(PACKAGES_DEMO) git
 PACKAGES_DEB := python3 python3-venv dpkg git
 PACKAGES_DEVICE := $(PACKAGES_TEST) iproute2 mmdebstrap mosquitto-clients nftables openssh-client openssh-server \
 	procps sudo util-linux zstd
+PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd-container
+PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
+PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools fdisk mtools qemu-system-arm qemu-user-static
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
@@ -20,7 +23,7 @@ EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
 
-.PHONY: help demo test check tools bench test-device docs lock wheel deb clean debian-demo debian-test debian-device debian-deb
+.PHONY: help demo test check tools bench test-device test-crash test-boot test-vm test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-boot debian-vm debian-pi debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +54,18 @@ bench: debian-device .venv/test ## measure memory, reaction times and throughput
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device
 
+test-crash: debian-device .venv/test ## thousands of power cuts on real file systems, block by block (root)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-crash tests/crash
+
+test-boot: debian-boot .venv/test ## the package on a Debian that systemd really booted, in containers (root)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-boot tests/boot
+
+test-vm: debian-vm .venv/test ## the package on virtual machines with a kernel of their own: power cuts, clocks, limits (root)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-vm tests/vm
+
+test-pi: debian-pi .venv/test ## a card for an emulated Raspberry Pi 3, from build to reboot; before a release (root, 20 min)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-pi tests/pi
+
 docs: .venv/test ## write the tables in the README files anew from what they tell about
 	@$(BIN)/python -m tests.docs_tables
 
@@ -75,6 +90,12 @@ debian-test:
 	@requirements/debian.sh $(PACKAGES_TEST)
 debian-device:
 	@requirements/debian.sh $(PACKAGES_DEVICE)
+debian-boot:
+	@requirements/debian.sh $(PACKAGES_BOOT)
+debian-vm:
+	@requirements/debian.sh $(PACKAGES_VM)
+debian-pi:
+	@requirements/debian.sh $(PACKAGES_PI)
 debian-deb:
 	@requirements/debian.sh $(PACKAGES_DEB)
 
