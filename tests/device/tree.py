@@ -1,4 +1,9 @@
-"""The Debian tree under every light device: built once from this machine's own package sources, then only read."""
+"""The Debian trees under every device: each recipe built once from this machine's own package sources, then only read.
+
+Three kinds of device stand on them: LIGHT under tests/device (no first process), BOOT under tests/boot (systemd in a
+container) and whatever a further recipe adds, such as a kernel for a virtual machine: `BOOT.more("vm", "linux-…")`.
+A package that every device needs goes into PACKAGES.
+"""
 
 import fcntl
 import hashlib
@@ -7,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SUITE = "bookworm"
@@ -28,6 +34,15 @@ PACKAGES = (
     "sudo",
     "systemd",
 )
+BOOTED = (
+    "avahi-daemon",
+    "dbus",
+    "iputils-ping",
+    "kmod",
+    "libpam-systemd",
+    "systemd-sysv",
+    "udev",
+)
 LEFT_OUT = ("man", "locale", "doc")
 
 # The device as it leaves the factory: a published password, no host key, no name of a package mirror.
@@ -37,6 +52,50 @@ echo pi:raspberry | chpasswd
 rm -f /etc/ssh/ssh_host_* /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/resolv.conf
 : >/etc/machine-id
 """
+
+# What its first start does besides: its SSH host keys are made, as on Raspberry Pi OS; a maker's broker is open to all.
+FIRST_START = """
+cat >/etc/systemd/system/regenerate_ssh_host_keys.service <<'UNIT'
+[Unit]
+Description=Make the SSH host keys of this device
+Before=ssh.service
+ConditionPathExists=!/etc/ssh/ssh_host_ed25519_key
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/ssh-keygen -A
+[Install]
+WantedBy=multi-user.target
+UNIT
+printf 'listener 1883\\nallow_anonymous true\\n' >/etc/mosquitto/conf.d/factory.conf
+systemctl enable regenerate_ssh_host_keys.service ssh.service mosquitto.service systemd-networkd.service
+mkdir -p /var/log/journal
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a tree is made of. `factory` runs inside as root; `environment` is for the package scripts (INITRD=No)."""
+
+    name: str
+    packages: tuple[str, ...]
+    factory: str
+    left_out: tuple[str, ...] = LEFT_OUT
+    architecture: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def more(self, name: str, *packages: str, factory: str = "") -> "Recipe":
+        """Return a recipe with more in it."""
+        return replace(self, name=name, packages=(*self.packages, *packages), factory=self.factory + factory)
+
+    def digest(self) -> str:
+        """Return what changes with everything that the tree is made of."""
+        parts: tuple[object, ...] = (SUITE, self.packages, self.left_out, self.factory)
+        further = (self.architecture, self.environment)
+        return hashlib.sha256(repr(parts + further if any(further) else parts).encode()).hexdigest()[:12]
+
+
+LIGHT = Recipe("debian", PACKAGES, FACTORY)
+BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
 
 
 def sources() -> str:
@@ -56,32 +115,38 @@ def cache() -> Path:
     return Path(base) / "privet" / "lab"
 
 
-def built() -> Path:
-    """Return the path of the tree, building it first when this recipe has none yet (a minute or two, once)."""
-    recipe = repr((SUITE, PACKAGES, LEFT_OUT, FACTORY))
-    tree = cache() / f"debian-{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+def place(recipe: Recipe = LIGHT) -> Path:
+    """Return where the tree of a recipe is, or will be."""
+    return cache() / f"{recipe.name}-{SUITE}-{recipe.digest()}"
+
+
+def built(recipe: Recipe = LIGHT) -> Path:
+    """Return the path of the tree, building it first when there is none of this recipe yet (minutes, once)."""
+    tree = place(recipe)
     cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "lock").open("w") as lock:
+    with (cache() / f"{recipe.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.is_dir():
-            build(tree)
+            build(recipe, tree)
     return tree
 
 
-def build(tree: Path) -> None:
+def build(recipe: Recipe, tree: Path) -> None:
     """Build the tree beside its final name and move it there when it is complete."""
-    print(f"building the Debian tree for the device lab in {tree} (once)", file=sys.stderr)
+    print(f"building the Debian tree {tree} (once)", file=sys.stderr)
     half = Path(tempfile.mkdtemp(prefix="half-", dir=tree.parent))
     try:
-        argv = ["mmdebstrap", "--quiet", "--variant=apt", "--mode=root", f"--include={','.join(PACKAGES)}"]
-        argv += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in LEFT_OUT]
+        argv = ["mmdebstrap", "--quiet", "--variant=apt", "--mode=root", f"--include={','.join(recipe.packages)}"]
+        argv += [f"--architectures={recipe.architecture}"] if recipe.architecture else []
+        argv += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in recipe.left_out]
         argv += [
             '--aptopt=Acquire::Languages "none"',
             '--aptopt=Acquire::Check-Valid-Until "false"',
             "--format=directory",
         ]
-        subprocess.run([*argv, SUITE, str(half), "-"], input=sources().encode(), check=True)
-        subprocess.run(["chroot", str(half), "/bin/sh", "-ec", FACTORY], check=True)
+        environment = {**os.environ, **dict(recipe.environment)}
+        subprocess.run([*argv, SUITE, str(half), "-"], input=sources().encode(), check=True, env=environment)
+        subprocess.run(["chroot", str(half), "/bin/sh", "-ec", recipe.factory], check=True)
         half.chmod(0o755)
         half.rename(tree)
     except BaseException:
