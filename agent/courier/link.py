@@ -121,6 +121,10 @@ class Link:
             return 0.0
         return max(0.0, min(self._deadline(self._session) - now, self.pace.keepalive / 4))
 
+    def lively(self) -> bool:
+        """Say whether the broker answered as it owes us, or we are between two tries: what counts as progress."""
+        return self._session is None or time.monotonic() <= self._deadline(self._session)
+
     def step(self, read: bool = True) -> None:
         """Do what is due: read (unless told not to), write, watch, connect. Blocks to connect only, 10 s at most."""
         if self._session is not None:

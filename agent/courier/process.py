@@ -15,6 +15,7 @@ from agent.core.errors import BadInput, PrivetError, Unreachable
 from agent.courier import trust, wire
 from agent.courier.link import PACE, Link, Pace
 from agent.courier.session import Place
+from agent.system.notify import Pulse
 
 CHUNK = 64 * 1024  # bytes read from the guard at once
 BACKLOG = 1 << 20  # bytes the guard has not taken yet, from which on the broker is not read
@@ -30,18 +31,21 @@ class Courier:
         self.home = home
         self.pace = pace
         self.link: Link | None = None
-        self._said = ""
+        self._said = "waiting for the guard"
+        self._pulse = Pulse()
         self._attempts = 0
         self._out = bytearray()
         self._socket: socket.socket | None = None
 
     def run(self) -> None:
         """Serve for ever; a guard that goes away is waited for."""
+        self._pulse.ready(self._said)
         while True:
             try:
                 self.serve()
             except PrivetError as error:
                 self._say(str(error))
+            self._pulse.beat(self._said)
             time.sleep(secrets.randbelow(AGAIN << min(self._attempts, 5)) / 1000)
             self._attempts += 1
 
@@ -76,6 +80,8 @@ class Courier:
             elif time.monotonic() - begun > FIRST_FRAME:
                 raise Unreachable("the guard does not say where the broker is; restart it")
             self._flush(guard)
+            if self.link is None or self.link.lively():
+                self._pulse.beat(self._said)
 
     def _wait(self, guard: socket.socket) -> int:
         """Wait for the guard, the broker or the time; return what the guard is ready for."""

@@ -6,12 +6,16 @@ import socket
 import sys
 
 from agent import registry
+from agent.core.assess import LOOSENED, UNKNOWN, WAIVED
 from agent.core.errors import PrivetError, Tampered
+from agent.core.warn import notable
+from agent.guard import early
 from agent.guard.callers import table
 from agent.guard.gate import first_boot
 from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
 from agent.system.keys import FileSlot
+from agent.system.notify import Pulse, notify
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
 from agent.system.store import Store
@@ -20,6 +24,7 @@ from agent.system.vault import WorkerVault
 STATE = "/var/lib/privet"
 RUN = "/run/privet"
 ACCOUNT = "privet"
+UNFINISHED = 75  # exit code of a first boot that is to be tried again
 USAGE = """usage: python -m agent.guard [--courier ACCOUNT]
 
 The root process of Privet. ACCOUNT (a name or a number, default privet) is whom the courier runs as."""
@@ -72,16 +77,6 @@ def build(system: RealSystem) -> tuple[House, WorkerVault]:
     return house, vault
 
 
-def notify(state: str) -> None:
-    """Tell systemd, where it asked to be told (sd_notify(3))."""
-    path = os.environ.get("NOTIFY_SOCKET", "")
-    if not path:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as wire:
-        wire.connect("\0" + path[1:] if path.startswith("@") else path)
-        wire.send(state.encode())
-
-
 def serve(house: House, vault: WorkerVault) -> None:
     """Turn until SIGTERM or SIGINT; each turn that ends is progress, and only progress feeds the watchdog."""
 
@@ -94,14 +89,53 @@ def serve(house: House, vault: WorkerVault) -> None:
     house.selector.register(wake, 1, lambda _mask: wake.recv(64))
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    notify("READY=1")
+    pulse = Pulse()
+    pulse.ready(spoken(house))
     while not house.stopping:
         house.turn(30.0)
         vault.collect()
-        notify("WATCHDOG=1")
+        pulse.beat(spoken(house))
     notify("STOPPING=1")
     house.selector.unregister(wake)
     house.stop()
+
+
+def spoken(house: House) -> str:
+    """Say in one line how the device stands, for `systemctl status`."""
+    found = house.guard.posture.findings
+    if house.shut_in:
+        return "Shut in: the first start could not be finished, nothing reaches this device from outside"
+    for verdict, words in ((LOOSENED, "Not private"), (UNKNOWN, "Cannot be told"), (WAIVED, "Allowed for a while")):
+        names = [name for name in sorted(found) if found[name].status == verdict]
+        if names:
+            return f"{words}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"Private: all {len(found)} settings are as your policy wants them"
+
+
+def announce_start(house: House) -> None:
+    """Tell the owner what the early start, before the network, could not."""
+    for sentence in early.told(house.system):
+        title = "Something was not as it should be when this device started"
+        house.guard.announce(notable("failed", "", title, "", sentence, house.system.clock()))
+
+
+def first() -> None:
+    """Run the first boot to its end, before the network, and enforce; when it stays shut in, the guard tries again."""
+    os.umask(0o077)
+    system = RealSystem()
+    try:
+        system.make_directory(RUN, 0o755)
+        house, _vault = build(system)
+        notify("STATUS=Replacing every factory secret; nothing listens and nobody can sign in before that is done")
+        house.start()
+        house.stop()
+    except PrivetError as error:
+        print(f"privet-firstboot: {error}", file=sys.stderr)  # noqa: T201 - the service's log and the console
+        sys.exit(error.exit_code)
+    if house.shut_in:
+        sentence = "the first start could not be finished; nothing reaches this device from outside, see privet status"
+        print(f"privet-firstboot: {sentence}", file=sys.stderr)  # noqa: T201 - the same
+        sys.exit(UNFINISHED)
 
 
 def main() -> None:
@@ -118,7 +152,9 @@ def main() -> None:
         house, vault = build(system)
         uid, gid = account(system, courier)
         house.listen(RUN, uid, gid)
+        notify("STATUS=Looking at every setting")
         house.start()
+        announce_start(house)
         serve(house, vault)
     except PrivetError as error:
         print(f"privet-guard: {error}", file=sys.stderr)  # noqa: T201 - the service's log

@@ -6,10 +6,18 @@ from pathlib import Path
 
 GROUP = "privet-boot-"
 
-# Arguments: name, group, lower directories of the overlay. Each line on standard input is one press of the power
-# button; what happened stands in /mnt/story. systemd-nspawn would register with a systemd that this machine may lack,
-# and shares the groups `payload` and `supervisor` of the group it is started in: so it gets one of its own. A pure
-# version 2 of control groups, as on Debian 12 itself, whatever this machine uses.
+# Beyond what systemd-nspawn leaves to a container: what the package's own protection is made of, and what it protects
+# from; nothing by which a device could reach this machine's clock, modules or kernel.
+POWERS = "CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF,CAP_PERFMON"
+CALLS = (
+    "landlock_create_ruleset landlock_add_rule landlock_restrict_self bpf fanotify_init fanotify_mark @keyring "
+    "perf_event_open io_uring_setup personality userfaultfd"
+)
+
+# Arguments: name, group, lower directories of the overlay, powers, system calls. Each line on standard input is one
+# press of the power button; what happened stands in /mnt/story. systemd-nspawn would register with a systemd that this
+# machine may lack, and shares the groups `payload` and `supervisor` of the group it is started in: so it gets one of
+# its own. A pure version 2 of control groups, as on Debian 12 itself, whatever this machine uses.
 KEEPER = """
 set -e
 mount -t tmpfs -o mode=755 tmpfs /mnt
@@ -35,7 +43,7 @@ while read -r press; do
     echo on >>/mnt/story
     rc=0
     systemd-nspawn --quiet --boot --register=no --keep-unit --machine="$1" --directory=/mnt/root \\
-      --network-namespace-path=/run/netns/device --capability=CAP_NET_ADMIN,CAP_NET_RAW --resolv-conf=off \\
+      --network-namespace-path=/run/netns/device --capability="$4" --system-call-filter="$5" --resolv-conf=off \\
       --timezone=off --link-journal=no --console=pipe </dev/null >>/mnt/console 2>&1 || rc=$?
     echo "ended $rc" >>/mnt/story
   done

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
-from tests.boot.keeper import CHROOT, GROUP, KEEPER, NETWORK, child_of, remove_groups
+from tests.boot.keeper import CALLS, CHROOT, GROUP, KEEPER, NETWORK, POWERS, child_of, remove_groups
 from tests.device import tree
 from tests.device.lab import ENVIRONMENT, Device, LabError, tied
 
@@ -42,7 +42,8 @@ class Booted(Device):
         self.spawned: list[subprocess.Popen[bytes]] = []
         self.group = f"{GROUP}{secrets.token_hex(4)}"
         argv = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
-        argv += ["--propagation", "private", "sh", "-c", KEEPER, "sh", name, self.group, ":".join(map(str, lower))]
+        disks = ":".join(map(str, lower))
+        argv += ["--propagation", "private", "sh", "-c", KEEPER, "sh", name, self.group, disks, POWERS, CALLS]
         self.keeper = subprocess.Popen(
             tied(argv), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT
         )

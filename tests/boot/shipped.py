@@ -40,6 +40,7 @@ def install(device: Booted, deb: Path) -> None:
     device.lay("/root/privet.deb", deb.read_bytes())
     device.chroot(["dpkg", "-i", "/root/privet.deb"])
     device.chroot(["rm", "/root/privet.deb"])
+    device.chroot(["systemctl", "--root=/", "enable", "privet-early.service", "privet-firstboot.service"])
 
 
 def new_fleet(folder: Path, port: int = 8883) -> Fleet:

@@ -25,6 +25,8 @@ DAY = "2023-11-14"
 LIBRARY = tree.LIBRARY
 TAG = sys.implementation.cache_tag
 PAIR = ("privet-guard", "privet-courier")
+STARTING = ("privet-early", "privet-firstboot")  # before the network, once per start
+BUDGETS = {"privet-courier": 1.3, "privet-early": 2.1, "privet-firstboot": 3.7, "privet-guard": 3.7, "privet-shut": 1.4}
 
 
 def wheels_here(folder: Path) -> None:
@@ -86,7 +88,10 @@ def test_what_lies_outside_the_library_is_exactly_this(package: Path):
         "DEBIAN/postrm",
         "DEBIAN/prerm",
         "lib/systemd/system/privet-courier.service",
+        "lib/systemd/system/privet-early.service",
+        "lib/systemd/system/privet-firstboot.service",
         "lib/systemd/system/privet-guard.service",
+        "lib/systemd/system/privet-shut.service",
         "usr/bin/privet",
         "usr/lib/sysusers.d/privet.conf",
         "usr/share/bash-completion/completions/privet",
@@ -211,7 +216,7 @@ def test_maintainer_scripts_are_sound_shell(package: Path, name: str):
     assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("unit", PAIR)
+@pytest.mark.parametrize("unit", PAIR + STARTING)
 def test_units_start_what_is_shipped(package: Path, unit: str):
     """Each unit waits for a policy and starts a file of the package, by the system's own Python, isolated."""
     text = (package / f"lib/systemd/system/{unit}.service").read_text()
@@ -223,7 +228,7 @@ def test_units_start_what_is_shipped(package: Path, unit: str):
     assert (package / argv[-1].lstrip("/")).is_file()
 
 
-@pytest.mark.parametrize("unit", PAIR)
+@pytest.mark.parametrize("unit", [*PAIR, *STARTING, "privet-shut"])
 def test_hardening_left_out_says_why(package: Path, unit: str):
     """Every well-known line of protection is in the unit or is named in a comment that gives the reason."""
     text = (package / f"lib/systemd/system/{unit}.service").read_text()
@@ -235,3 +240,25 @@ def test_hardening_left_out_says_why(package: Path, unit: str):
         "IPAddressDeny DevicePolicy UMask MemoryMax TasksMax"
     )
     none_of([word for word in wanted.split() if not re.search(rf"^(# Left out: .*\b)?{word}=", text, re.MULTILINE)])
+
+
+@pytest.mark.parametrize("unit", STARTING)
+def test_early_units_stand_before_everything_that_listens(package: Path, unit: str):
+    """Without default dependencies, before the network and before all ordinary services, sockets and logins."""
+    text = (package / f"lib/systemd/system/{unit}.service").read_text()
+    before = set(" ".join(re.findall(r"^Before=(.*)$", text, re.MULTILINE)).split())
+    assert {"network-pre.target", "sysinit.target", "systemd-networkd.service", "NetworkManager.service"} <= before
+    assert "\nDefaultDependencies=no\n" in text
+    assert "\nWants=network-pre.target\n" in text
+    assert "\nWantedBy=sysinit.target\n" in text
+
+
+@pytest.mark.parametrize(("unit", "budget"), sorted(BUDGETS.items()))
+def test_units_keep_their_exposure_budget(package: Path, tmp_path: Path, unit: str, budget: float):
+    """`systemd-analyze security` finds no more than this; without the filter of system calls it finds more."""
+    base = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={round(budget * 10)}"]
+    path = package / f"lib/systemd/system/{unit}.service"
+    assert subprocess.run([*base, str(path)], capture_output=True, check=False).returncode == 0
+    twin = tmp_path / f"{unit}.service"
+    twin.write_text(re.sub(r"^SystemCallFilter=.*\n", "", path.read_text(), flags=re.MULTILINE))
+    assert subprocess.run([*base, str(twin)], capture_output=True, check=False).returncode != 0

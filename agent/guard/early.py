@@ -1,0 +1,90 @@
+"""Before the network comes up: the firewall as the guard left it, or shut when there is none that can be trusted.
+
+Runs once per start and has to be quick: no store, no key, nothing but Python's own library. Whatever fails here leaves
+the device shut in; the boot goes on, the console says why, and the guard repairs it. What the owner must be told is
+left in SAID for the guard, who journals and delivers it.
+"""
+
+import json
+import sys
+
+from agent.core.errors import Failed, Missing, PrivetError
+from agent.core.order import ANY
+from agent.providers.linux import nft
+from agent.system.door import System
+from agent.system.real import RealSystem
+
+DIRECTIONS = ("inbound", "outbound")
+SHUT = "/usr/lib/privet/shut.nft"
+SAID = "/run/privet/early"
+MARKER = "/var/lib/privet/provisioned"
+CONTINUES = "nothing reaches this device from outside until the guard has written the firewall anew"
+
+
+def main() -> None:
+    """Do it all on this machine; the exit code says whether the firewall is in place."""
+    system = RealSystem()
+    try:
+        said = prepare(system)
+        code = 0
+    except PrivetError as error:
+        said, code = (f"The firewall could not be loaded at the start: {error}",), error.exit_code
+    for sentence in said:
+        print(f"privet-early: {sentence}", file=sys.stderr)  # noqa: T201 - the service's log and the console
+    sys.exit(code)
+
+
+def prepare(system: System) -> tuple[str, ...]:
+    """Load the firewall; return what the owner must be told, which is also left for the guard."""
+    said = firewall(system)
+    if said:
+        system.write(SAID, json.dumps(said).encode(), 0o600)
+    return said
+
+
+def firewall(system: System) -> tuple[str, ...]:
+    """Load what is kept for both directions, or shut; before the first boot is over that goes without a word."""
+    bad = tuple(sentence for sentence in (load(system, direction) for direction in DIRECTIONS) if sentence)
+    if not bad:
+        return ()
+    outcome = system.run(("nft", "-f", SHUT))
+    if outcome.code != 0:
+        raise Failed(f"nft did not load {SHUT} ({last(outcome.err)}); look at journalctl -u privet-early")
+    return (*bad, f"So it started shut: {CONTINUES}.") if there(system, MARKER) else ()
+
+
+def load(system: System, direction: str) -> str:
+    """Load one direction as it is kept; return why that was not possible."""
+    path = nft.file_of(direction)
+    try:
+        if nft.in_file(system, direction) == ANY:
+            return f"The firewall in {path} is missing or was changed by somebody else, and was not loaded."
+        outcome = system.run(("nft", "-j", "-f", path))
+    except PrivetError as error:
+        return f"The firewall in {path} was not loaded: {error}."
+    return "" if outcome.code == 0 else f"The firewall in {path} was not loaded: nft says {last(outcome.err)}."
+
+
+def last(err: bytes) -> str:
+    """Return the last line that a program said."""
+    lines = err.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:160] if lines else "nothing"
+
+
+def there(system: System, path: str) -> bool:
+    """Say whether a path exists."""
+    try:
+        system.stat(path)
+    except Missing:
+        return False
+    return True
+
+
+def told(system: System) -> tuple[str, ...]:
+    """Return what was left for the guard, and take it away."""
+    try:
+        left = json.loads(system.read(SAID))
+        system.remove(SAID)
+    except (PrivetError, ValueError):
+        return ()
+    return tuple(str(sentence) for sentence in left) if isinstance(left, list) else ()
