@@ -77,8 +77,8 @@ lock: .venv/test ## choose the newest allowed versions of all Python packages an
 wheel: debian-demo .venv/host ## build the Python package into dist/
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist . && ls dist
 
-deb: debian-deb .venv/host ## build the Debian 12 package for this architecture into dist/ (not yet: cross builds for arm64 and armhf, originals back on removal, start before the network)
-	@$(BIN)/python -m provisioning.package --out dist
+deb: debian-deb .venv/host ## build the Debian 12 package into dist/; for other machines: make deb ARCH="amd64 arm64 armhf"
+	@$(BIN)/python -m provisioning.package --out dist --arch "$(ARCH)"
 
 clean: ## remove all that was made here, .venv included
 	@rm -rf .venv .cache build dist demo

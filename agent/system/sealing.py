@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, ChaCha20Poly1305
@@ -67,6 +67,16 @@ def verify_policy(message: bytes, keys: Sequence[bytes]) -> bytes:
     except (InvalidSignature, ValueError) as error:
         raise BadPolicy("the policy's signature is wrong; nothing was changed, ask the sender for it again") from error
     return signed.payload
+
+
+def sign_once(payload: bytes) -> tuple[bytes, bytes]:
+    """Sign a policy with a key that exists for this one signature; returns its public half and the COSE_Sign1.
+
+    For a device without a fleet: nobody can ever sign it another policy.
+    """
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key().public_bytes_raw()
+    return public, cose.sign1(payload, cose.key_id(public), private.sign)
 
 
 def new_epoch(

@@ -67,6 +67,9 @@ class Vault(Protocol):
     def new_identity(self, device: str) -> NewIdentity:
         """Make a key and a certificate request for this device."""
 
+    def sign_once(self, payload: bytes) -> tuple[bytes, bytes]:
+        """Sign a policy with a key that is forgotten at once; returns its public half and the signed policy."""
+
     def close(self) -> None:
         """End it; the next request starts it again."""
 
@@ -105,6 +108,10 @@ class DirectVault:
     def new_identity(self, device: str) -> NewIdentity:
         """Make a device identity."""
         return self._sealing.new_identity(device)
+
+    def sign_once(self, payload: bytes) -> tuple[bytes, bytes]:
+        """Sign a policy with a key that is forgotten at once."""
+        return self._sealing.sign_once(payload)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -157,6 +164,11 @@ class WorkerVault:
         """Make a device identity."""
         key, request = self._ask(["new_identity", device])
         return NewIdentity(key=Secret(key), request=request)
+
+    def sign_once(self, payload: bytes) -> tuple[bytes, bytes]:
+        """Sign a policy with a key that is forgotten at once."""
+        public, signed = self._ask(["sign_once", payload])
+        return bytes(public), bytes(signed)
 
     def collect(self) -> bool:
         """Take leave of a child that has ended; say whether one is running. Cheap: call it now and then."""

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from agent.core.errors import BadInput, Failed, Missing, PrivetError
 from agent.core.record import Record
-from provisioning.package import tree
+from provisioning.package import target, tree
+from provisioning.package.target import Target
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHON = (3, 11)  # Debian 12's; compiled files and wheels fit no other
-CONTENTS = ("agent", "provisioning/package", "requirements/device.txt", "CHANGELOG.md")
+CONTENTS = ("agent", "device_profiles", "provisioning/package", "requirements/device.txt", "CHANGELOG.md")
 BUDGET = 7_000_000  # bytes
 
 
@@ -54,34 +55,39 @@ def origin() -> Origin:
     return Origin(version=version, moment=moment, changed=changed)
 
 
-def build(out: Path, source: Origin) -> Path:
+def build(out: Path, source: Origin, goal: Target) -> Path:
     """Build the package into a folder and return its path; Failed says which step did not work."""
     if sys.version_info[:2] != PYTHON or sys.implementation.name != "cpython":
         raise Missing("the package is built by Python 3.11, the one of Debian 12; run this again there")
     if shutil.which("dpkg-deb") is None:
         raise Missing("there is no dpkg-deb; build the package on Debian")
-    architecture = said("dpkg", "--print-architecture")
-    day = time.strftime("%Y-%m-%d", time.gmtime(source.moment))
     with tempfile.TemporaryDirectory(prefix="privet-package-") as folder:
         root = Path(folder) / "tree"
         root.mkdir()
-        tree.fetch(REPOSITORY / "requirements/device.txt", Path(folder) / "wheels")
-        tree.lay_out(REPOSITORY, Path(folder) / "wheels", root, source.version, day)
-        control(root, source.version, architecture)
+        target.fetch(REPOSITORY / "requirements/device.txt", Path(folder) / "wheels", goal)
+        tree.lay_out(REPOSITORY, Path(folder) / "wheels", root, source.version, source.moment, goal)
+        control(root, source.version, goal)
         tree.settle(root, source.moment)
-        made = out.resolve() / f"privet_{source.version}_{architecture}.deb"
+        made = out.resolve() / f"privet_{source.version}_{goal.debian}.deb"
         made.parent.mkdir(parents=True, exist_ok=True)
         pack(root, made, source.moment)
+    size = made.stat().st_size
+    if size > BUDGET:
+        raise Failed(f"{made.name} has {size} bytes, at most {BUDGET}; find out what grew")
     return made
 
 
-def control(root: Path, version: str, architecture: str) -> None:
+def control(root: Path, version: str, goal: Target) -> None:
     """Write the control file, and the checksums by which `dpkg --verify` finds changes."""
-    files = sorted(path for path in root.rglob("*") if path.is_file() and path.parent.name != "DEBIAN")
+    found = sorted(path for path in root.rglob("*") if path.parent.name != "DEBIAN")
+    files = [path for path in found if path.is_file() and not path.is_symlink()]
     size = sum(-(-path.stat().st_size // 1024) for path in files)
-    sums = [f"{checksum(path)}  {path.relative_to(root)}" for path in files]
+    kept = {f"{root}{line}" for line in (root / "DEBIAN/conffiles").read_text().splitlines()}
+    sums = [f"{checksum(path)}  {path.relative_to(root)}" for path in files if str(path) not in kept]
+    lent = f", {goal.lender}" if goal.lender else ""
     text = (tree.HERE / "control").read_text(encoding="utf-8")
-    tree.put(root / "DEBIAN/control", text.format(version=version, architecture=architecture, size=size).encode())
+    filled = text.format(version=version, architecture=goal.debian, size=size, lent=lent)
+    tree.put(root / "DEBIAN/control", filled.encode())
     tree.put(root / "DEBIAN/md5sums", ("\n".join(sums) + "\n").encode())
 
 
@@ -108,17 +114,17 @@ def main(words: list[str]) -> int:
     """Build, and say what was built; return the exit code."""
     parser = argparse.ArgumentParser(prog="provisioning.package", description="Build the Debian package of Privet.")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "dist", help="folder for the package (default: dist)")
+    known = ", ".join(target.TARGETS)
+    parser.add_argument("--arch", default="", help=f"of {known}; several with blanks between (default: this machine's)")
     options = parser.parse_args(words)
     try:
         source = origin()
-        made = build(options.out, source)
-        size = made.stat().st_size
-        if size > BUDGET:
-            raise Failed(f"{made.name} has {size} bytes, at most {BUDGET}; find out what grew")
+        for name in options.arch.split() or [said("dpkg", "--print-architecture")]:
+            made = build(options.out, source, target.named(name))
+            print(f"{made} ({made.stat().st_size / 1e6:.2f} MB)", flush=True)  # noqa: T201 - asked for
     except PrivetError as error:
         print(f"make deb: {error}", file=sys.stderr)  # noqa: T201 - asked for
         return error.exit_code
-    print(f"{made} ({size / 1e6:.2f} MB)")  # noqa: T201 - asked for
     if source.changed:
         print("It holds changes that are not committed; its version says so.")  # noqa: T201 - asked for
     return 0

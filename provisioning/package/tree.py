@@ -4,51 +4,85 @@ import gzip
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from agent.core.errors import Failed
 from provisioning.package import words
+from provisioning.package.policy import shipped_policy
+from provisioning.package.target import Target, foreign, lend
 
 LIBRARY = "usr/lib/privet"
 HERE = Path(__file__).resolve().parent
 SOURCES = (".py", ".toml", ".txt")  # what of agent/ a device needs; its README files stay here
 HOST_ONLY = ("system/simulated",)  # rooms of agent/ for simulated devices
 UNNEEDED = (".pyi", ".typed", ".h", ".cfg")  # of the wheels: for type checkers and compilers
-# File beside this module -> where it goes and with which mode.
-PLACED = {
-    "privet": ("usr/bin/privet", 0o755),
-    "privet-guard": (f"{LIBRARY}/privet-guard", 0o644),
-    "privet-courier": (f"{LIBRARY}/privet-courier", 0o644),
-    "privet-early": (f"{LIBRARY}/privet-early", 0o644),
-    "privet-firstboot": (f"{LIBRARY}/privet-firstboot", 0o644),
-    "shut.nft": (f"{LIBRARY}/shut.nft", 0o644),
-    "privet-early.service": ("lib/systemd/system/privet-early.service", 0o644),
-    "privet-firstboot.service": ("lib/systemd/system/privet-firstboot.service", 0o644),
-    "privet-shut.service": ("lib/systemd/system/privet-shut.service", 0o644),
-    "privet-guard.service": ("lib/systemd/system/privet-guard.service", 0o644),
-    "privet-courier.service": ("lib/systemd/system/privet-courier.service", 0o644),
-    "privet.sysusers": ("usr/lib/sysusers.d/privet.conf", 0o644),
-    "postinst": ("DEBIAN/postinst", 0o755),
-    "prerm": ("DEBIAN/prerm", 0o755),
-    "postrm": ("DEBIAN/postrm", 0o755),
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
+# Ending of a file beside this module -> the folder it goes to; what has no ending and begins with "privet-" is a start
+# script of a unit and goes to the library.
+PLACES = {
+    ".service": "lib/systemd/system",
+    ".nft": LIBRARY,
+    ".toml": "etc/privet",
+    ".5": "usr/share/man/man5",
+    ".8": "usr/share/man/man8",
 }
 
 
-def lay_out(repository: Path, wheels: Path, tree: Path, version: str, day: str) -> None:
+def placed() -> dict[str, tuple[str, int]]:
+    """Say where each file beside this module goes, and with which mode."""
+    found = {"privet": ("usr/bin/privet", 0o755), "privet.sysusers": ("usr/lib/sysusers.d/privet.conf", 0o644)}
+    for path in sorted(HERE.iterdir()):
+        if path.suffix in PLACES:
+            found[path.name] = (f"{PLACES[path.suffix]}/{path.name}", 0o644)
+        elif path.name in SCRIPTS:
+            found[path.name] = (f"DEBIAN/{path.name}", 0o755)
+        elif not path.suffix and path.name.startswith("privet-"):
+            found[path.name] = (f"{LIBRARY}/{path.name}", 0o644)
+    return found
+
+
+def units() -> tuple[str, ...]:
+    """Name the units that are shipped, in the order in which they start; what is not known yet comes last."""
+    order = ("privet-early.service", "privet-firstboot.service", "privet-guard.service", "privet-courier.service")
+    here = {name for name in placed() if name.endswith(".service")}
+    return (*(name for name in order if name in here), *sorted(here - set(order)))
+
+
+def lay_out(repository: Path, wheels: Path, tree: Path, version: str, moment: int, target: Target) -> None:
     """Fill an empty folder with all but the control file and the checksums; `wheels` is what `fetch` filled."""
     library = tree / LIBRARY
     library.mkdir(parents=True)
-    for name, (place, mode) in sorted(PLACED.items()):
-        put(tree / place, (HERE / name).read_bytes(), mode)
+    day = time.strftime("%Y-%m-%d", time.gmtime(moment))
     for path in agent_files(repository):
         put(library / path.relative_to(repository), path.read_bytes())
     take_over(wheels, library)
+    for name, (place, mode) in sorted(placed().items()):
+        lay(tree / place, (HERE / name).read_bytes(), mode, version, day)
+    put(library / "policy.cbor", shipped_policy(repository, moment))
     document = tree / "usr/share/doc/privet"
     put(document / "copyright", words.copyright_of(wheels).encode())
     put(document / "changelog.gz", packed((repository / "CHANGELOG.md").read_bytes()))
     put(tree / "usr/share/man/man1/privet.1.gz", packed(words.manual(library, version, day).encode()))
-    put(tree / "usr/share/bash-completion/completions/privet", words.completion(library).encode())
+    for shell, place in words.COMPLETIONS.items():
+        put(tree / place, words.completion(library, shell).encode())
+    settings = sorted(path.relative_to(tree).as_posix() for path in (tree / "etc").rglob("*") if path.is_file())
+    put(tree / "DEBIAN/conffiles", "".join(f"/{name}\n" for name in settings).encode())
     compile_all(library)
+    lend(library, target)
+    wrong = foreign(library, target)
+    if wrong:
+        raise Failed(f"{wrong[0]} is not for {target.debian}; look at its wheel in requirements/device.txt")
+
+
+def lay(path: Path, content: bytes, mode: int, version: str, day: str) -> None:
+    """Put a file of this folder in its place: what stands between @ is filled in, manuals are compressed."""
+    if b"@" in content:
+        for word, said in (("@UNITS@", " ".join(units())), ("@VERSION@", version), ("@DAY@", day)):
+            content = content.replace(word.encode(), said.encode())
+    if "/man/" in str(path):
+        path, content = path.with_name(path.name + ".gz"), packed(content)
+    put(path, content, mode)
 
 
 def agent_files(repository: Path) -> list[Path]:
@@ -60,17 +94,6 @@ def agent_files(repository: Path) -> list[Path]:
         for path in sorted(agent.rglob("*"))
         if path.is_file() and path.suffix in SOURCES and not any(path.is_relative_to(room) for room in rooms)
     ]
-
-
-def fetch(requirements: Path, wheels: Path) -> None:
-    """Unpack exactly the wheels that are pinned, checked by their hashes; nobody's build script runs."""
-    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    argv += ["--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    done = subprocess.run(
-        [*argv, "--target", str(wheels), "-r", str(requirements)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise Failed(f"the wheels of {requirements.name} did not arrive: {done.stderr.strip()[-300:]}; try again")
 
 
 def take_over(wheels: Path, library: Path) -> None:
@@ -105,8 +128,9 @@ def packed(content: bytes) -> bytes:
 
 
 def settle(tree: Path, moment: int) -> None:
-    """Give every file and folder its mode and one date, seconds since 1970."""
-    scripts = {tree / place for place, mode in PLACED.values() if mode == 0o755}
+    """Give every file and folder its mode and one date, seconds since 1970; a link has no mode of its own."""
+    scripts = {tree / place for place, mode in placed().values() if mode == 0o755}
     for path in [tree, *sorted(tree.rglob("*"))]:
-        path.chmod(0o755 if path.is_dir() or path in scripts else 0o644)
-        os.utime(path, (moment, moment))
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path in scripts else 0o644)
+        os.utime(path, (moment, moment), follow_symlinks=False)

@@ -8,6 +8,12 @@ from pathlib import Path
 from agent.core.errors import Failed
 
 ASK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from agent.cli.main import main; main(prog_name='privet')"
+# Shell -> where it looks for the completions that packages bring.
+COMPLETIONS = {
+    "bash": "usr/share/bash-completion/completions/privet",
+    "fish": "usr/share/fish/vendor_completions.d/privet.fish",
+    "zsh": "usr/share/zsh/vendor-completions/_privet",
+}
 WHOLE = """Privet is free software under the Apache License, version 2.0; on Debian systems its text is
 /usr/share/common-licenses/Apache-2.0. The parts of others that lie beside it in /usr/lib/privet follow, each
 with its own terms.
@@ -28,9 +34,9 @@ def told(library: Path, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-def completion(library: Path) -> str:
-    """Return the completion for bash, as the command itself gives it."""
-    return told(library, _PRIVET_COMPLETE="bash_source")
+def completion(library: Path, shell: str) -> str:
+    """Return the completion for a shell, as the command itself gives it."""
+    return told(library, _PRIVET_COMPLETE=f"{shell}_source")
 
 
 def manual(library: Path, version: str, day: str) -> str:

@@ -35,6 +35,8 @@ class Issue(NamedTuple):
 def policy_map(profile: Profile, catalogue: Catalogue, issue: Issue) -> PolicyMap:
     """Turn a whole profile (see `inherit.load`) into a policy map; BadInput when the issue does not fit it."""
     broker = (profile.broker.host, profile.broker.port) if profile.broker else issue.broker
+    if not profile.recipient:  # nothing is ever sent
+        broker = ("", 0)
     if broker is None:
         raise BadInput(f"{profile.model} names no broker and the fleet has none; add [broker] host = … to the profile")
     if profile.queue is None:

@@ -3,7 +3,8 @@
 A profile starts from its parent's. It may tighten any setting as it likes. Where it wants one looser, it must say a
 reason and must stay within the parent's ceiling for that setting (without a ceiling: within the loosest option that
 the setting lists; never "anything"). Ceilings only ever get stricter. Lists of flows, purposes, fields, recipients,
-credentials and channels add up, each entry saying what it is for; `[without]` leaves flows, purposes and fields out.
+credentials and channels add up, each entry saying what it is for; `[without]` leaves flows, purposes, fields and
+recipients out.
 Credentials and channels cannot be left out: that would keep a factory secret or silence a warning.
 """
 
@@ -165,8 +166,9 @@ def unknown_without(child: Profile, parent: Profile) -> list[Finding]:
         "flows": {flow.flow for flow in parent.flows.inbound + parent.flows.outbound},
         "purposes": {purpose.id for purpose in parent.purpose},
         "fields": {field.name for field in parent.field},
+        "recipients": {recipient.id for recipient in parent.recipient},
     }
-    wanted = {"flows": child.without.flows, "purposes": child.without.purposes, "fields": child.without.fields}
+    wanted = {kind: getattr(child.without, kind) for kind in known}
     return [
         Finding(("without", kind), f'{parent.model} has no {kind[:-1]} "{name}" to leave out; remove it')
         for kind, names in wanted.items()
@@ -181,6 +183,7 @@ def merge(child: Profile, parent: Profile) -> Profile:
     left_out = child.without
     settings: dict[str, Choice] = {**parent.settings, **child.settings}
     purposes = {item.id: item for item in parent.purpose if item.id not in left_out.purposes}
+    recipients = [item for item in parent.recipient if item.id not in left_out.recipients]
     fields = {
         item.name: item
         for item in parent.field
@@ -195,7 +198,7 @@ def merge(child: Profile, parent: Profile) -> Profile:
             "flows": merge_flows(child.flows, parent.flows, left_out),
             "purpose": list({**purposes, **{item.id: item for item in child.purpose}}.values()),
             "field": list({**fields, **{item.name: item for item in child.field}}.values()),
-            "recipient": parent.recipient + child.recipient,
+            "recipient": recipients + child.recipient,
             "credential": parent.credential + [item for item in child.credential if item not in parent.credential],
             "channels": sorted({*parent.channels, *child.channels}),
             "broker": child.broker or parent.broker,

@@ -149,6 +149,7 @@ class Without(Strict):
     flows: list[str] = []
     purposes: list[Name] = []
     fields: list[Name] = []
+    recipients: list[KeyName] = []
 
 
 class Profile(Strict):

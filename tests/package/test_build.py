@@ -5,6 +5,7 @@ import gzip
 import importlib.metadata
 import importlib.util
 import marshal
+import platform
 import re
 import shutil
 import stat
@@ -16,17 +17,21 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import Failed
-from provisioning.package import build, tree, words
+from agent.core import cbor
+from agent.core.errors import BadInput, Failed
+from agent.guard.setup import WISHES, read_wishes
+from agent.system.simulated import SimulatedSystem
+from provisioning.package import build, target, tree, words
+from provisioning.profile import catalogue
+from provisioning.profile.inherit import load
 from tests.house import ROOT, files, none_of, within
 
 MOMENT = 1_700_000_000
 DAY = "2023-11-14"
+HERE = target.TARGETS[{"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]]
 LIBRARY = tree.LIBRARY
 TAG = sys.implementation.cache_tag
 PAIR = ("privet-guard", "privet-courier")
-STARTING = ("privet-early", "privet-firstboot")  # before the network, once per start
-BUDGETS = {"privet-courier": 1.3, "privet-early": 2.1, "privet-firstboot": 3.7, "privet-guard": 3.7, "privet-shut": 1.4}
 
 
 def wheels_here(folder: Path) -> None:
@@ -53,8 +58,8 @@ def package(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "tree/DEBIAN/control").exists():
             wheels_here(folder / "wheels")
-            tree.lay_out(ROOT, folder / "wheels", folder / "tree", "1.2.3", DAY)
-            build.control(folder / "tree", "1.2.3", "amd64")
+            tree.lay_out(ROOT, folder / "wheels", folder / "tree", "1.2.3", MOMENT, HERE)
+            build.control(folder / "tree", "1.2.3", HERE)
             tree.settle(folder / "tree", MOMENT)
     return folder / "tree"
 
@@ -80,30 +85,34 @@ def test_all_of_the_agent_is_in_it_and_nothing_of_the_host(package: Path):
 
 
 def test_what_lies_outside_the_library_is_exactly_this(package: Path):
-    """The list of all other files; nothing lies in /etc, so purge has no foreign words to keep."""
+    """The list of all other files; of them only the conffile lies in /etc."""
     assert [name for name in shipped(package) if not name.startswith(f"{LIBRARY}/")] == [
+        "DEBIAN/conffiles",
         "DEBIAN/control",
         "DEBIAN/md5sums",
         "DEBIAN/postinst",
         "DEBIAN/postrm",
+        "DEBIAN/preinst",
         "DEBIAN/prerm",
-        "lib/systemd/system/privet-courier.service",
-        "lib/systemd/system/privet-early.service",
-        "lib/systemd/system/privet-firstboot.service",
-        "lib/systemd/system/privet-guard.service",
-        "lib/systemd/system/privet-shut.service",
+        "etc/privet/setup.toml",
+        *sorted(f"lib/systemd/system/{unit}" for unit in tree.units()),
         "usr/bin/privet",
         "usr/lib/sysusers.d/privet.conf",
         "usr/share/bash-completion/completions/privet",
         "usr/share/doc/privet/changelog.gz",
         "usr/share/doc/privet/copyright",
+        "usr/share/fish/vendor_completions.d/privet.fish",
         "usr/share/man/man1/privet.1.gz",
+        "usr/share/man/man5/setup.toml.5.gz",
+        "usr/share/man/man8/privet-courier.8.gz",
+        "usr/share/man/man8/privet-guard.8.gz",
+        "usr/share/zsh/vendor-completions/_privet",
     ]
 
 
 def test_modes_and_dates_are_fixed(package: Path):
     """Programs and scripts are 0755, all else 0644, folders 0755; every date is the commit's."""
-    scripts = {"usr/bin/privet", "DEBIAN/postinst", "DEBIAN/prerm", "DEBIAN/postrm"}
+    scripts = {"usr/bin/privet", *(f"DEBIAN/{name}" for name in tree.SCRIPTS)}
     wrong = []
     for path in [package, *package.rglob("*")]:
         name, found = path.relative_to(package).as_posix(), path.lstat()
@@ -161,7 +170,7 @@ def test_control_fields(package: Path):
     found = fields(text)
     assert found["Package"] == "privet"
     assert found["Version"] == "1.2.3"
-    assert found["Architecture"] == "amd64"
+    assert found["Architecture"] == HERE.debian
     assert found["Depends"] == "python3 (>= 3.11), python3 (<< 3.12), nftables, systemd"
     assert "openssh-client" in found["Recommends"]
     assert 10_000 < int(found["Installed-Size"]) < 40_000
@@ -169,9 +178,10 @@ def test_control_fields(package: Path):
 
 
 def test_checksums_cover_every_file(package: Path):
-    """Every installed file can be compared by `dpkg --verify`."""
+    """Every installed file can be compared by `dpkg --verify`; dpkg itself keeps the sum of the conffile."""
     listed = [line.split("  ", 1)[1] for line in (package / "DEBIAN/md5sums").read_text().splitlines()]
-    assert listed == [name for name in shipped(package) if not name.startswith("DEBIAN/")]
+    assert listed == [name for name in shipped(package) if not name.startswith(("DEBIAN/", "etc/"))]
+    assert (package / "DEBIAN/conffiles").read_text() == "/etc/privet/setup.toml\n"
 
 
 def test_the_manual_is_the_commands_own_help(package: Path):
@@ -186,11 +196,77 @@ def test_the_manual_is_the_commands_own_help(package: Path):
     assert words.verbatim(overview + "x") not in page
 
 
-def test_completion_is_for_this_command(package: Path):
-    """The completion asks the command itself, so it is never behind."""
-    text = (package / "usr/share/bash-completion/completions/privet").read_text()
-    assert "_PRIVET_COMPLETE=bash_complete" in text
-    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+@pytest.mark.parametrize("shell", words.COMPLETIONS)
+def test_completion_is_for_this_command(package: Path, shell: str):
+    """Each shell's completion asks the command itself, so it is never behind."""
+    text = (package / words.COMPLETIONS[shell]).read_text()
+    assert f"_PRIVET_COMPLETE={shell}_complete" in text
+    if shell == "bash":
+        assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+def test_every_manual_is_dated_and_names_the_others(package: Path):
+    """Nothing is left to fill in, and each page says the version and day of the package."""
+    pages = sorted(name for name in shipped(package) if "/man/" in name)
+    assert len(pages) == 4
+    for name in pages:
+        page = gzip.decompress((package / name).read_bytes()).decode()
+        assert f'"{DAY}" "Privet 1.2.3"' in page.splitlines()[0], name
+        assert "@" not in page, name
+
+
+def test_the_shipped_policy_collects_nothing_and_is_dated_by_the_commit(package: Path):
+    """The device without a fleet gets the profile alone, whose first second is that of the commit."""
+    found = cbor.decode((package / LIBRARY / "policy.cbor").read_bytes())
+    assert (found["fleet"], found["class"], found["issued"], found["sequence"]) == ("alone", "alone", MOMENT, 1)
+    assert (found["purposes"], found["fields"], found["recipients"]) == ([], [], [])
+    base = load(ROOT / "device_profiles/base.toml", catalogue.shipped()).profile
+    assert [row["kind"] for row in found["credentials"]] == [one.kind for one in base.credential]
+
+
+def test_the_conffile_says_what_is_so_without_it(package: Path):
+    """What stands in setup.toml as shipped means the same as no file at all."""
+    system = SimulatedSystem()
+    without = read_wishes(system)
+    system.edit(WISHES, (package / "etc/privet/setup.toml").read_bytes())
+    shipped_one = read_wishes(system)
+    assert (shipped_one.automatic, shipped_one.owner_account) == (without.automatic, without.owner_account)
+    assert shipped_one.automatic
+
+
+def test_what_debian_lends_is_left_out(tmp_path: Path):
+    """For armhf cffi and pycparser are not fetched, everything else is, with its hashes; others leave nothing out."""
+    text = (ROOT / "requirements/device.txt").read_text()
+    names = re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE)
+    for one in target.TARGETS.values():
+        left = target.wanted(text, one)
+        assert re.findall(r"^([a-z0-9-]+)==", left, re.MULTILINE) == [name for name in names if name not in one.lent]
+        assert all(f"--hash={part}" in text for part in re.findall(r"--hash=(\S+)", left))
+    assert target.wanted(text, target.TARGETS["amd64"]).count("--hash=") == text.count("--hash=")
+
+
+def test_armhf_reaches_one_module_of_debian_and_no_more(tmp_path: Path):
+    """The one link names the extension module that python3-cffi-backend brings; the folder itself is on no path."""
+    target.lend(tmp_path, target.TARGETS["armhf"])
+    (link,) = tmp_path.iterdir()
+    assert str(link.readlink()) == "/usr/lib/python3/dist-packages/_cffi_backend.cpython-311-arm-linux-gnueabihf.so"
+    target.lend(tmp_path, target.TARGETS["arm64"])
+    assert list(tmp_path.iterdir()) == [link]
+
+
+def test_a_part_for_another_machine_stops_the_build(package: Path):
+    """The machine is read from each file's own header: for this one there is none, for another each is named."""
+    other = target.TARGETS["arm64" if HERE.debian == "amd64" else "amd64"]
+    assert target.foreign(package / LIBRARY, HERE) == []
+    wrong = target.foreign(package / LIBRARY, other)
+    assert "cryptography/hazmat/bindings/_rust.abi3.so" in wrong
+    assert any(name.startswith("_cffi_backend") for name in wrong)
+
+
+def test_an_unknown_machine_is_refused():
+    """The sentence names those there are."""
+    with pytest.raises(BadInput, match="amd64, arm64, armhf"):
+        target.named("armel")
 
 
 def test_every_wheel_has_its_licence_in_the_copyright_file(package: Path):
@@ -207,16 +283,18 @@ def test_a_wheel_without_a_licence_is_refused(tmp_path: Path):
         words.copyright_of(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["postinst", "prerm", "postrm"])
+@pytest.mark.parametrize("name", tree.SCRIPTS)
 def test_maintainer_scripts_are_sound_shell(package: Path, name: str):
     """Each parses, stops at the first error and runs in the plainest shell."""
     text = (package / "DEBIAN" / name).read_text()
     assert text.startswith("#!/bin/sh\n")
     assert "\nset -e\n" in text
+    assert "@" not in text
+    assert name == "preinst" or f'UNITS="{" ".join(tree.units())}"' in text
     assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("unit", PAIR + STARTING)
+@pytest.mark.parametrize("unit", PAIR)
 def test_units_start_what_is_shipped(package: Path, unit: str):
     """Each unit waits for a policy and starts a file of the package, by the system's own Python, isolated."""
     text = (package / f"lib/systemd/system/{unit}.service").read_text()
@@ -228,7 +306,7 @@ def test_units_start_what_is_shipped(package: Path, unit: str):
     assert (package / argv[-1].lstrip("/")).is_file()
 
 
-@pytest.mark.parametrize("unit", [*PAIR, *STARTING, "privet-shut"])
+@pytest.mark.parametrize("unit", PAIR)
 def test_hardening_left_out_says_why(package: Path, unit: str):
     """Every well-known line of protection is in the unit or is named in a comment that gives the reason."""
     text = (package / f"lib/systemd/system/{unit}.service").read_text()
@@ -240,25 +318,3 @@ def test_hardening_left_out_says_why(package: Path, unit: str):
         "IPAddressDeny DevicePolicy UMask MemoryMax TasksMax"
     )
     none_of([word for word in wanted.split() if not re.search(rf"^(# Left out: .*\b)?{word}=", text, re.MULTILINE)])
-
-
-@pytest.mark.parametrize("unit", STARTING)
-def test_early_units_stand_before_everything_that_listens(package: Path, unit: str):
-    """Without default dependencies, before the network and before all ordinary services, sockets and logins."""
-    text = (package / f"lib/systemd/system/{unit}.service").read_text()
-    before = set(" ".join(re.findall(r"^Before=(.*)$", text, re.MULTILINE)).split())
-    assert {"network-pre.target", "sysinit.target", "systemd-networkd.service", "NetworkManager.service"} <= before
-    assert "\nDefaultDependencies=no\n" in text
-    assert "\nWants=network-pre.target\n" in text
-    assert "\nWantedBy=sysinit.target\n" in text
-
-
-@pytest.mark.parametrize(("unit", "budget"), sorted(BUDGETS.items()))
-def test_units_keep_their_exposure_budget(package: Path, tmp_path: Path, unit: str, budget: float):
-    """`systemd-analyze security` finds no more than this; without the filter of system calls it finds more."""
-    base = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={round(budget * 10)}"]
-    path = package / f"lib/systemd/system/{unit}.service"
-    assert subprocess.run([*base, str(path)], capture_output=True, check=False).returncode == 0
-    twin = tmp_path / f"{unit}.service"
-    twin.write_text(re.sub(r"^SystemCallFilter=.*\n", "", path.read_text(), flags=re.MULTILINE))
-    assert subprocess.run([*base, str(twin)], capture_output=True, check=False).returncode != 0
