@@ -81,6 +81,9 @@ class System(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file or link; one that is not there is fine."""
 
+    def shred(self, path: str) -> None:
+        """Overwrite a file in place with zeros to its full length, then remove it; Missing when it is not there."""
+
     def own(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Set owner and permission bits of an existing file or directory."""
 

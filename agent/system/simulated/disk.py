@@ -115,12 +115,12 @@ def too_long(name: str) -> bool:
 
 
 def torn(old: bytes, new: bytes) -> bytes:
-    """Return content of which half of the new bytes reached the disk."""
+    """Return content of which half of the new bytes reached the disk; what was overwritten in place keeps its rest."""
     same = 0
     while same < min(len(old), len(new)) and old[same] == new[same]:
         same += 1
     half = same + (len(new) - same) // 2
-    return new[:half]
+    return new[:half] + (old[half:] if len(old) == len(new) else b"")
 
 
 class Disk:
