@@ -56,29 +56,6 @@ def test_remove_takes_the_link_not_its_target(bench: Bench) -> None:
     assert bench.system.entries("/srv") == ("file",)
 
 
-@pytest.mark.parametrize("size", [0, 1, 65536, 200001])
-def test_shred(bench: Bench, size: int) -> None:
-    """The very file is overwritten to its full length, as whoever holds it open or linked sees, and is gone."""
-    bench.write("/boot/firmware/userconf.txt", b"s" * size)
-    kept = bench.keep("/boot/firmware/userconf.txt")
-    bench.system.shred("/boot/firmware/userconf.txt")
-    assert bench.system.entries("/boot/firmware") == ()
-    assert kept() == bytes(size)
-
-
-def test_shred_of_what_is_no_file(bench: Bench) -> None:
-    """What is not there is Missing; a link is refused and its target untouched; a directory is refused."""
-    bench.write("/outside", b"theirs")
-    bench.link("/etc/way", "/outside")
-    for path in ("/etc/absent", "/etc/absent/file"):
-        with pytest.raises(Missing):
-            bench.system.shred(path)
-    for path in ("/etc/way", "/etc"):
-        with pytest.raises(Unreadable, match="cannot"):
-            bench.system.shred(path)
-    assert bench.system.read("/outside") == b"theirs"
-
-
 def test_own(bench: Bench) -> None:
     """Rights are set on files and directories."""
     bench.write("/etc/directory/file", mode=0o666)
