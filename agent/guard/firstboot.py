@@ -48,7 +48,7 @@ from agent.core.credential import (
     next_state,
     resume,
 )
-from agent.core.errors import Failed, PrivetError
+from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.guard.books import Store
@@ -58,6 +58,7 @@ from agent.system.parts import Credential
 if TYPE_CHECKING:
     from agent.core.record import Params
 
+MARKER = "/var/lib/privet/provisioned"  # an empty file for those who may not open the store; the store is the truth
 LIMIT = 8  # acts on one credential in one start; five are the longest way
 
 
@@ -121,6 +122,7 @@ class FirstBoot:
             self.gate.shut()  # a store that cannot be read proves nothing
             raise
         if done:
+            self.mark()  # power may have gone between the record and the mark
             return Reached(phase=PROVISIONED, returned=self.look_again())
         phase = ""
         try:
@@ -137,6 +139,7 @@ class FirstBoot:
         """Do what a phase is for, then record that it was reached."""
         if phase == SHUT:
             self.gate.shut()
+            self.system.remove(MARKER)  # of a life that the store knows nothing of: a cloned card, a memory begun anew
         elif phase == PROVEN:
             self.prove()
         elif phase == OPEN:
@@ -149,6 +152,15 @@ class FirstBoot:
                 row = self.store.get(f"rotation/{name}/{label}") or {}
                 values[f"rotation/{name}/{label}"] = {**row, "old": None}
         self.store.put(values, (("first_boot", {"phase": phase}),))
+        if phase == PROVISIONED:
+            self.mark()
+
+    def mark(self) -> None:
+        """Leave the mark that first boot is over, unless it is there."""
+        try:
+            self.system.stat(MARKER)
+        except Missing:
+            self.system.write(MARKER, b"", 0o644)
 
     def rotate(self, name: str) -> None:
         """Finish what was begun for a kind, then find its factory credentials and replace each."""

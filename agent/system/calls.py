@@ -5,6 +5,7 @@ count the calls, fail, shorten or kill the k-th one, without patching anything. 
 """
 
 import ctypes
+import mmap
 import os
 import stat
 
@@ -64,6 +65,10 @@ class Calls:
     def read(self, number: int, count: int) -> bytes:
         """Read up to so many bytes; none at the end."""
         return os.read(number, count)
+
+    def fill(self, number: int, buffer: mmap.mmap) -> int:
+        """Read into a buffer that begins on a page, as reading past the kernel's memory needs; 0 at the end."""
+        return os.readv(number, [buffer])
 
     def write(self, number: int, content: memoryview) -> int:
         """Write, and return how much was taken: it may be less than was given."""

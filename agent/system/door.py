@@ -81,6 +81,15 @@ class System(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file or link; one that is not there is fine."""
 
+    def shred(self, path: str) -> None:
+        """Overwrite a file in place with zeros to its full length, then remove it; Missing when it is not there."""
+
+    def overwrite(self, path: str, content: bytes) -> None:
+        """Put other bytes in a file in place, exactly as many as it holds."""
+
+    def search(self, path: str, values: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Return those of some byte strings that a file or block device holds, sorted; reads it in parts to its end."""
+
     def own(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Set owner and permission bits of an existing file or directory."""
 

@@ -10,17 +10,16 @@ itself may be a link, and is then replaced, not followed. Writing to `/lib/x` on
 refused with a sentence that names the link.
 """
 
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from agent.core.errors import Failed, Missing, Unreadable
-from agent.system.beneath import DIRECTORY, QUIET, Beneath, again, checked, split, telling
+from agent.system.beneath import DIRECTORY, QUIET, again, checked, split, telling
 from agent.system.door import Stat
+from agent.system.inplace import CHUNK, InPlace
 
 PREFIX, SUFFIX = ".privet-", ".tmp"  # no program that reads a directory of drop-ins takes a hidden name that ends so
-CHUNK = 1 << 16
 
 Rights = tuple[int, int, int]
 """Permission bits, owner, group."""
@@ -31,7 +30,7 @@ def temporary(name: str) -> bool:
     return name.startswith(PREFIX) and name.endswith(SUFFIX)
 
 
-class Files(Beneath):
+class Files(InPlace):
     """The part of the door that concerns files."""
 
     # -- looking: follows links, as the programs do that we judge
@@ -150,18 +149,6 @@ class Files(Beneath):
                     again(self.calls.fsync, number)
         return tuple(swept)
 
-    def kernel(self, path: str, content: bytes) -> None:
-        """Write a value into a kernel file beneath /proc/sys or /sys, in place and in one call."""
-        names = split(path)
-        top = 2 if names[:2] == ("proc", "sys") else 1 if names[:1] == ("sys",) else 0
-        if not top or len(names) == top:
-            raise Unreadable("cannot write %s in place: only kernel files may be; name one in /proc/sys or /sys" % path)
-        with telling("write", path), self.held(self.directory(names[:top], make=False)) as base:
-            flags = os.O_WRONLY | os.O_TRUNC  # /sys/class is links, all of them within /sys
-            with self.held(self.file(base, names[top:], flags, links=names[0] == "sys")) as number:
-                if again(self.calls.write, number, memoryview(content)) != len(content):
-                    raise Unreadable("the kernel took only a part of the value for %s; correct the value" % path)
-
     # -- the parts of a change
 
     def _replace(self, directory: int, name: str, content: bytes, rights: Rights) -> Stat:
@@ -222,15 +209,6 @@ class Files(Beneath):
         if again(self.calls.stat, number).size != size:
             raise Failed("%s did not grow by what was appended; find the program that also writes it, stop it" % path)
 
-    def _pour(self, number: int, content: bytes) -> None:
-        """Write all of it: one call may take less than it is given."""
-        rest = memoryview(content)
-        while rest:
-            taken = again(self.calls.write, number, rest)
-            if taken <= 0:
-                raise OSError(errno.EIO, "the system takes no more bytes")
-            rest = rest[taken:]
-
     def _drain(self, number: int, limit: int) -> bytes:
         """Read to the end, but at most one byte more than the limit."""
         parts: list[bytes] = []
@@ -261,14 +239,3 @@ class Files(Beneath):
         """Hold a file as any program would open it."""
         with self.held(again(self.calls.follow, self.root, checked(path), flags)) as number:
             yield number
-
-    @contextmanager
-    def _plain(self, path: str) -> Iterator[tuple[int, int]]:
-        """Hold a directory and, in it, a file or directory itself: no link, and nothing that acts when it is opened."""
-        with self.parent(path, make=False) as (directory, name):
-            kind = again(self.calls.look, directory, name).kind
-            if kind not in ("file", "directory"):
-                raise Unreadable("cannot change %s: it is a %s; name a file or a directory" % (path, kind))
-            flags = os.O_RDONLY | os.O_NOFOLLOW | QUIET
-            with self.held(again(self.calls.open, directory, name, flags)) as number:
-                yield directory, number

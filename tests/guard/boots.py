@@ -3,8 +3,9 @@
 import hashlib
 import itertools
 
+from agent.core.errors import Missing
 from agent.credentials import linux_account
-from agent.guard.firstboot import FirstBoot, Reached
+from agent.guard.firstboot import MARKER, FirstBoot, Reached
 from agent.system.simulated.programs import chpasswd, pwconv, ssh_keygen, unix_chkpwd
 from agent.system.simulated.programs.sshd import HOST_KEYS
 from agent.system.simulated.system import SimulatedSystem
@@ -52,6 +53,7 @@ def secret(system, name="pi"):
 def sound(system):
     """Assert the promise at any instant: old and shut in, or new and known to the owner; what is open is new."""
     old = opens(system, "pi", b"raspberry")
+    assert not old or not marked(system), "the mark says provisioned over a factory password"
     gate = FileGate(system)
     if old:
         assert not gate.is_open(), "the factory password opens a device that can be reached"
@@ -59,6 +61,14 @@ def sound(system):
         assert opens(system, "pi", secret(system)), "the owner is locked out"
     if gate.is_open():
         assert not opens(system, "root", b"root")
+
+
+def marked(system):
+    """Say whether the device bears the mark that first boot is over."""
+    try:
+        return system.stat(MARKER).kind == "file"
+    except Missing:
+        return False
 
 
 def finished(system):
@@ -70,6 +80,7 @@ def finished(system):
         sound(system)
         assert FileGate(system).is_open()
         assert DiskStore(system).get("first_boot") == {"phase": "provisioned"}
+        assert system.read(MARKER) == b""
         assert not opens(system, "pi", b"raspberry")
         assert not opens(system, "root", b"root")
         for path, node in system.disk.walk():

@@ -5,10 +5,10 @@ from contextlib import suppress
 import pytest
 
 from agent.core.errors import Failed, PrivetError, Tampered
-from agent.guard.firstboot import FirstBoot
+from agent.guard.firstboot import MARKER, FirstBoot
 from agent.system.simulated.system import SimulatedSystem
 from tests.credentials.images import field, hashed
-from tests.guard.boots import ACCOUNTS, DONE, FACTORY, boot, finished, made, opens, secret, sound, state
+from tests.guard.boots import ACCOUNTS, DONE, FACTORY, boot, finished, made, marked, opens, secret, sound, state
 from tests.guard.disk_store import DiskStore, FileGate
 
 
@@ -195,3 +195,17 @@ def test_another_salt_of_the_factory_password_is_rotated_again():
     assert boot(system) == DONE
     assert not opens(system, "pi", b"raspberry")
     assert opens(system, "pi", secret(system))
+
+
+def test_the_mark_follows_the_store():
+    """The mark for the units comes with the end, comes back when it was lost, and goes when a first boot begins."""
+    system = made()
+    system.edit(MARKER, b"", mode=0o644)  # the card is a copy of one that was in use
+    FirstBoot(system, DiskStore(system), FileGate(system), ACCOUNTS).enter("shut")
+    assert not marked(system)
+    boot(system)
+    assert marked(system) and system.stat(MARKER).mode == 0o644
+    system.hand.discard(MARKER)
+    assert boot(system) == DONE and marked(system)
+    system.crash("all")
+    assert marked(system)

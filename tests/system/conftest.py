@@ -24,10 +24,17 @@ class OldKernel(Calls):
 class Bench:
     """A door, and a foreign hand on the same files."""
 
-    def __init__(self, system: System, foreign: Callable[[str, bytes], None], link: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        system: System,
+        foreign: Callable[[str, bytes], None],
+        link: Callable[[str, str], None],
+        keep: Callable[[str], Callable[[], bytes]],
+    ) -> None:
         self.system = system
         self.foreign = foreign  # (path, content): an edit in place that we did not make
         self.link = link  # (path, text): a symbolic link that we did not make
+        self.keep = keep  # (path): hold the file itself, whatever becomes of its name; call to read it
         self.uid = os.getuid()
         self.gid = os.getgid()
 
@@ -49,7 +56,12 @@ def on_real(root: Path, calls: Calls) -> Bench:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(text)
 
-    return Bench(RealSystem(str(root), calls, announce=lambda _: None), foreign, link)
+    def keep(path: str) -> Callable[[], bytes]:
+        held = root / "kept"
+        held.hardlink_to(str(root) + path)
+        return held.read_bytes
+
+    return Bench(RealSystem(str(root), calls, announce=lambda _: None), foreign, link, keep)
 
 
 def on_simulated(openat2: bool) -> Bench:
@@ -59,7 +71,11 @@ def on_simulated(openat2: bool) -> Bench:
     def foreign(path: str, content: bytes) -> None:
         device.edit(path, content, in_place=True)
 
-    return Bench(device, foreign, device.hand.link)
+    def keep(path: str) -> Callable[[], bytes]:
+        node = device.disk.find(device.disk.root, path, last=False)
+        return lambda: node.kept_content
+
+    return Bench(device, foreign, device.hand.link, keep)
 
 
 @pytest.fixture(params=["real", "real without openat2", "simulated", "simulated without openat2"])

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 
 from agent.core.errors import Missing
 from agent.core.record import Record
@@ -39,6 +40,15 @@ def old_and_a_part(found: Tree, old: Tree, new: Tree) -> bool:
             and not entry[2] & ~after[2]
             for entry, after in zip(found, new, strict=True)
         )
+    )
+
+
+def zeros_from_the_start(found: Tree, old: Tree, new: Tree) -> bool:
+    """What a shred may leave: the file with its rights and length, zeros up to some place, the old rest; or none."""
+    if found in (old, new):
+        return True
+    return [(*entry[:4], len(entry[4])) for entry in found] == [(*entry[:4], len(entry[4])) for entry in old] and all(
+        before[4].endswith(entry[4].lstrip(b"\0")) for entry, before in zip(found, old, strict=True)
     )
 
 
@@ -79,6 +89,17 @@ def a_file(system: System, uid: int, gid: int) -> None:
     system.write(HOME + "/file", OLD, 0o666, uid, gid)
 
 
+def shredded(system: System, path: str) -> None:
+    """Shred a file; that it is gone already is fine here, so that it can be done again."""
+    with suppress(Missing):
+        system.shred(path)
+
+
+def a_secret(system: System, uid: int, gid: int) -> None:
+    """Have a file of some length."""
+    system.write(HOME + "/file", OLD * 4, 0o644, uid, gid)
+
+
 def operations() -> tuple[Operation, ...]:
     """List the changes."""
     file, deep, new = HOME + "/file", HOME + "/a/b/file", HOME + "/new"
@@ -94,6 +115,7 @@ def operations() -> tuple[Operation, ...]:
         ("append", a_file, old_and_a_part, lambda system, uid, gid: system.append(file, NEW, 0o666, uid, gid)),
         ("append to none", nothing, old_and_a_part, lambda system, uid, gid: system.append(file, NEW, 0o600, uid, gid)),
         ("remove", a_file, old_or_new, lambda system, uid, gid: system.remove(file)),
+        ("shred", a_secret, zeros_from_the_start, lambda system, uid, gid: shredded(system, file)),
         ("own", a_file, never_looser, lambda system, uid, gid: system.own(file, 0o640, uid, gid)),
         (
             "make a directory",

@@ -181,6 +181,7 @@ def test_writing_follows_no_link_on_the_way(bench: Bench, depth: int) -> None:
         lambda: bench.write("/etc/deep/er/keep", b"ours"),
         lambda: bench.system.append("/etc/deep/er/keep", b"ours", 0o600, bench.uid, bench.gid),
         lambda: bench.system.remove("/etc/deep/er/keep"),
+        lambda: bench.system.shred("/etc/deep/er/keep"),
         lambda: bench.system.own("/etc/deep/er/keep", 0o777, bench.uid, bench.gid),
         lambda: bench.system.make_directory("/etc/deep/er/new", 0o777, bench.uid, bench.gid),
         lambda: bench.system.sync("/etc/deep/er/keep"),

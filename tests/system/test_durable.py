@@ -81,6 +81,16 @@ def test_absence_is_made_durable_too(gone: str) -> None:
         device.read("/etc/a/b/file")
 
 
+def test_a_shred_is_whole_before_the_name_goes() -> None:
+    """However few bytes are taken at once, all are zeros on the disk before the file's name is gone."""
+    device = SimulatedSystem(image=lambda it: it.edit("/srv/file", b"a secret of some length"), shipped=False)
+    node = device.disk.find(device.disk.root, "/srv/file", last=False)
+    device.calls = faulty = Faulty(device.calls, most=7)
+    device.shred("/srv/file")
+    assert node.kept_content == bytes(23)
+    assert faulty.fired > 2 and faulty.names_made.index("fsync") < faulty.names_made.index("unlink")
+
+
 def test_swept_stays_swept() -> None:
     """What the sweep took does not come back with the next cut."""
     device = SimulatedSystem(image=lambda it: it.edit("/srv/.privet-0123456789abcdef.tmp", b"half"), shipped=False)

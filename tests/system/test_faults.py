@@ -205,7 +205,7 @@ def test_twin_without_directory_fsync_loses(operation: Operation) -> None:
     assert tree(device) != new
 
 
-@pytest.mark.parametrize("operation", each("remove", "make a directory"))
+@pytest.mark.parametrize("operation", each("remove", "shred", "make a directory"))
 def test_twin_without_file_fsync_tears(operation: Operation) -> None:
     """Known bad: the name is there after the cut and what it names is not."""
     _, new = before_and_after(operation)

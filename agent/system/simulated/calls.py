@@ -1,6 +1,7 @@
 """The simulated kernel's calls: the same methods as `agent.system.calls.Calls`, over the disk in memory."""
 
 import errno
+import mmap
 import os
 from collections.abc import Callable
 
@@ -101,6 +102,12 @@ class SimulatedCalls(Calls):
         file.offset += len(part)
         return part
 
+    def fill(self, number: int, buffer: mmap.mmap) -> int:
+        """Read into a buffer; 0 at the end."""
+        part = self.read(number, len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
+
     def write(self, number: int, content: memoryview) -> int:
         """Write, and return how much was taken."""
         self.step()
@@ -117,6 +124,10 @@ class SimulatedCalls(Calls):
             if taken <= 0:
                 raise refused(errno.ENOSPC, file.name)
         at = len(file.node.content) if file.flags & os.O_APPEND else file.offset
+        if file.node.volume is not None:
+            taken = min(taken, file.node.volume.room(file.node) - at)
+            if taken <= 0:
+                raise refused(errno.ENOSPC, file.name)
         file.node.content[at : at + taken] = content[:taken]
         file.offset = at + taken
         file.dirty = True
@@ -141,6 +152,7 @@ class SimulatedCalls(Calls):
         self.step()
         node = self._at(number).node
         node.kept_content = bytes(node.content)
+        node.settled({})
 
     def chmod(self, number: int, mode: int) -> None:
         """Set permission bits."""
@@ -201,12 +213,12 @@ class SimulatedCalls(Calls):
     def stat(self, number: int) -> Stat:
         """Look at an open file."""
         self.step()
-        return looked(self._at(number).node)
+        return self._at(number).node.stat()
 
     def look(self, directory: int, name: str) -> Stat:
         """Look at a name in a directory itself, not behind a link."""
         self.step()
-        return looked(self.disk.find(self._at(directory).node, name, last=False))
+        return self.disk.find(self._at(directory).node, name, last=False).stat()
 
     def readlink(self, directory: int, name: str) -> str:
         """Return the text of a symbolic link in a directory."""
@@ -285,16 +297,3 @@ class SimulatedCalls(Calls):
         self.disk.tell(file.directory, file.name, mask)
         if file.node.kind == "directory":
             self.disk.tell(file.node, "", mask)
-
-
-def looked(node: Node) -> Stat:
-    """Return what a node is."""
-    return Stat(
-        kind=node.kind,
-        mode=node.rights.mode,
-        uid=node.rights.uid,
-        gid=node.rights.gid,
-        size=0 if node.produce is not None else len(node.content),
-        inode=node.inode,
-        changed=node.changed,
-    )

@@ -8,8 +8,13 @@ brought over, or keeps it, or tears it, as the test chooses: all of that real di
 import errno
 import os
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from agent.core.record import Record
+from agent.system.door import Stat
+
+if TYPE_CHECKING:
+    from agent.system.simulated.volume import Volume
 
 KEPT, LOST, TORN = "kept", "lost", "torn"
 LONGEST = 255  # bytes in a name
@@ -63,27 +68,50 @@ class Node:
         self.kept_content = b""
         self.kept_names: dict[str, Node] = {}
         self.pending: list[dict[str, Node | None]] = []  # changes of names, each all or nothing, in order
+        self.volume: "Volume | None" = None  # the FAT partition it lies on
 
     def current(self) -> bytes:
         """Return the content as programs read it."""
         return self.produce() if self.produce is not None else bytes(self.content)
 
+    def stat(self) -> Stat:
+        """Return what it is."""
+        size = 0 if self.produce is not None else len(self.content)
+        mode, uid, gid = self.rights.mode, self.rights.uid, self.rights.gid
+        return Stat(kind=self.kind, mode=mode, uid=uid, gid=gid, size=size, inode=self.inode, changed=self.changed)
+
     def set(self, change: "dict[str, Node | None]") -> None:
         """Change names as one act."""
         apply(self.names, change)
         self.pending.append(change)
+        for node in change.values():
+            if node is not None:
+                node.volume = self.volume
 
     def sync(self) -> None:
         """Bring it onto the disk, if it lives on one."""
         if self.volatile:
             return
+        before = self.kept_names
         self.kept_rights = self.rights
         self.kept_content = bytes(self.content)
         self.kept_names = dict(self.names)
         self.pending.clear()
+        self.settled(before)
+
+    def settled(self, before: "dict[str, Node]") -> None:
+        """Let the partition know what came onto the disk: content, and names that are gone."""
+        if self.volume is None:
+            return
+        if self.kind == "file":
+            self.volume.lay(self)
+        for node in before.values():
+            if node not in self.kept_names.values():
+                self.volume.release(node)
 
     def cut(self, path: str, choose: Choice) -> None:
         """Come back as the disk has it."""
+        before = dict(self.kept_names)
         if self.kind == "directory":
             for change in self.pending:
                 if choose(Pending(kind="names", path=path)) == KEPT:
@@ -98,6 +126,7 @@ class Node:
         self.content = bytearray(self.kept_content)
         self.names = dict(self.kept_names)
         self.pending.clear()
+        self.settled(before)
 
 
 def apply(names: dict[str, Node], change: "dict[str, Node | None]") -> None:
@@ -115,12 +144,12 @@ def too_long(name: str) -> bool:
 
 
 def torn(old: bytes, new: bytes) -> bytes:
-    """Return content of which half of the new bytes reached the disk."""
+    """Return content of which half of the new bytes reached the disk; what was overwritten in place keeps its rest."""
     same = 0
     while same < min(len(old), len(new)) and old[same] == new[same]:
         same += 1
     half = same + (len(new) - same) // 2
-    return new[:half]
+    return new[:half] + (old[half:] if len(old) == len(new) else b"")
 
 
 class Disk:
@@ -131,6 +160,7 @@ class Disk:
         self._moment = 0
         self.capacity: int | None = None  # bytes of content; None is as much as memory
         self.read_only = False
+        self.volumes: "dict[str, Volume]" = {}
         self.listeners: list[Callable[[Node, str, int], None]] = []
         self.root = self.node("directory", Rights(mode=0o755, uid=0, gid=0), False)
 

@@ -4,6 +4,7 @@
 makes a change durable; a test of durability that cannot tell a twin from the real thing tests nothing.
 """
 
+import mmap
 import os
 from collections.abc import Callable
 
@@ -81,6 +82,11 @@ class Faulty(Calls):
         """Read."""
         self._count("read")
         return self.inner.read(number, count)
+
+    def fill(self, number: int, buffer: mmap.mmap) -> int:
+        """Read into a buffer."""
+        self._count("fill")
+        return self.inner.fill(number, buffer)
 
     def write(self, number: int, content: memoryview) -> int:
         """Write, perhaps less than given."""
