@@ -29,8 +29,9 @@ LIMIT = 16 << 20
 # How a way in stands.
 TRIED = "tried"  # it was used just now, or was once and nothing about it has changed since
 KNOWN = "known"  # it is there, but only the owner can use it
+IDLE = "idle"  # its server does not answer: no news while that was so before, and a loss where it was in use
 SHUT = "shut"
-STATES = (TRIED, KNOWN, SHUT)
+STATES = (TRIED, KNOWN, IDLE, SHUT)
 # From where it is used.
 AFAR, HERE, RIGHTS = "afar", "here", "rights"
 
@@ -122,9 +123,9 @@ def in_range(port: str, ports: str) -> bool:
 
 
 def usable(before: "tuple[Way, ...]", after: "tuple[Way, ...]") -> "tuple[Way, ...]":
-    """Return the ways that count: opened just now, or known and not lost since; one that was opened must open again."""
+    """Return the ways that count: those that are there, and those whose server was no more in use before."""
     was = {d.name: d.state for d in before}
-    return tuple([d for d in after if d.state == TRIED or (d.state == KNOWN and was.get(d.name) != TRIED)])
+    return tuple([d for d in after if d.state in (TRIED, KNOWN) or (d.state == IDLE and was.get(d.name, IDLE) == IDLE)])
 
 
 def judge(before: "tuple[Way, ...]", after: "tuple[Way, ...]", closes: "tuple[str, ...]", agreed: str) -> str:
@@ -141,15 +142,17 @@ def judge(before: "tuple[Way, ...]", after: "tuple[Way, ...]", closes: "tuple[st
         return REVERT
     if agreed == FIRST:
         return CONFIRM
-    left = [d.name for d in have]
+    left = {d.name: d.state for d in have}
     lost = [d for d in had if d.name not in left]
     if [d for d in lost if d.state == TRIED and d.name not in closes]:
         return REVERT
-    if agreed == SETTLED or not lost:
+    weaker = [d for d in had if d.state == TRIED and left.get(d.name) == KNOWN]
+    if agreed == SETTLED or not lost + weaker:
         return CONFIRM
-    if [d for d in had if d.reach == AFAR]:
-        return CONFIRM if [d for d in inside if d.reach == AFAR and d.state == TRIED] else WAIT
-    return CONFIRM if [d for d in inside if d.state == TRIED] else WAIT
+    if [d for d in weaker if d.reach == RIGHTS]:
+        return WAIT
+    where = [AFAR] if [d for d in had if d.reach == AFAR] else [AFAR, HERE]
+    return CONFIRM if [d for d in inside if d.state == TRIED and d.reach in where] else WAIT
 
 
 def former(setting: "Setting", live: "Value | None") -> "Value":
@@ -161,8 +164,7 @@ def former(setting: "Setting", live: "Value | None") -> "Value":
 
 def remaining(trial: Trial, start: str, uptime: int) -> int:
     """Return the seconds until the deadline; 0 also in another start of the device, or when that has no name."""
-    left = trial.deadline - uptime
-    return left if start and start == trial.start and left > 0 else 0
+    return max(0, trial.deadline - uptime) if start and start == trial.start else 0
 
 
 def pack(trial: Trial) -> bytes:

@@ -6,7 +6,7 @@ one is made. So the owner's key itself is tried at the real server, and nothing 
 
 from agent.core.errors import PrivetError
 from agent.core.order import ANY
-from agent.core.trial import AFAR, KNOWN, SHUT, TRIED, Way, reachable
+from agent.core.trial import AFAR, IDLE, KNOWN, SHUT, TRIED, Way, reachable
 from agent.system.door import System
 from agent.system.openssh import ACCEPTED, Server, answers, knock, server
 from agent.system.parts import Tries
@@ -37,7 +37,7 @@ def look(system: System, tries: Tries) -> Way:
             if ACCEPTED in said:
                 return way(TRIED, flow, f"{person.name} with a key")
             if not answers(said):
-                state, cause = KNOWN, "the SSH server does not run now"
+                state, cause = IDLE, "the SSH server does not answer now"
             elif state == SHUT:
                 cause = f"the SSH server does not take the key of {person.name}"
     return way(state, flow, cause)

@@ -5,7 +5,7 @@ was tried at PAM's door, when it was made (see `console`).
 """
 
 from agent.core.order import ANY
-from agent.core.trial import AFAR, KNOWN, SHUT, TRIED, Way, reachable
+from agent.core.trial import AFAR, IDLE, KNOWN, SHUT, TRIED, Way, reachable
 from agent.system.door import System
 from agent.system.openssh import REFUSED, answers, knock, server
 from agent.system.parts import Tries
@@ -29,7 +29,7 @@ def look(system: System, tries: Tries) -> Way:
         said = knock(system, person.name, found.port, "none")
         offers = said.rpartition(REFUSED)[2].partition(")")[0].split(",")
         if not answers(said):
-            state, cause = KNOWN, "the SSH server does not run now"
+            state, cause = IDLE, "the SSH server does not answer now"
         elif not set(METHODS) & set(offers):
             cause = "the SSH server takes no passwords" if state == SHUT else cause
         elif person.digest() in tries.proven:

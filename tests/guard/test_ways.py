@@ -4,7 +4,7 @@ import pytest
 
 from agent import registry
 from agent.core.secret import Secret
-from agent.core.trial import KNOWN, SHUT, TRIED
+from agent.core.trial import IDLE, KNOWN, SHUT, TRIED
 from agent.system.parts import Tries
 from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.programs import ssh_keygen
@@ -48,7 +48,7 @@ def test_every_way_that_a_setting_names_is_a_part():
 
 
 def test_the_owners_key_is_tried_at_the_server(device):
-    """Taken: tried. Not listed, switched off, or no neighbour let in by the firewall: shut. No server now: known."""
+    """Taken: tried. Not listed, switched off, or no neighbour let in by the firewall: shut. No server now: idle."""
     assert look(device, "ssh_key").state == TRIED
     assert look(device, "ssh_key", flows=None).state == TRIED
     assert look(device, "ssh_key", flows=("tcp/80@lan",)).state == SHUT
@@ -57,7 +57,7 @@ def test_the_owners_key_is_tried_at_the_server(device):
     configure(device, b"")
     for server in device.running("sshd"):
         device.stop(server.pid)
-    assert look(device, "ssh_key").state == KNOWN
+    assert look(device, "ssh_key").state == IDLE
     device.reboot()
     device.edit("/home/pi/.ssh/authorized_keys", b"# none\n")
     assert look(device, "ssh_key").state == SHUT
