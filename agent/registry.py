@@ -8,7 +8,7 @@ from typing import cast
 
 from agent.core.errors import BadInput
 from agent.core.setting import Setting, read_setting
-from agent.system.parts import Channel, Provider
+from agent.system.parts import Channel, Provider, WayIn
 
 
 def checked(name: str) -> str:
@@ -38,6 +38,13 @@ def provider(kind: str) -> Provider:
 def channel(name: str) -> Channel:
     """Return a warning channel."""
     return cast(Channel, part("channels", name))
+
+
+def ways() -> dict[str, WayIn]:
+    """Return every way in that this version knows, by name."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ways")
+    names = sorted({name.partition(".")[0] for name in os.listdir(folder) if name.endswith((".py", ".pyc"))})
+    return {name: cast(WayIn, part("ways", name)) for name in names if not name.startswith("_")}
 
 
 def settings() -> dict[str, Setting]:

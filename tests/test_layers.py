@@ -20,7 +20,7 @@ LINTER = Path(sys.executable).parent / "lint-imports"
 EVERYWHERE = {"binascii", "hashlib", "struct"}
 RESIDENT = (
     *("agent/core/", "agent/system/", "agent/registry.py"),
-    *("agent/providers/linux/", "agent/credentials/", "agent/channels/", "agent/guard/"),
+    *("agent/providers/linux/", "agent/credentials/", "agent/channels/", "agent/ways/", "agent/guard/"),
 )
 # What the guard's resident process must not load when it starts: each costs megabytes for as long as it runs.
 HEAVY = ("cbor2", "click", "cryptography", "paho", "pydantic", "rich")
@@ -32,6 +32,7 @@ ROOMS = (
     "agent/page/page.py",
     "agent/providers/linux/nft.py",
     "agent/registry.py",
+    "agent/ways/console.py",
     "provisioning/simulate/run.py",
 )
 BREACHES = {

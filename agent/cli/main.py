@@ -107,6 +107,7 @@ def tighten(setting: str, *, as_json: bool) -> None:
     answer = call("control", {"op": "tighten", "setting": setting})
     if not out(answer, as_json=as_json):
         click.echo(show.finding_line(answer["finding"]))
+        show.trial(answer)
 
 
 @main.command()
@@ -116,6 +117,15 @@ def enforce(*, as_json: bool) -> None:
     answer = call("control", {"op": "enforce"})
     if not out(answer, as_json=as_json):
         show.status(answer)
+
+
+@main.command()
+@json_option
+def confirm(*, as_json: bool) -> None:
+    """Keep the change that is on trial: you have signed in since it was made, so you can still get in."""
+    answer = call("control", {"op": "confirm"})
+    if not out(answer, as_json=as_json):
+        click.echo(f"Kept: {answer['confirmed']}")
 
 
 @main.command()

@@ -46,6 +46,7 @@ def status(answer: dict[str, Any]) -> None:
     else:
         click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
     click.echo(f"Last full look {span(int(answer['age']))} ago.\n")
+    trial(answer)
     for row in sorted(rows, key=lambda r: (r["status"] in ("ok", "absent"), r["status"], r["setting"])):
         click.echo(finding_line(row))
     for waiver in answer["waivers"]:
@@ -62,6 +63,15 @@ def status(answer: dict[str, Any]) -> None:
         click.echo(f"  {moment(int(warning['since']))}  " + str(warning["text"]).replace("\n", "\n      ") + often)
     link = answer["link"]
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
+
+
+def trial(answer: dict[str, Any]) -> None:
+    """Show the change that is on trial, with the time that is left."""
+    row = answer.get("trial")
+    if row:
+        click.secho(f"On trial for another {span(int(row['remaining']))}: {row['title']}", fg="yellow", bold=True)
+        click.echo("  To keep it, sign in anew (by SSH, or at the device) and run: sudo privet confirm")
+        click.echo("  Otherwise it is set back to what it was before.\n")
 
 
 def explained(answer: dict[str, Any]) -> None:

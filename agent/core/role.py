@@ -11,7 +11,7 @@ YEAR = 365 * 86400
 
 LOOK = ("status", "explain", "notice", "version")
 ACTS = {
-    OWNER: LOOK + ("loosen", "tighten", "enforce", "consent", "credentials", "journal"),
+    OWNER: LOOK + ("loosen", "tighten", "enforce", "confirm", "consent", "credentials", "journal"),
     MAINTAINER: LOOK + ("tighten", "enforce", "journal"),
     VIEWER: LOOK,
     NOBODY: (),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .record import Params, Value
 
 REQUIRED = ("id", "title", "provider", "order", "risk", "satisfies", "axis", "option")
-OPTIONAL = ("params", "exposes", "closes")
+OPTIONAL = ("params", "exposes", "closes", "touches", "gates")
 AXES = ("amount", "extent", "period", "access")
 
 
@@ -25,12 +25,17 @@ class Option(Record):
 
 
 class Setting(Record):
-    """One knob. Its first option is the strictest and the default: a loose default cannot be written down."""
+    """One knob. Its first option is the strictest and the default: a loose default cannot be written down.
+
+    Ways in: `closes` those its strictest option shuts, `touches` those it may break but must not shut, `gates` those
+    that come in through a flow its value lists.
+    """
 
     __slots__ = (
         "axis",
         "closes",
         "exposes",
+        "gates",
         "id",
         "options",
         "order",
@@ -39,6 +44,7 @@ class Setting(Record):
         "risk",
         "satisfies",
         "title",
+        "touches",
     )
     id: str
     title: str
@@ -51,6 +57,8 @@ class Setting(Record):
     satisfies: "tuple[str, ...]"
     axis: str
     closes: "tuple[str, ...]"
+    touches: "tuple[str, ...]"
+    gates: "tuple[str, ...]"
 
     def lattice(self) -> Order:
         """Return the order of this setting's values."""
@@ -134,6 +142,8 @@ def read_setting(table: "dict[str, Any]") -> Setting:
         satisfies=listed(table, "satisfies", name),
         axis=text(table, "axis", name),
         closes=listed(table, "closes", name),
+        touches=listed(table, "touches", name),
+        gates=listed(table, "gates", name),
     )
     lawful(setting)
     return setting

@@ -33,6 +33,7 @@ class Acts:
             "loosen": self.loosen,
             "tighten": self.tighten,
             "enforce": self.enforce,
+            "confirm": self.confirm,
             "notice": self.notice,
             "consent": self.consent,
             "credentials": self.credentials,
@@ -61,6 +62,7 @@ class Acts:
             "findings": findings,
             "waivers": [self.waiver_row(w) for w in guard.books.waivers],
             "warnings": [{**as_map(w), "text": told(w)} for w in guard.books.warnings],
+            "trial": guard.proving.standing(),
             "age": clock.uptime - guard.swept,
             "now": clock.wall,
             **self.extra(),
@@ -183,8 +185,14 @@ class Acts:
         self.withdraw(setting.id, f"tightened by {caller.name}")
         self.guard.contests.pop(setting.id, None)
         self.guard.tried.discard(setting.id)
+        self.guard.proving.retry(setting.id)
         finding = self.guard.cycle((setting.id,), quiet=True)[0]
-        return {"finding": self.row(finding)}
+        return {"finding": self.row(finding), "trial": self.guard.proving.standing()}
+
+    def confirm(self, caller: Caller, request: Reply) -> Reply:
+        """Keep the change on trial: the caller (`pid`, by the kernel's word) has signed in since it was made."""
+        pid = request.get("pid")
+        return {"confirmed": self.guard.proving.confirm(caller.name, pid if type(pid) is int else 0)}
 
     def enforce(self, caller: Caller, request: Reply) -> Reply:
         """Look at everything now and restore what is loosened; also ends every truce with another writer."""

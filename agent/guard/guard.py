@@ -1,7 +1,7 @@
 """The guard: look, judge, restore, warn; level-triggered, so it compares with the policy at every turn."""
 
 from agent import VERSION, registry
-from agent.core.assess import OK, UNKNOWN, Finding
+from agent.core.assess import LOOSENED, OK, UNKNOWN, Finding
 from agent.core.clock import Clock
 from agent.core.contest import Contest, fresh, restored, stopped
 from agent.core.errors import PrivetError
@@ -9,11 +9,13 @@ from agent.core.order import ANY
 from agent.core.plan import Change, plan
 from agent.core.record import Value, replace
 from agent.core.setting import Setting
+from agent.core.trial import access
 from agent.core.waiver import Waiver, advance
 from agent.core.warn import PrivacyWarning, current, edges, notable, spell, told
 from agent.guard.books import Books, Journal
 from agent.guard.executor import apply, summary
 from agent.guard.posture import Posture
+from agent.guard.proving import Proving
 from agent.guard.rules import Rules
 from agent.system.door import System
 from agent.system.parts import Post
@@ -32,6 +34,7 @@ class Guard:
         self.settings = settings
         self.post = post
         self.posture = Posture(system, settings, {})
+        self.proving = Proving(system, books.store, settings)
         self.contests: dict[str, Contest] = {}
         self.tried: set[str] = set()
         self.authors: tuple[str, ...] = ()
@@ -46,16 +49,21 @@ class Guard:
         self.books.store.append("started", {"version": VERSION})
         clock = self.system.clock()
         self.books.keep_waivers(tuple(advance(w, clock) for w in self.books.waivers))
-        self.posture = Posture(self.system, self.settings, self.rules.baseline())
+        self.posture = self.proving.posture = Posture(self.system, self.settings, self.rules.baseline())
         self.noted = clock.uptime
         self.system.writers(sorted(self.posture.places))
+        self.proving.take_up()
+        self.proving.first = quiet
         self.sweep(quiet)
+        self.proving.first = False
 
     def sweep(self, quiet: bool = False) -> None:
         """Look at every setting; also where the time floor moves forward."""
         clock = self.system.clock()
         self.swept = clock.uptime
-        self.cycle(self.posture.names(), quiet)
+        for finding in self.cycle(self.posture.names(), quiet):
+            if finding.status == OK and access(self.settings[finding.setting]):
+                self.proving.remember(finding.setting, finding.wanted)
         known = self.books.store.get("floor") or 0
         if clock.wall - known > 86400:
             self.books.store.put({"floor": clock.wall})
@@ -63,15 +71,17 @@ class Guard:
     def due(self) -> int:
         """Return the seconds until something must be looked at without any event."""
         clock = self.system.clock()
-        times = [self.swept + SWEEP - clock.uptime]
+        times = [self.swept + SWEEP - clock.uptime, self.proving.due()]
         if self.books.waivers:
             times.append(self.noted + ADVANCE - clock.uptime)
             times.extend(w.remaining(clock) for w in self.books.waivers)
         return max(0, min(times))
 
     def tick(self) -> None:
-        """Do what is due by time: sweep, end waivers, note the time left."""
+        """Do what is due by time: end a trial, sweep, end waivers, note the time left."""
         clock = self.system.clock()
+        self.proving.tick()
+        self.tell_trials()
         if clock.uptime - self.swept >= SWEEP:
             self.sweep()
         elif any(w.remaining(clock) == 0 for w in self.books.waivers):
@@ -95,7 +105,8 @@ class Guard:
         ended = self.end_waivers(clock)
         names = tuple(sorted({*names, *ended}))
         before = self.posture.look(names, self.books.waivers)
-        changes = [c for c in plan(before, self.settings, self.ways(), self.stopped(clock)) if self.worth(c)]
+        self.proving.ended = set(ended)
+        changes = [c for c in self.planned(before, clock) if self.worth(c)]
         outcomes = {change.setting: self.restore(change) for change in changes}
         again = tuple(sorted(outcomes))
         after = {f.setting: f for f in (self.posture.look(again, self.books.waivers) if again else ())}
@@ -105,7 +116,20 @@ class Guard:
             self.warn(tuple(f for f in seen if f.setting not in ended), final, outcomes, clock)
             self.tell_ended(ended, clock)
             self.count_restorations(changes, clock)
+        self.tell_trials()
         return final
+
+    def planned(self, findings: tuple[Finding, ...], clock: Clock) -> tuple[Change, ...]:
+        """Plan what to change; the ways in are looked at only when a change would touch them."""
+        off = [f for f in findings if f.status in (LOOSENED, UNKNOWN) and access(self.settings[f.setting])]
+        ways = self.proving.names() if off else ()
+        return plan(findings, self.settings, ways, self.stopped(clock))
+
+    def tell_trials(self) -> None:
+        """Tell what became of changes on trial."""
+        news, self.proving.news = self.proving.news, []
+        for warning in news:
+            self.announce(warning)
 
     def worth(self, change: Change) -> bool:
         """Say whether to try: an unproven setting is brought back once, then only when something changed."""
@@ -117,11 +141,15 @@ class Guard:
 
     def restore(self, change: Change) -> str:
         """Make one change, journaled before and after; return what came of it as one sentence."""
-        if change.held:
-            return f"Privet left it as it is, because {change.held}."
+        on_trial = self.proving.covers(change)
+        held = change.held or (self.proving.held(change) if on_trial else "")
+        if held:
+            return f"Privet left it as it is, because {held}."
         try:
             steps = self.posture.steps(change.setting, change.wanted)
             self.books.store.append("intent", {"setting": change.setting, "steps": summary(steps)})
+            if on_trial:
+                return self.proving.run(change, steps)
             apply(self.system, steps)
         except PrivetError as error:
             self.books.store.append("failed", {"setting": change.setting, "why": str(error)})
@@ -220,26 +248,6 @@ class Guard:
     def stopped(self, clock: Clock) -> tuple[str, ...]:
         """Return the settings that are left alone for now."""
         return tuple(sorted(n for n, c in self.contests.items() if stopped(c, clock)))
-
-    def ways(self) -> tuple[str, ...]:
-        """Return the owner's ways in that are known: the console always, SSH keys when somebody has one."""
-        found = ["console"]
-        homes = ["/root", *(f"/home/{n}" for n in self.listing("/home"))]
-        for home in homes:
-            try:
-                if self.system.stat(f"{home}/.ssh/authorized_keys").size > 0:
-                    found.append("ssh_key")
-                    break
-            except PrivetError:
-                continue
-        return tuple(found)
-
-    def listing(self, path: str) -> tuple[str, ...]:
-        """Return the names in a directory, none when it cannot be read."""
-        try:
-            return self.system.entries(path)
-        except PrivetError:
-            return ()
 
     def wanted(self, name: str) -> Value:
         """Return the baseline of a setting this policy covers."""

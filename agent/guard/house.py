@@ -139,7 +139,7 @@ class House:
         """Answer one request on the control socket, by the role of whoever asks."""
         now = self.rules.now(self.system.clock())
         who = caller(self.system, client.peer.uid, client.peer.gid, self.books.grants, now)
-        reply = self.acts.perform(who, request)
+        reply = self.acts.perform(who, {**request, "pid": client.peer.pid})
         if request.get("op") == "consent" and request.get("state") != "given":
             self.outbox.withdraw(str(request.get("purpose")))
         return reply

@@ -6,6 +6,7 @@ from agent.core.assess import Reading
 from agent.core.credential import Found, Memory
 from agent.core.plan import Own, Reload, Remove, Run, Write
 from agent.core.secret import Secret
+from agent.core.trial import Way
 from agent.core.warn import PrivacyWarning
 from agent.system.door import System
 
@@ -49,6 +50,26 @@ class Channel(Protocol):
 
     def refresh(self, system: System, warnings: tuple[PrivacyWarning, ...]) -> None:
         """Show what stands at this moment, where the channel has a standing place."""
+
+
+class Tries:
+    """What ways in are tried with.
+
+    `flows`: live inbound flows, None when there is no firewall of ours. `staged`: secrets that wait for the owner, by
+    account. `proven`: digests of what was opened once; a way adds to them.
+    """
+
+    def __init__(self, flows: "Value | None", staged: dict[str, Secret], proven: set[bytes]) -> None:
+        self.flows = flows
+        self.staged = staged
+        self.proven = proven
+
+
+class WayIn(Protocol):
+    """A module that tries one way in."""
+
+    def look(self, system: System, tries: Tries) -> Way:
+        """Say how the way stands now, by using it where that can be done without the owner."""
 
 
 class Credential(Protocol):

@@ -103,6 +103,7 @@ class SimulatedSystem(Files):
         self.boot = 0
         self.wall = 1_767_225_600  # the first moment of 2026
         self.uptime = 0
+        self.starts = 0  # of the device, as the kernel names them
         self.processes: list[Process] = []
         self.writing: list[tuple[str, str]] = []  # (directory, program) that writers() tells
         self.absent: set[str] = set()  # programs that are not installed
@@ -275,6 +276,9 @@ class SimulatedSystem(Files):
         self.processes = []
         self.uptime = 0
         self.boot = 0  # the guard, a new process, sets it again
+        self.starts += 1
+        name = b"00000000-0000-4000-8000-%012d\n" % self.starts
+        self.hand.produced("/proc/sys/kernel/random/boot_id", lambda: name)
         self._each_program("boot")
 
     def _each_program(self, act: str) -> None:

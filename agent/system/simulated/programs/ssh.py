@@ -24,12 +24,20 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
     rules = meeting(device, server, user, port)
     preferred = options.get("preferredauthentications", "publickey").split(",")
     inside = empty(device, rules, user)
+    said = b""
     if not inside and "publickey" in preferred and "identityfile" in options:
-        inside = by_key(device, rules, user, options["identityfile"])
+        name = options["identityfile"]
+        public = device.read(name).split() if sshd.there(device, name) else []
+        if public and public[0].startswith((b"ssh-", b"ecdsa-", b"sk-")):  # the public half alone: asked, not signed
+            if by_key(device, rules, user, public[1]):
+                said = b"debug1: Server accepts key: %s\r\n" % name.encode()
+        else:
+            inside = by_key(device, rules, user, private(device, name))
     if inside:
         return Outcome(code=0, out=b"", err=b"")
     offers = ",".join(offered(rules)).encode()
-    return Outcome(code=255, out=b"", err=b"%s@%s: Permission denied (%s).\r\n" % (user.encode(), host, offers))
+    said = said if "-v" in argv else b""
+    return Outcome(code=255, out=b"", err=said + b"%s@%s: Permission denied (%s).\r\n" % (user.encode(), host, offers))
 
 
 def login(device: "SimulatedSystem", user: str, password: str, port: int = 22, address: str = "127.0.0.1") -> bool:
@@ -106,15 +114,19 @@ def empty(device: "SimulatedSystem", rules: dict[str, str], user: str) -> bool:
     return allowed and not root and unix_chkpwd.field(device, user) == b""
 
 
-def by_key(device: "SimulatedSystem", rules: dict[str, str], user: str, private: str) -> bool:
+def private(device: "SimulatedSystem", path: str) -> bytes:
+    """Return the public key beside a private one, nothing when it is not there."""
+    try:
+        return device.read(path + ".pub").split()[1]
+    except (PrivetError, IndexError):
+        return b""
+
+
+def by_key(device: "SimulatedSystem", rules: dict[str, str], user: str, key: bytes) -> bool:
     """Say whether a key opens an account."""
     home = next((row.split(":")[5] for row in sshd.rows(device, "/etc/passwd") if row.startswith(user + ":")), "")
     root = rules["permitrootlogin"] if superuser(device, user) else "yes"
-    if not home or rules["pubkeyauthentication"] != "yes" or root == "no":
-        return False
-    try:
-        key = device.read(private + ".pub").split()[1]
-    except (PrivetError, IndexError):
+    if not home or not key or rules["pubkeyauthentication"] != "yes" or root == "no":
         return False
     for name in rules["authorizedkeysfile"].split():
         path = name.replace("%h", home).replace("%u", user)

@@ -1,0 +1,34 @@
+"""What the owner is told about changes on trial."""
+
+import time
+
+from agent.core.clock import Clock
+from agent.core.setting import Setting
+from agent.core.trial import AFAR, SHUT, Trial
+from agent.core.warn import PrivacyWarning, notable
+
+CONFIRM_BY = "sign in anew (by SSH, or at the device) and run: sudo privet confirm"
+NAMES = {"console": "at the device", "ssh_key": "SSH with a key", "ssh_password": "SSH with a password"}
+
+
+def terms(left: int, clock: Clock) -> str:
+    """Say until when a change is on trial, and how to keep it."""
+    at = time.strftime("%H:%M", time.localtime(clock.wall + left))
+    return f"it is undone at {at} (in {max(1, (left + 30) // 60)} minutes) unless you {CONFIRM_BY}"
+
+
+def waiting(trial: Trial, left: int, clock: Clock) -> PrivacyWarning:
+    """Write that the owner is waited for."""
+    lost = [NAMES.get(way.name, way.name) for way in trial.before if way.reach == AFAR and way.state != SHUT]
+    risk = f"It may be that you cannot get in from another computer any more ({', '.join(lost)})." if lost else ""
+    title = f"On trial: {trial.title}"
+    return notable("trial", trial.setting, title, risk, f"Made private; {terms(left, clock)}", clock)
+
+
+def undone(trial: Trial, setting: Setting | None, why: str, left: tuple[str, ...], clock: Clock) -> PrivacyWarning:
+    """Write that a change was set back."""
+    done = f"It is less private than it should be, because {why}. To try again: privet tighten {trial.setting}"
+    if left:
+        done += f". Not everything could be set back: {', '.join(left)}"
+    risk = setting.risk if setting else ""
+    return notable("trial", trial.setting, f"Set back to what it was before: {trial.title}", risk, done, clock)
