@@ -43,9 +43,13 @@ def placed() -> dict[str, tuple[str, int]]:
 
 
 def units() -> tuple[str, ...]:
-    """Name the units that are shipped, in the order in which they start; what is not known yet comes last."""
+    """Name the units that start by themselves, in their order; what is not known yet comes last.
+
+    A unit without an [Install] section is started by another one only.
+    """
     order = ("privet-early.service", "privet-firstboot.service", "privet-guard.service", "privet-courier.service")
-    here = {name for name in placed() if name.endswith(".service")}
+    shipped = {name for name in placed() if name.endswith(".service")}
+    here = {name for name in shipped if "\n[Install]\n" in (HERE / name).read_text(encoding="utf-8")}
     return (*(name for name in order if name in here), *sorted(here - set(order)))
 
 
