@@ -131,12 +131,16 @@ class Machine:
         self.folder = Path(tempfile.mkdtemp(prefix=f"privet-{kind}-"))
         self.console = self.folder / "console"
         self.port = free_port()  # leads to the guest's SSH
+        self.closing: list[Callable[[], None]] = []  # what others opened on this machine
         self.begun = time.monotonic()
         argv = ["setpriv", "--pdeathsig", "KILL", *self.words(start, disk, form, kvm), *more]
         if state is not None:
             argv += ["-incoming", f"exec:cat {state}"]
         with (self.folder / "errors").open("wb") as errors:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=errors)
+        if state is not None:  # it was stopped to be saved, and comes back stopped
+            self.until(lambda: self.monitor("query-status")["status"] == "paused", "the saved machine", pause=0.02)
+            self.monitor("cont")
 
     def words(self, start: Start, disk: Path, form: str, kvm: bool) -> list[str]:
         """Return QEMU's argument vector."""
@@ -248,6 +252,8 @@ class Machine:
     def close(self) -> None:
         """Pull the plug if there still is power, and forget console and sockets; the disk is the caller's."""
         self.cut()
+        for close in self.closing:
+            close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
