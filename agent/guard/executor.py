@@ -1,16 +1,23 @@
 """Apply steps through the door, in order, one journal entry before and one after."""
 
+from collections.abc import Callable
+
 from agent.core.errors import Failed, PrivetError
 from agent.core.plan import Own, Reload, Remove, Run, Write
+from agent.guard import originals
 from agent.system.door import System
 from agent.system.parts import Step
 
+Recorder = Callable[[System, tuple[Step, ...]], None]
 
-def apply(system: System, steps: tuple[Step, ...]) -> None:
+
+def apply(system: System, steps: tuple[Step, ...], recorder: Recorder = originals.record) -> None:
     """Apply the steps in order; the first that fails stops the rest and raises its PrivetError.
 
-    A file that already holds the wanted content is left alone, so that enforcing twice writes once.
+    How things were before the first change is recorded first, by whoever calls this and without being asked. A file
+    that already holds the wanted content is left alone, so that enforcing twice writes once.
     """
+    recorder(system, steps)
     for step in steps:
         if isinstance(step, Write):
             if not holds(system, step):

@@ -14,6 +14,7 @@ from agent.core import (
     cose,
     credential,
     journal,
+    original,
     policy,
     role,
     setting,
@@ -26,7 +27,7 @@ from agent.core.assess import Finding, Reading, assess
 from agent.core.clock import Clock, floor
 from agent.core.errors import PrivetError
 from agent.core.order import order
-from agent.core.plan import plan
+from agent.core.plan import Own, Reload, Remove, Run, Write, plan
 from agent.core.record import as_map, from_map, frozen
 
 
@@ -69,6 +70,34 @@ def findings_of(rows, made):
             for s, f in rows
         ]
     )
+
+
+def step_of(row):
+    """Make a step from [kind, the field names that matter …]."""
+    kind, name, more = row
+    if kind == "write":
+        return Write(path=name, content=more.encode(), mode=0o644, uid=0, gid=0)
+    if kind == "remove":
+        return Remove(path=name)
+    if kind == "own":
+        return Own(path=name, mode=0o644, uid=0, gid=0)
+    if kind == "run":
+        return Run(argv=tuple([name] + more.split()), stdin=b"")
+    return Reload(unit=name, pidfile=more)
+
+
+def do_things(a):
+    """Name what steps change."""
+    return [[t.kind, t.name, t.more] for t in original.things(tuple([step_of(row) for row in a["steps"]]))]
+
+
+def do_original(a):
+    """Say what becomes of a thing when all is put back: each state is [form, content, mode]."""
+    before, now = [original.state(form, text.encode(), mode) for form, text, mode in (a["before"], a["now"])]
+    ours = ()
+    for text in a["ours"]:
+        ours = original.remembered(ours, text.encode())
+    return [original.verdict(before, now, ours, now.content), len(ours)]
 
 
 def do_plan(a):
@@ -254,7 +283,7 @@ DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
     "contest": do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
-    "credential": do_credential, "trial": do_trial,
+    "credential": do_credential, "trial": do_trial, "things": do_things, "original": do_original,
 }  # fmt: skip
 
 
