@@ -41,17 +41,16 @@ from agent.core.credential import (
     STAGE,
     STAGED,
     Found,
-    Memory,
     generate,
     next_act,
     next_phase,
     next_state,
-    resume,
 )
 from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.guard.books import Store
+from agent.guard.rotations import Rotations, packed
 from agent.system.door import System
 from agent.system.parts import Credential
 
@@ -87,7 +86,7 @@ class Reached(Record):
     returned: tuple[str, ...]
 
 
-class FirstBoot:
+class FirstBoot(Rotations):
     """One run of it. `kinds` are (name, part, params) in the order of the policy, `attempts` further tries by kind."""
 
     def __init__(
@@ -98,17 +97,11 @@ class FirstBoot:
         kinds: Sequence[tuple[str, Credential, "Params"]],
         attempts: Mapping[str, Attempt] | None = None,
     ) -> None:
+        super().__init__(store)
         self.system = system
-        self.store = store
         self.gate = gate
         self.kinds = {name: (kind, params) for name, kind, params in kinds}
         self.attempts = dict(attempts or {})
-        self.memories: dict[str, Memory] = {}
-
-    def provisioned(self) -> bool:
-        """Say whether first boot was finished on this device."""
-        recorded = self.store.get("first_boot") or {}
-        return resume(str(recorded.get("phase", ""))) == PROVISIONED
 
     def run(self) -> Reached:
         """Go from wherever the device is to provisioned, or raise one sentence and leave the gate shut.
@@ -141,16 +134,15 @@ class FirstBoot:
             self.gate.shut()
             self.system.remove(MARKER)  # of a life that the store knows nothing of: a cloned card, a memory begun anew
         elif phase == PROVEN:
-            self.prove()
+            for name in self.kinds:
+                self.prove(name)
         elif phase == OPEN:
             self.gate.open()
         elif phase != PROVISIONED:
             self.rotate(phase.split(" ", 1)[1])
         values: dict[str, Any] = {"first_boot": {"phase": phase}}
         if phase == PROVISIONED:  # what the old ones were need not be known any longer
-            for name, label in self.rotations():
-                row = self.store.get(f"rotation/{name}/{label}") or {}
-                values[f"rotation/{name}/{label}"] = {**row, "old": None}
+            values |= self.forgotten(self.kinds)
         self.store.put(values, (("first_boot", {"phase": phase}),))
         if phase == PROVISIONED:
             self.mark()
@@ -165,7 +157,7 @@ class FirstBoot:
     def rotate(self, name: str) -> None:
         """Finish what was begun for a kind, then find its factory credentials and replace each."""
         kind, params = self.kinds[name]
-        for label in [label for other, label in self.rotations() if other == name]:
+        for label in self.labels(name):
             found, state = self.recorded(name, label)
             self.turn(found, state)
         for found in kind.find(self.system, params, self.memory(name)):
@@ -222,21 +214,21 @@ class FirstBoot:
         told = {"kind": found.kind, "label": found.label, "act": act, "state": state, "reason": found.reason}
         self.store.put(values, (("rotation", told),))
 
-    def prove(self) -> None:
-        """Look at everything afresh: no factory credential is found, each new one works and each old one is refused."""
-        for name, (kind, params) in self.kinds.items():
-            left = kind.find(self.system, params, self.memory(name))
-            if left:
-                raise Failed(f"{left[0].label} still has a factory secret ({left[0].reason}); start the device again")
-            for label in [label for other, label in self.rotations() if other == name]:
-                found, _ = self.recorded(name, label)
-                new = self.staged(found)
-                stands = kind.standing(self.system, params, found, new)
-                if stands == OLD:
-                    raise Failed(f"the factory secret of {label} is back; start the device again")
-                if stands == NEW:
-                    kind.prove(self.system, params, found, new)
-                    self.attempt(found)
+    def prove(self, name: str) -> None:
+        """Look at one kind afresh: no factory credential is found, each new one works and each old one is refused."""
+        kind, params = self.kinds[name]
+        left = kind.find(self.system, params, self.memory(name))
+        if left:
+            raise Failed(f"{left[0].label} still has a factory secret ({left[0].reason}); start the device again")
+        for label in self.labels(name):
+            found, _ = self.recorded(name, label)
+            new = self.staged(found)
+            stands = kind.standing(self.system, params, found, new)
+            if stands == OLD:
+                raise Failed(f"the factory secret of {label} is back; start the device again")
+            if stands == NEW:
+                kind.prove(self.system, params, found, new)
+                self.attempt(found)
 
     def attempt(self, found: Found) -> None:
         """Try the old secret at the further door, where there is one."""
@@ -245,44 +237,26 @@ class FirstBoot:
             raise Failed(f"the factory secret of {found.label} still opens a door; start the device again")
 
     def look_again(self) -> tuple[str, ...]:
-        """Name the factory credentials on a provisioned device: none, unless someone brought one back."""
+        """Name the factory credentials on a provisioned device: none, unless someone brought one back.
+
+        A kind that is `LATE` replaces now what had to wait at first boot; it locks nobody out.
+        """
         returned: list[str] = []
         for name, (kind, params) in self.kinds.items():
+            if getattr(kind, "LATE", False):
+                self.late(name)
             returned += [f"{name}/{found.label}" for found in kind.find(self.system, params, self.memory(name))]
             self.keep_memory(name)
         return tuple(returned)
 
-    def staged(self, found: Found) -> Secret | None:
-        """Return the new secret that waits for the owner."""
-        value = self.store.get(f"credential/{found.kind}/{found.label}")
-        return None if value is None else Secret(value)
-
-    def rotations(self) -> list[tuple[str, str]]:
-        """Return (kind, label) of every credential that was ever rotated here."""
-        return [(str(kind), str(label)) for kind, label in self.store.get("rotations") or ()]
-
-    def recorded(self, name: str, label: str) -> tuple[Found, str]:
-        """Read how far a rotation is."""
-        row = self.store.get(f"rotation/{name}/{label}")
-        old = None if row["old"] is None else Secret(row["old"])
-        found = Found(kind=name, label=label, reason=row["reason"], owner=row["owner"], old=old, trace=row["trace"])
-        return found, str(row["state"])
-
-    def memory(self, name: str) -> Memory:
-        """Return what a kind remembers."""
-        if name not in self.memories:
-            row = self.store.get(f"memory/{name}") or {}
-            cleared, retired = set(row.get("cleared", ())), set(row.get("retired", ()))
-            self.memories[name] = Memory(cleared, retired, not self.provisioned())
-        return self.memories[name]
-
-    def keep_memory(self, name: str) -> None:
-        """Keep what a kind remembers, if that changed."""
-        made = packed(self.memory(name))
-        if made != (self.store.get(f"memory/{name}") or packed(Memory(set(), set(), True))):
-            self.store.put({f"memory/{name}": made})
-
-
-def packed(memory: Memory) -> dict[str, list[bytes]]:
-    """Return what a kind remembers as plain values."""
-    return {"cleared": sorted(memory.cleared), "retired": sorted(memory.retired)}
+    def late(self, name: str) -> None:
+        """Replace what had to wait; what fails stands, is named, and is tried again at the next start."""
+        kind, params = self.kinds[name]
+        try:
+            begun = any(self.recorded(name, label)[0].old is not None for label in self.labels(name))
+            if begun or kind.find(self.system, params, self.memory(name)):
+                self.rotate(name)
+                self.prove(name)
+                self.store.put(self.forgotten((name,)))
+        except PrivetError as error:
+            self.store.append("first_boot", {"phase": f"late {name}", "failed": str(error)})

@@ -38,8 +38,9 @@ def read_settings(folder: Path) -> dict[str, Setting]:
 
 
 def parts(folder: Path) -> tuple[str, ...]:
-    """Return the names of the parts in a folder: one module each."""
-    return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
+    """Return the names of the parts in a folder: one module or one package each."""
+    modules = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")]
+    return tuple(sorted([*modules, *(path.parent.name for path in folder.glob("*/__init__.py"))]))
 
 
 @cache

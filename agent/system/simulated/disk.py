@@ -240,6 +240,13 @@ class Disk:
         """Bring everything onto the disk, as sync(1) does."""
         for _, node in tuple(self.walk()):
             node.sync()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Let the partitions know what has no name any more."""
+        live = {node.inode for _, node in self.walk()}
+        for volume in self.volumes.values():
+            volume.keep(live)
 
     def cut(self, choose: Choice) -> None:
         """Lose power and come back: what is not on the disk is kept, lost or torn as chosen; memory is empty."""
@@ -248,6 +255,7 @@ class Disk:
                 node.names = {}
             else:
                 node.cut(path, choose)
+        self.tidy()
 
 
 def refused(code: int, path: str) -> OSError:

@@ -46,6 +46,11 @@ class Volume:
         """Let go of the clusters of a file that has no name any more; what is in them stays."""
         self.free.extend(self.held.pop(node.inode, ()))
 
+    def keep(self, live: "set[int]") -> None:
+        """Let go of the clusters of all files but these."""
+        for inode in set(self.held) - live:
+            self.free.extend(self.held.pop(inode))
+
 
 def attach(device: "SimulatedSystem", place: str, name: str = "/dev/mmcblk0p1", clusters: int = 256) -> None:
     """Make a directory the root of a partition of its own; for the image, before files are laid there."""
