@@ -18,6 +18,7 @@ PACKAGES = (
     "mosquitto",
     "mosquitto-clients",
     "nftables",
+    "nmap",
     "openssh-client",
     "openssh-server",
     "openssl",
@@ -27,6 +28,7 @@ PACKAGES = (
     "strace",
     "sudo",
     "systemd",
+    "tcpdump",
 )
 LEFT_OUT = ("man", "locale", "doc")
 
