@@ -19,10 +19,10 @@ from agent.core.errors import BadInput, PrivetError, Unreachable
 LINE = 64 * 1024
 CLIENTS = 64  # places for everybody but root, and as many for root
 SHARE = 16  # of them for one account
-SLICE = 0.005  # seconds of one turn for one client; what it asked beyond that waits for the next turn
+TURN = 0.02  # seconds of one turn for all clients of a socket, in equal parts; what is not answered then waits
 IDLE = 0.2  # seconds after which an idle client makes place for a new one, when there is none
 PATIENCE = 10.0  # seconds for one line, from its first byte
-BACKLOG = 64
+BACKLOG = 1024  # who waits for the listener; beyond that connect(2) itself has to wait
 OUT = 4 << 20
 FULL = "too many connections are open; close some of them, or try again in a moment"
 
@@ -104,13 +104,15 @@ class Client:
         return True
 
     def serve(self) -> None:
-        """Answer whole lines for the time of one turn, and as long as the answers are taken."""
-        end = time.monotonic() + SLICE
+        """Answer whole lines, one at least, for this client's part of a turn, and as long as the answers are taken."""
+        end = time.monotonic() + TURN / len(self.server.clients)
         lines = self.taken.split(b"\n")
         done = 0
-        while done < len(lines) - 1 and not self.owed and not self.closed and time.monotonic() < end:
+        while done < len(lines) - 1 and not self.owed and not self.closed:
             self.server.answer_line(self, lines[done])
             done += 1
+            if time.monotonic() > end:
+                break
         self.taken = b"\n".join(lines[done:])
         if done:
             self.since = time.monotonic()
@@ -137,7 +139,7 @@ class LineServer:
         selector.register(self.listener, selectors.EVENT_READ, self.accept)
 
     def accept(self, mask: int) -> None:
-        """Take those who wait, as many as can wait at once; turn away whom there is no place for."""
+        """Take all who wait; turn away whom there is no place for."""
         for _ in range(BACKLOG):
             try:
                 connection, _ = self.listener.accept()
