@@ -30,7 +30,7 @@ ROOMS = (
     "agent/courier/link.py",
     "agent/credentials/accounts.py",
     "agent/page/page.py",
-    "agent/providers/linux/nft.py",
+    "agent/providers/linux/nft/__init__.py",
     "agent/registry.py",
     "agent/ways/console.py",
     "provisioning/simulate/run.py",

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import struct
 from typing import Any
 
 from agent.core.errors import PrivetError, Unreachable
@@ -30,8 +31,10 @@ def call(name: str, request: dict[str, Any]) -> dict[str, Any]:
     path = f"{folder()}/{name}.sock"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(PATIENCE)
+            # Not settimeout(): connect(2) would not wait at all when many others are waiting already (unix(7)).
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(PATIENCE), 0))
             connection.connect(path)
+            connection.settimeout(PATIENCE)
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer = receive(connection)
     except PermissionError as error:

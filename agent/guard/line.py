@@ -1,6 +1,8 @@
 """A small server for sockets of this device: one JSON object a line in, one a line out, all limits on.
 
-Every client has a bounded line, time and answer; one that breaks a bound is told so and dropped.
+Every client has a bounded line, time and answer; one that breaks a bound is told so and dropped. Any account of the
+device may knock, so none may keep others out: each has a share of the places and of each turn, and root has places of
+its own.
 """
 
 import json
@@ -10,14 +12,19 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from agent.core.errors import BadInput, PrivetError
+from agent.core.errors import BadInput, PrivetError, Unreachable
 
 LINE = 64 * 1024
-CLIENTS = 64
-PATIENCE = 10.0
-BACKLOG = 64
+CLIENTS = 64  # places for everybody but root, and as many for root
+SHARE = 16  # of them for one account
+TURN = 0.02  # seconds of one turn for all clients of a socket, in equal parts; what is not answered then waits
+IDLE = 0.2  # seconds after which an idle client makes place for a new one, when there is none
+PATIENCE = 10.0  # seconds for one line, from its first byte
+BACKLOG = 1024  # who waits for the listener; beyond that connect(2) itself has to wait
 OUT = 4 << 20
+FULL = "too many connections are open; close some of them, or try again in a moment"
 
 
 class Peer:
@@ -65,33 +72,54 @@ class Client:
         except OSError:
             self.server.drop(self)
             return
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for what comes next: its ear as long as there is something to say or to answer, else its word."""
         if not self.closed:
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.owed else 0)
-            self.server.selector.modify(self.connection, events, self.ready)
+            event = selectors.EVENT_WRITE if self.owed or b"\n" in self.taken else selectors.EVENT_READ
+            self.server.selector.modify(self.connection, event, self.ready)
 
     def ready(self, mask: int) -> None:
-        """Take what came and answer every whole line."""
-        if mask & selectors.EVENT_WRITE:
+        """Say what is left to say, else answer what is left to answer, else take what came."""
+        if self.owed:
             self.flush()
-        if not mask & selectors.EVENT_READ or self.closed:
-            return
+        elif b"\n" in self.taken or self.take():
+            self.serve()
+
+    def take(self) -> bool:
+        """Take what came; False when there was nothing."""
         try:
             chunk = self.connection.recv(LINE)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             chunk = b""
         if not chunk:
             self.server.drop(self)
-            return
+            return False
+        if not self.taken:
+            self.since = time.monotonic()
         self.taken += chunk
-        self.since = time.monotonic()
-        while b"\n" in self.taken and not self.closed:
-            line, self.taken = self.taken.split(b"\n", 1)
-            self.server.answer_line(self, line)
-        if len(self.taken) > LINE and not self.closed:
+        return True
+
+    def serve(self) -> None:
+        """Answer whole lines, one at least, for this client's part of a turn, and as long as the answers are taken."""
+        end = time.monotonic() + TURN / len(self.server.clients)
+        lines = self.taken.split(b"\n")
+        done = 0
+        while done < len(lines) - 1 and not self.owed and not self.closed:
+            self.server.answer_line(self, lines[done])
+            done += 1
+            if time.monotonic() > end:
+                break
+        self.taken = b"\n".join(lines[done:])
+        if done:
+            self.since = time.monotonic()
+        if len(lines[-1]) > LINE and not self.closed:
             self.reply(refusal(BadInput(f"a line has at most {LINE} bytes; send less at once")))
             self.server.drop(self)
+        self.wait()
 
 
 def refusal(error: PrivetError) -> dict[str, object]:
@@ -111,20 +139,30 @@ class LineServer:
         selector.register(self.listener, selectors.EVENT_READ, self.accept)
 
     def accept(self, mask: int) -> None:
-        """Take a new client, or turn it away when the house is full."""
-        try:
-            connection, _ = self.listener.accept()
-        except OSError:
-            return
-        connection.setblocking(False)
-        if len(self.clients) >= CLIENTS:
-            self.tidy(0.2)
-        if len(self.clients) >= CLIENTS:
-            connection.close()
-            return
-        client = Client(self, connection)
-        self.clients.add(client)
-        self.selector.register(connection, selectors.EVENT_READ, client.ready)
+        """Take all who wait; turn away whom there is no place for."""
+        for _ in range(BACKLOG):
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            connection.setblocking(False)
+            client = Client(self, connection)
+            if self.room(client.peer.uid):
+                self.clients.add(client)
+                self.selector.register(connection, selectors.EVENT_READ, client.ready)
+            else:
+                turn_away(connection)
+
+    def room(self, uid: int) -> bool:
+        """Say whether there is a place for one more client of an account, after asking idle ones to leave.
+
+        An account can fill its own share only; accounts together can fill all places but those of root.
+        """
+        own = [c for c in self.clients if c.peer.uid == uid]
+        if len(own) >= (SHARE if uid else CLIENTS):
+            return self.drop_idle(own, IDLE)
+        others = [c for c in self.clients if c.peer.uid]
+        return not uid or len(others) < CLIENTS or self.drop_idle(others, IDLE)
 
     def answer_line(self, client: Client, line: bytes) -> None:
         """Read one request and answer it; bad input is answered, never raised."""
@@ -140,11 +178,17 @@ class LineServer:
         if reply is not None:
             client.reply(reply)
 
-    def tidy(self, patience: float = PATIENCE) -> None:
+    def tidy(self) -> None:
         """Drop clients that have been idle for too long and owe us a line or an ear."""
+        self.drop_idle(list(self.clients), PATIENCE)
+
+    def drop_idle(self, clients: list[Client], patience: float) -> bool:
+        """Drop those of the clients that have been idle for so long; say whether there were any."""
         limit = time.monotonic() - patience
-        for client in [c for c in self.clients if c.since < limit and not c.waiting]:
+        idle = [c for c in clients if c.since < limit and not c.waiting]
+        for client in idle:
             self.drop(client)
+        return bool(idle)
 
     def drop(self, client: Client) -> None:
         """Close one client."""
@@ -163,6 +207,13 @@ class LineServer:
         self.listener.close()
         if os.path.exists(self.path):
             os.unlink(self.path)
+
+
+def turn_away(connection: socket.socket) -> None:
+    """Say that there is no place, and hang up."""
+    with suppress(OSError):
+        connection.send(json.dumps(refusal(Unreachable(FULL))).encode() + b"\n")
+    connection.close()
 
 
 def listen(path: str, mode: int, gid: int = -1) -> socket.socket:

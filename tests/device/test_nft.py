@@ -55,7 +55,16 @@ HANDS: list[tuple[str, list[str], Any]] = [
     ("a neighbour", ["add rule inet privet inbound ip saddr 10.1.2.3 accept"], ["any/any@10.1.2.3/32", "tcp/22@lan"]),
     ("addresses", ["add rule inet privet inbound ip saddr 1.1.1.1-1.1.1.9 accept"], ["any/any@any", "tcp/22@lan"]),
     ("all but one", ["add rule inet privet inbound ip saddr != 10.1.2.3 accept"], ["any/any@any", "tcp/22@lan"]),
-    ("all", ["insert rule inet privet inbound accept"], ["any/any@any", "tcp/22@lan"]),
+    ("all", ["insert rule inet privet inbound accept"], ["any/any@any", "tcp/22@any unlimited", "tcp/22@lan"]),
+    ("SSH uncounted", ["insert rule inet privet inbound tcp dport 22 accept"], ["tcp/22@any unlimited", "tcp/22@lan"]),
+    ("a range uncounted", ["insert rule inet privet inbound tcp dport 20-80 accept"],
+     ["tcp/20-80@any", "tcp/22@any unlimited", "tcp/22@lan"]),
+    ("another port first", ["insert rule inet privet inbound tcp dport 80 accept"], ["tcp/22@lan", "tcp/80@any"]),
+    ("nothing counted", ["flush chain inet privet inbound",
+     "add rule inet privet inbound ip saddr 10.0.0.0/8 tcp dport 22 accept"], ["tcp/22@10.0.0.0/8 unlimited"]),
+    ("counted with another number", ["flush chain inet privet inbound",
+     "add rule inet privet inbound tcp dport 22 meter m { ip saddr timeout 1m limit rate over 500/minute } drop",
+     "add rule inet privet inbound tcp dport 22 accept"], ["tcp/22@any unlimited"]),
     ("a mark", ["add rule inet privet inbound meta mark 1 accept"], ["any/any@any", "tcp/22@lan"]),
     ("new connections", ["add rule inet privet inbound ct state new accept"], ["any/any@any", "tcp/22@lan"]),
     ("an interface", ["add rule inet privet inbound iifname eth0 accept"], ["any/any@any", "tcp/22@lan"]),
@@ -160,6 +169,9 @@ def test_what_the_kernel_holds_is_read_back_as_it_was_declared(device: Device) -
         "any/any@192.0.2.0/24", "icmp/any@any", "icmp/echo@lan", "tcp/22@lan", "tcp/443@2001:db8::/32",
         "tcp/8000-8010@any", "tcp/any@198.51.100.7/32", "udp/53@lan", "udp/any@any",
     ]  # fmt: skip
+    uncounted = ["tcp/22@lan", "tcp/22@lan unlimited"]
+    assert enforce(device, "firewall.inbound", uncounted) == ""
+    assert look(device, "firewall.inbound") == {"live": uncounted, "kept": uncounted, "cause": "", "absent": False}
     for name in ("firewall.inbound", "firewall.outbound"):
         for value in ([], flows, [*flows[:3], "tcp/5@loopback"]):
             assert enforce(device, name, value) == ""

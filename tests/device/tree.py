@@ -24,6 +24,7 @@ PACKAGES = (
     "mosquitto",
     "mosquitto-clients",
     "nftables",
+    "nmap",
     "openssh-client",
     "openssh-server",
     "openssl",
@@ -33,6 +34,7 @@ PACKAGES = (
     "strace",
     "sudo",
     "systemd",
+    "tcpdump",
 )
 BOOTED = (
     "avahi-daemon",

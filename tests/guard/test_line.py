@@ -6,14 +6,15 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.core.errors import Refused
+from agent.core.errors import Refused, Unreachable
 from agent.guard import line
 
 
@@ -34,6 +35,8 @@ class Served:
         self.asked.append(request)
         if request.get("op") == "no":
             raise Refused("not today; try tomorrow")
+        if request.get("op") == "slow":
+            time.sleep(0.001)
         return {"ok": True, "uid": client.peer.uid, "got": request}
 
     def turn(self) -> None:
@@ -148,3 +151,91 @@ def test_pipelined_lines_are_answered_in_order(served: Served) -> None:
 def test_the_socket_has_the_rights_it_was_given(served: Served) -> None:
     """From the moment it exists."""
     assert Path(served.path).stat().st_mode & 0o777 == 0o600
+
+
+def until(done: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_one_account_cannot_take_the_places_of_others(served: Served) -> None:
+    """A share is full: no more of that account, but others come in; all are full: root comes in."""
+    until(lambda: not served.server.clients)
+    held = []
+    for uid in range(4001, 4001 + line.CLIENTS // line.SHARE):
+        assert served.server.room(uid)
+        for _ in range(line.SHARE):
+            held.append(served.client())
+            until(lambda: len(served.server.clients) == len(held))
+        new = [one for one in served.server.clients if not 4000 < one.peer.uid < 5000]
+        for one in new:
+            one.peer.uid = uid
+        for one in served.server.clients:  # none of them idles
+            one.since = time.monotonic() + 60
+        assert not served.server.room(uid)
+    assert not served.server.room(3999)
+    assert served.server.room(0)
+    for client in held:
+        client.close()
+    until(lambda: not served.server.clients)
+
+
+def test_who_has_no_place_is_told(served: Served) -> None:
+    """One sentence, then the line is cut."""
+    held = []
+    for _ in range(line.CLIENTS):
+        held.append(served.client())
+        until(lambda: len(served.server.clients) == len(held))
+    for one in served.server.clients:
+        one.since = time.monotonic() + 60
+    with served.client() as guest:
+        assert guest.makefile().read() == json.dumps(line.refusal(Unreachable(line.FULL))) + "\n"
+    for client in held:
+        client.close()
+    until(lambda: not served.server.clients)
+
+
+def test_a_chatterer_does_not_hold_up_others(served: Served) -> None:
+    """Thousands of requests in one packet take their turns: somebody who asks one thing meanwhile does not wait."""
+    with served.client() as chatterer:
+        ear = threading.Thread(target=chatterer.makefile().read)
+        ear.start()
+        chatterer.sendall(b'{"op": "slow"}\n' * 4000)
+        until(lambda: {"op": "slow"} in served.asked)
+        begun = time.monotonic()
+        assert served.ask(b'{"op": "quick"}')["ok"] is True
+        assert time.monotonic() - begun < 1
+        assert sum(request == {"op": "slow"} for request in served.asked) < 2000
+        chatterer.shutdown(socket.SHUT_RDWR)
+        ear.join()
+
+
+def test_a_line_must_end_in_time(served: Served) -> None:
+    """A byte now and then does not renew the time that one line has."""
+    until(lambda: not served.server.clients)
+    with served.client() as drip:
+        for _ in range(10):
+            drip.sendall(b" ")
+            time.sleep(0.03)
+        (client,) = served.server.clients
+        assert time.monotonic() - client.since > 0.2
+        drip.sendall(b"{}\n")
+        assert json.loads(drip.makefile().readline())["ok"] is True
+        until(lambda: time.monotonic() - client.since < 0.2)
+
+
+def test_answers_nobody_reads_do_not_pile_up(served: Served) -> None:
+    """A client that asks and asks and never reads is not answered any further, and costs a few packets at most."""
+    until(lambda: not served.server.clients)
+    with served.client() as deaf:
+        deaf.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                deaf.send(b'{"n": "%s"}\n' % (b"x" * 4000) * 10)
+        assert served.ask(b"{}")["ok"] is True
+        until(lambda: sum(bool(one.owed) for one in served.server.clients) == 1)
+        (client,) = [one for one in served.server.clients if one.owed]
+        assert len(client.owed) + len(client.taken) < 4 * line.LINE
