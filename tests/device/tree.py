@@ -12,21 +12,29 @@ from pathlib import Path
 SUITE = "bookworm"
 PACKAGES = (
     "ca-certificates",
+    "hostapd",
     "iproute2",
     "libcap2-bin",
     "libpam-modules",
     "mosquitto",
     "mosquitto-clients",
+    "network-manager",
     "nftables",
+    "nodejs",
     "openssh-client",
     "openssh-server",
     "openssl",
     "passwd",
     "procps",
     "python3",
+    "samba",
+    "smbclient",
     "strace",
     "sudo",
     "systemd",
+    "tigervnc-standalone-server",
+    "tigervnc-tools",
+    "wpasupplicant",
 )
 LEFT_OUT = ("man", "locale", "doc")
 

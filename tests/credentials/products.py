@@ -1,0 +1,76 @@
+"""Products with a factory secret of their own, on simulated devices: how each is laid down, tried, and what is told.
+
+`tests/guard/test_firstboot_products.py` ends a first boot of each of them at every call.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from agent.core.credential import Memory
+from agent.credentials import mosquitto
+from agent.credentials.mosquitto import connect
+from agent.system.simulated.programs import mosquitto as broker
+from agent.system.simulated.programs import sleep
+from agent.system.simulated.system import SimulatedSystem
+
+Lay = Callable[[SimulatedSystem], None]
+PASSWD = "/etc/mosquitto/passwd"
+MOSQUITTO = b"""# Place your local configuration in /etc/mosquitto/conf.d/
+pid_file /run/mosquitto/mosquitto.pid
+listener 1883 127.0.0.1
+password_file /etc/mosquitto/passwd
+"""
+
+
+class Product(NamedTuple):
+    """One product: its kind, params, how an image with it is laid, and how a password is tried at its door."""
+
+    kind: ModuleType
+    label: str
+    old: bytes
+    lay: Lay
+    opens: Callable[[SimulatedSystem, bytes], bool]
+    params: dict[str, Any] = {}
+    tools: dict[str, Any] = {}
+
+    def made(self, system: type[SimulatedSystem] = SimulatedSystem, **given: Any) -> SimulatedSystem:
+        """Make a device that has this product alone."""
+
+        def lay(device: SimulatedSystem) -> None:
+            """Lay it down."""
+            device.programs.update({"sleep": sleep, **self.tools})
+            self.lay(device)
+
+        return system(image=lay, shipped=False, **given)
+
+
+def fresh() -> Memory:
+    """Return what a kind remembers on a new device."""
+    return Memory(set(), set(), True)
+
+
+def field(password: bytes, rounds: int = 101, salt: bytes = b"twelve bytes") -> bytes:
+    """Make a field of a mosquitto password file, as mosquitto_passwd of 2.0 does."""
+    made = hashlib.pbkdf2_hmac("sha512", password, salt, rounds)
+    return b"$7$%d$%s$%s" % (rounds, base64.b64encode(salt), base64.b64encode(made))
+
+
+def lay_mosquitto(device: SimulatedSystem) -> None:
+    """Lay down a broker with one factory user and a private one."""
+    device.edit("/etc/mosquitto/mosquitto.conf", MOSQUITTO)
+    users = b"sensor:%s\nmine:%s\n" % (field(b"raspberry"), field(b"my own secret"))
+    device.edit(PASSWD, users, mode=0o640, gid=115)
+    device.edit(PASSWD + "~", users)
+
+
+def at_broker(device: SimulatedSystem, password: bytes, user: bytes = b"sensor") -> bool:
+    """Say whether the running broker lets a user in."""
+    return device.talk(1883, connect(user, password)) == 0
+
+
+PRODUCTS = {
+    "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, tools={"mosquitto": broker}),
+}
