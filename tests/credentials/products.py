@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from agent.core.credential import Memory
-from agent.credentials import mosquitto
+from agent.credentials import mosquitto, samba
 from agent.credentials.mosquitto import connect
 from agent.system.simulated.programs import mosquitto as broker
-from agent.system.simulated.programs import sleep
+from agent.system.simulated.programs import pdbedit, sleep, smbclient, smbd, smbpasswd
 from agent.system.simulated.system import SimulatedSystem
 
 Lay = Callable[[SimulatedSystem], None]
@@ -71,6 +71,28 @@ def at_broker(device: SimulatedSystem, password: bytes, user: bytes = b"sensor")
     return device.talk(1883, connect(user, password)) == 0
 
 
+def samba_row(name: str, password: bytes, flags: str = "[U          ]", uid: str = "1000") -> str:
+    """Return a line of Samba's database, as pdbedit prints it."""
+    return f"{name}:{uid}:{'X' * 32}:{smbpasswd.hashed(password)}:{flags}:LCT-6B09563F:\n"
+
+
+def lay_samba(device: SimulatedSystem) -> None:
+    """Lay down a file server with a factory user and a private one."""
+    device.edit(samba.CONFIGURATION, b"[global]\n   map to guest = bad user\n")
+    table = samba_row("pi", b"raspberry") + samba_row("mine", b"my own secret")
+    device.edit(samba.PASSDB, table.encode(), mode=0o600)
+    device.edit(samba.PASSDB + ".bak", table.encode(), mode=0o600)
+
+
+def at_samba(device: SimulatedSystem, password: bytes, user: bytes = b"pi") -> bool:
+    """Say whether the file server lets a user in."""
+    argv = ("smbclient", "-p", "445", "-L", "127.0.0.1", "-A", "/dev/stdin")
+    return device.run(argv, b"username=%s\npassword=%s\n" % (user, password)).code == 0
+
+
+SAMBA_TOOLS = {"pdbedit": pdbedit, "smbclient": smbclient, "smbd": smbd, "smbpasswd": smbpasswd}
+
 PRODUCTS = {
     "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, tools={"mosquitto": broker}),
+    "samba": Product(samba, "pi", b"raspberry", lay_samba, at_samba, tools=SAMBA_TOOLS),
 }

@@ -107,3 +107,60 @@ def test_killed_at_many_calls(lab: Lab):
             assert not publishes(device, "sensor", "raspberry")
             assert publishes(device, "sensor", answer["secrets"]["mosquitto/sensor"])
     assert fired >= 6
+
+
+def server(device: Device) -> None:
+    """Set up a real Samba with a known user, a disabled one, one without a password and a private one."""
+    for name, password in (("pi", "raspberry"), ("off", "raspberry"), ("mine", "my own secret")):
+        device.run(["useradd", "-M", name])
+        device.must(["smbpasswd", "-s", "-a", name], f"{password}\n{password}\n".encode())
+    device.must(["smbpasswd", "-d", "off"])
+    device.must(["sh", "-c", "cd /var/lib/samba/private && cp passdb.tdb passdb.tdb.bak"])
+
+
+def shares(device: Device, user: str, password: str) -> bool:
+    """Say whether the real client can list the shares as a user."""
+    given = f"username={user}\npassword={password}\n".encode()
+    return device.run(["smbclient", "-L", "127.0.0.1", "-A", "/dev/stdin"], given).returncode == 0
+
+
+def test_samba(device: Device):
+    """The real file server: the factory password is refused afterwards, the new one taken, the disabled user gone."""
+    server(device)
+    device.must(["smbd", "-D"])
+    device.listener(445)
+    assert shares(device, "pi", "raspberry") and shares(device, "mine", "my own secret")
+    answer = ran(device, [["samba", {}]])
+    assert (answer["gate"], answer["failed"], set(answer["secrets"])) == ("open", "", {"samba/pi"})
+    assert not shares(device, "pi", "raspberry")
+    assert shares(device, "pi", answer["secrets"]["samba/pi"]) and shares(device, "mine", "my own secret")
+    told = device.must(["pdbedit", "-L"])
+    assert "off:" not in told and "pi:" in told
+    assert "passdb.tdb.bak" not in device.must(["ls", "/var/lib/samba/private"])
+    assert ran(device, [["samba", {}]])["returned"] == []
+
+
+def test_samba_that_starts_later(device: Device):
+    """Before the server runs its database is what is tried; at its first start it refuses the old one."""
+    server(device)
+    answer = ran(device, [["samba", {}]])
+    assert (answer["gate"], answer["failed"]) == ("open", "")
+    device.must(["smbd", "-D"])
+    device.listener(445)
+    assert not shares(device, "pi", "raspberry") and shares(device, "pi", answer["secrets"]["samba/pi"])
+
+
+def test_samba_killed_in_the_middle(lab: Lab):
+    """Our process is killed around the real smbpasswd: old and shut in, or new and known; the next start ends well."""
+    fired = 0
+    for k in (90, 120, 140, 150, 160, 175, 190, 220):
+        with lab.device() as device:
+            server(device)
+            done = device.module("tests.device.credentials", "die", '[["samba", {}]]', str(k), seconds=120)
+            fired += done.returncode in (-9, 137)
+            answer = ran(device, [["samba", {}]])
+            assert (answer["gate"], answer["failed"]) == ("open", ""), k
+            device.must(["smbd", "-D"])
+            device.listener(445)
+            assert not shares(device, "pi", "raspberry") and shares(device, "pi", answer["secrets"]["samba/pi"])
+    assert fired >= 6
