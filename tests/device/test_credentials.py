@@ -153,7 +153,7 @@ def test_samba_that_starts_later(device: Device):
 def test_samba_killed_in_the_middle(lab: Lab):
     """Our process is killed around the real smbpasswd: old and shut in, or new and known; the next start ends well."""
     fired = 0
-    for k in (90, 120, 140, 150, 160, 175, 190, 220):
+    for k in (100, 140, 160, 190):
         with lab.device() as device:
             server(device)
             done = device.module("tests.device.credentials", "die", '[["samba", {}]]', str(k), seconds=120)
@@ -163,4 +163,4 @@ def test_samba_killed_in_the_middle(lab: Lab):
             device.must(["smbd", "-D"])
             device.listener(445)
             assert not shares(device, "pi", "raspberry") and shares(device, "pi", answer["secrets"]["samba/pi"])
-    assert fired >= 6
+    assert fired == 4
