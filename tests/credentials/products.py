@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from agent.core.credential import Memory
-from agent.credentials import mosquitto, samba
+from agent.credentials import access_point, mosquitto, samba
 from agent.credentials.mosquitto import connect
+from agent.system.simulated.programs import hostapd, nmcli, pdbedit, sleep, smbclient, smbd, smbpasswd
 from agent.system.simulated.programs import mosquitto as broker
-from agent.system.simulated.programs import pdbedit, sleep, smbclient, smbd, smbpasswd
 from agent.system.simulated.system import SimulatedSystem
 
 Lay = Callable[[SimulatedSystem], None]
@@ -33,8 +33,8 @@ class Product(NamedTuple):
     old: bytes
     lay: Lay
     opens: Callable[[SimulatedSystem, bytes], bool]
-    params: dict[str, Any] = {}
-    tools: dict[str, Any] = {}
+    tools: dict[str, Any]
+    params: dict[str, Any]
 
     def made(self, system: type[SimulatedSystem] = SimulatedSystem, **given: Any) -> SimulatedSystem:
         """Make a device that has this product alone."""
@@ -92,7 +92,67 @@ def at_samba(device: SimulatedSystem, password: bytes, user: bytes = b"pi") -> b
 
 SAMBA_TOOLS = {"pdbedit": pdbedit, "smbclient": smbclient, "smbd": smbd, "smbpasswd": smbpasswd}
 
+HOSTAPD = b"""interface=wlan0
+driver=nl80211
+# wpa_passphrase=raspberry
+ssid=RaspAP
+wpa=2
+wpa_key_mgmt=WPA-PSK
+wpa_passphrase=ChangeMe
+rsn_pairwise=CCMP
+"""
+
+
+def lay_hostapd(device: SimulatedSystem) -> None:
+    """Lay down an access point as hostapd has it."""
+    device.edit(hostapd.FILE, HOSTAPD)
+    device.edit(hostapd.FILE + ".orig", HOSTAPD)
+
+
+def at_hostapd(device: SimulatedSystem, passphrase: bytes) -> bool:
+    """Say whether the running hostapd would take a station with this passphrase."""
+    return (b"RaspAP", hostapd.derived(passphrase, b"RaspAP")) in hostapd.offered(device)
+
+
+HOTSPOT = f"{nmcli.FOLDER}/Hotspot.nmconnection"
+CONNECTION = b"""[connection]
+id=Hotspot
+uuid=6f1a0a9c-6c1b-4a47-9f53-6a6f4e1a5b11
+type=wifi
+
+[wifi]
+mode=ap
+ssid=Box
+
+[wifi-security]
+key-mgmt=wpa-psk
+psk=raspberry
+
+[ipv4]
+method=shared
+"""
+JOINED = CONNECTION.replace(b"mode=ap", b"mode=infrastructure").replace(b"5b11", b"5b12").replace(b"Hotspot", b"Home")
+
+
+def lay_connection(device: SimulatedSystem) -> None:
+    """Lay down an access point as NetworkManager has it, beside a network that the device joins."""
+    device.edit(HOTSPOT, CONNECTION, mode=0o600)
+    device.edit(HOTSPOT + "~", CONNECTION, mode=0o600)
+    device.edit(f"{nmcli.FOLDER}/Home.nmconnection", JOINED, mode=0o600)
+
+
+def at_connection(device: SimulatedSystem, passphrase: bytes) -> bool:
+    """Say whether NetworkManager offers the network with this passphrase."""
+    return ("Box", passphrase.decode()) in nmcli.offered(device)
+
+
 PRODUCTS = {
-    "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, tools={"mosquitto": broker}),
-    "samba": Product(samba, "pi", b"raspberry", lay_samba, at_samba, tools=SAMBA_TOOLS),
+    "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, {"mosquitto": broker}, {}),
+    "samba": Product(samba, "pi", b"raspberry", lay_samba, at_samba, SAMBA_TOOLS, {}),
+    "hostapd": Product(
+        access_point, f"RaspAP in {hostapd.FILE}", b"ChangeMe", lay_hostapd, at_hostapd, {"hostapd": hostapd}, {}
+    ),
+    "NetworkManager": Product(
+        access_point, f"Box in {HOTSPOT}", b"raspberry", lay_connection, at_connection, {"nmcli": nmcli}, {}
+    ),
 }

@@ -185,5 +185,5 @@ def test_copies_lose_the_old_line_alone():
 @pytest.mark.parametrize("params", [{"shipped": "some"}, {"factory": "x"}, {"configuration": 7}])
 def test_wrong_params_are_refused(params):
     """Values of another form change nothing and say what to correct."""
-    with pytest.raises(BadInput, match="mosquitto: .*correct the profile"):
+    with pytest.raises(BadInput, match=r"mosquitto: .*correct the profile"):
         kind.find(device(), params, fresh())

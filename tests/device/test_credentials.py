@@ -164,3 +164,68 @@ def test_samba_killed_in_the_middle(lab: Lab):
             device.listener(445)
             assert not shares(device, "pi", "raspberry") and shares(device, "pi", answer["secrets"]["samba/pi"])
     assert fired == 4
+
+
+HOSTAPD = """interface=wlan0
+driver=none
+ssid=RaspAP
+wpa=2
+wpa_key_mgmt=WPA-PSK
+wpa_passphrase=ChangeMe
+"""
+
+
+def derived(device: Device) -> list[str]:
+    """Return the keys that the running hostapd says it derived, oldest first."""
+    told = device.read("/run/hostapd.log")
+    lines = [line.split(": ", 1)[1] for line in told.splitlines() if line.startswith("PSK (from passphrase)")]
+    return [line.replace(" ", "") for line in lines]
+
+
+def by_supplicant(device: Device, name: str, passphrase: str) -> str:
+    """Return the key that a station derives, by wpa_supplicant's own program."""
+    told = device.must(["wpa_passphrase", name], passphrase.encode() + b"\n")
+    return next(line.strip()[4:] for line in told.splitlines() if line.strip().startswith("psk="))
+
+
+def test_hostapd(device: Device):
+    """The real hostapd, without a radio: it takes up the new passphrase, and derives the key that a station derives."""
+    device.write("/etc/hostapd/hostapd.conf", HOSTAPD)
+    device.must(["cp", "/etc/hostapd/hostapd.conf", "/etc/hostapd/hostapd.conf~"])
+    told = ["-dd", "-K", "-f", "/run/hostapd.log"]
+    device.must(["hostapd", "-B", *told, "-P", "/run/hostapd.pid", "/etc/hostapd/hostapd.conf"])
+    assert derived(device) == [by_supplicant(device, "RaspAP", "ChangeMe")]
+    answer = ran(device, [["access_point", {}]])
+    label = "access_point/RaspAP in /etc/hostapd/hostapd.conf"
+    assert (answer["gate"], answer["failed"], list(answer["secrets"])) == ("open", "", [label])
+    assert derived(device)[-1] == by_supplicant(device, "RaspAP", answer["secrets"][label])
+    assert device.must(["stat", "-c", "%U %a", "/etc/hostapd/hostapd.conf"]) == "root 600\n"
+    assert device.run(["grep", "-rl", "ChangeMe", "/etc"]).stdout == b""
+
+
+def passphrase(device: Device, name: str) -> str:
+    """Ask the running NetworkManager which passphrase it goes by; nmcli now and then comes back without an answer."""
+    asked = ["nmcli", "-s", "-g", "802-11-wireless-security.psk", "connection", "show", name]
+    for _ in range(20):
+        told = device.must(asked).strip()
+        if told:
+            return told
+    raise AssertionError(f"NetworkManager tells no passphrase of {name}")
+
+
+def test_networkmanager(device: Device):
+    """The real NetworkManager, without a radio: it goes by the new passphrase, and the joined network stays."""
+    device.must(["sh", "-c", "dbus-uuidgen --ensure; mkdir -p /run/dbus; dbus-daemon --system --fork"])
+    device.must(["NetworkManager"])
+    for name, mode, number in (("Hotspot", "ap", 1), ("Home", "infrastructure", 2)):
+        path = f"/etc/NetworkManager/system-connections/{name}.nmconnection"
+        text = f"[connection]\nid={name}\nuuid=6f1a0a9c-6c1b-4a47-9f53-6a6f4e1a5b1{number}\ntype=wifi\n"
+        text += f"[wifi]\nmode={mode}\nssid={name}\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=raspberry\n"
+        device.write(path, text, 0o600)
+    device.must(["nmcli", "connection", "reload"])
+    assert passphrase(device, "Hotspot") == passphrase(device, "Home") == "raspberry"
+    answer = ran(device, [["access_point", {}]])
+    assert (answer["gate"], answer["failed"], len(answer["secrets"])) == ("open", "", 1)
+    (new,) = answer["secrets"].values()
+    assert passphrase(device, "Hotspot") == new
+    assert passphrase(device, "Home") == "raspberry"

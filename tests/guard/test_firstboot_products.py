@@ -112,7 +112,7 @@ def test_every_standing(product: Product):
 @EVERY
 def test_a_device_without_it_costs_one_look(product: Product):
     """Where the product is not installed nothing is found, in a handful of calls and without running a program."""
-    with_it, bare = product.made(), Product(product.kind, "", b"", lambda _: None, product.opens).made()
+    with_it, bare = product.made(), Product(product.kind, "", b"", lambda _: None, product.opens, {}, {}).made()
     assert product.kind.find(with_it, product.params, fresh())
     assert bare.count(lambda system: product.kind.find(system, product.params, fresh())) < 20
     assert product.kind.find(bare, product.params, fresh()) == ()
