@@ -11,14 +11,13 @@ password back: its hash is thrown away, it stays locked.
 """
 
 import hashlib
-import os
-from functools import cache
 from typing import TYPE_CHECKING
 
-from agent.core.credential import NEW, OLD, OTHER, Found, Memory, candidates, read_pairs, recognise
+from agent.core.credential import NEW, OLD, OTHER, Found, Memory, candidates, recognise
 from agent.core.errors import BadInput, Failed, Missing, PrivetError
 from agent.core.record import Record
 from agent.core.secret import Secret
+from agent.credentials import BLANK, KNOWN, known
 from agent.system import crypt
 from agent.system.door import System
 
@@ -34,8 +33,6 @@ LEFTOVERS = ("/etc/npasswd", "/etc/nshadow", "/etc/passwd+", "/etc/shadow+")
 LOCKS = ("/etc/passwd.lock", "/etc/shadow.lock")
 LOCKED = "!"
 
-KNOWN = "its password is on the list of known factory passwords"
-BLANK = "it has no password"
 UNDER_LOCK = "it is locked, but over a known factory password"
 NO_WAY_IN = "its owner has no other way in"
 
@@ -57,22 +54,6 @@ class Account(Record):
         """Return a digest of what stands there; `extra` binds it to something more."""
         parts = (self.name.encode("utf-8", "surrogateescape"), self.field.encode("utf-8", "surrogateescape"))
         return hashlib.sha256(b"\0".join((*parts, extra))).digest()[:16]
-
-
-@cache
-def shipped() -> tuple[tuple[str, str], ...]:
-    """Read the list of known factory passwords that ships with this version."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "factory_passwords.txt")  # beside this module
-    with open(path, encoding="utf-8") as file:
-        return read_pairs(file.read())
-
-
-def known(params: "Params") -> tuple[tuple[str, str], ...]:
-    """Return the pairs to try: those of this model first, then the shipped ones."""
-    more = params.get("factory", ())
-    if not isinstance(more, tuple | list):
-        raise BadInput("linux_account: factory is a list of user:password texts; correct the profile")
-    return (*read_pairs("\n".join(str(pair) for pair in more)), *shipped())
 
 
 def rows(content: bytes) -> list[list[str]]:
@@ -111,7 +92,7 @@ def owner(params: "Params", present: dict[str, Account]) -> str:
 
 def find(system: System, params: "Params", memory: Memory) -> tuple[Found, ...]:
     """Return the accounts with a factory password; costly schemes are searched last and at low priority."""
-    present, pairs = accounts(system), known(params)
+    present, pairs = accounts(system), known(KIND, params)
     person = owner(params, present)
     listed = hashlib.sha256(repr(pairs).encode()).digest()
     found: dict[str, Found] = {}
@@ -278,7 +259,7 @@ def holds(field: bytes, found: Found) -> bool:
 
 def remember(system: System, params: "Params", found: Found, memory: Memory) -> None:
     """Note that what stands there now is no factory password, and that what stood there was one."""
-    listed = hashlib.sha256(repr(known(params)).encode()).digest()
+    listed = hashlib.sha256(repr(known(KIND, params)).encode()).digest()
     one = accounts(system).get(found.label)
     if one is not None:
         memory.cleared.add(one.digest(listed))

@@ -4,11 +4,13 @@ Paths are absolute. Everything that changes something is durable when it returns
 synced, read back), follows no link in any component, and raises only errors of `agent.core.errors`.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Generator, Sequence
+from typing import Protocol, TypeVar
 
 from agent.core.clock import Clock
 from agent.core.record import Record
+
+T = TypeVar("T")
 
 
 class Stat(Record):
@@ -110,6 +112,13 @@ class System(Protocol):
 
     def reload(self, unit: str, pidfile: str) -> None:
         """Make a daemon read its configuration again: by systemd where it runs, else SIGHUP to the pid in the file."""
+
+    def talk(self, port: int, conversation: Generator[bytes, bytes, T], seconds: int = 10) -> T:
+        """Speak with whoever listens on a TCP port of this device's own loopback, and return what came of it.
+
+        The generator yields what to say (b"": only listen) and is given what was heard since; b"" once the other end
+        hung up. Unreachable when nobody listens or no answer comes in time.
+        """
 
     def kernel(self, path: str, content: bytes) -> None:
         """Write a value into a kernel file (/proc/sys/…, /sys/…), in place; Missing or Unreadable."""

@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import TypeVar
 
 from agent.core.clock import Clock
 from agent.core.errors import Missing, Unreachable
@@ -13,8 +14,11 @@ from agent.system.door import Outcome, Watch
 from agent.system.durable import Files
 from agent.system.inotify import INotify
 from agent.system.programs import run
+from agent.system.talk import talk
 from agent.system.watch import DirectoryWatch
 from agent.system.writers import Writers
+
+T = TypeVar("T")
 
 HANGUP = 1 << (signal.SIGHUP - 1)
 
@@ -43,6 +47,10 @@ class RealSystem(Files):
             return
         if self.run(("systemctl", "try-reload-or-restart", unit)).code:
             raise Unreachable("systemd could not reload %s; see systemctl status %s" % (unit, unit))
+
+    def talk(self, port: int, conversation: Generator[bytes, bytes, T], seconds: int = 10) -> T:
+        """Speak with whoever listens on a port of the loopback."""
+        return talk(port, conversation, seconds)
 
     def entropy(self, count: int) -> bytes:
         """Return unpredictable bytes from the kernel."""

@@ -8,6 +8,7 @@ from agent.core.credential import NEW, OLD, OTHER, Found, Memory, generate
 from agent.core.errors import BadInput, Failed, Missing, Unreachable
 from agent.core.record import as_map
 from agent.core.secret import Secret
+from agent.credentials import KNOWN, shipped
 from agent.credentials import linux_account as kind
 from agent.system import crypt
 from agent.system.parts import Credential
@@ -60,7 +61,7 @@ def test_every_scheme_is_found_and_replaced(scheme):
 
 def test_the_shipped_list_holds_what_it_promises():
     """The Mirai set, the Raspberry Pi's and the boards' passwords are on it, and no line is there twice."""
-    pairs = kind.shipped()
+    pairs = shipped()
     assert len(pairs) == len(set(pairs)) >= 130
     promised = """pi:raspberry root:xc3511 root:vizxv root:1234 root:toor ubuntu:ubuntu osmc:osmc dietpi:dietpi
         odroid:odroid orangepi:1234 alarm:alarm kali:kali mother:fucker root:7ujMko0vizxv
@@ -68,13 +69,13 @@ def test_the_shipped_list_holds_what_it_promises():
     assert {tuple(pair.split(":")) for pair in promised.split()} <= set(pairs)
 
 
-@pytest.mark.parametrize("pair", kind.shipped(), ids=lambda pair: pair[0] + "-" + (pair[1] or "blank"))
+@pytest.mark.parametrize("pair", shipped(), ids=lambda pair: pair[0] + "-" + (pair[1] or "blank"))
 def test_each_shipped_pair_is_recognised(pair):
     """An account with any pair of the list is found."""
     user, password = pair
     found = kind.find(device({user: hashed(password)}), {"owner_account": user}, fresh())
     assert [one.label for one in found] == [user]
-    assert found[0].reason == kind.KNOWN
+    assert found[0].reason == KNOWN
 
 
 def test_a_listed_password_under_another_name_is_found():

@@ -262,13 +262,13 @@ class Device:
 class Lab:
     """A source of devices; `directory` is the cached Debian tree, built on first use."""
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: tree.Recipe = tree.LIGHT) -> None:
         if os.geteuid() != 0:
             raise LabError("the device lab needs root: namespaces and overlays are made by it")
         for program in ("unshare", "nsenter", "mmdebstrap"):
             if shutil.which(program) is None:
                 raise LabError(f"the device lab needs the program {program}; install it")
-        self.directory = tree.built()
+        self.directory = tree.built(recipe)
         self.packages = Path(sysconfig.get_paths()["purelib"])
         self.devices: list[Device] = []
 

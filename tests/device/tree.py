@@ -45,6 +45,17 @@ BOOTED = (
     "systemd-sysv",
     "udev",
 )
+# What a device may offer beside SSH; heavy, so only the tests of their passwords have them.
+PRODUCTS_FOUND = (
+    "hostapd",
+    "network-manager",
+    "nodejs",
+    "samba",
+    "smbclient",
+    "tigervnc-standalone-server",
+    "tigervnc-tools",
+    "wpasupplicant",
+)
 LEFT_OUT = ("man", "locale", "doc")
 
 # The device as it leaves the factory: a published password, no host key, no name of a package mirror.
@@ -98,6 +109,7 @@ class Recipe:
 
 LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
+PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
 
 
 def sources() -> str:

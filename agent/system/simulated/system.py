@@ -17,6 +17,7 @@ from agent.system.simulated import programs
 from agent.system.simulated.calls import CUT, DEATH, SimulatedCalls
 from agent.system.simulated.disk import KEPT, LOST, TORN, Choice, Disk, Ended, PowerCut
 from agent.system.simulated.hand import Hand
+from agent.system.simulated.loopback import Loopback
 from agent.system.simulated.notify import SimulatedNotify
 from agent.system.watch import DirectoryWatch
 
@@ -76,7 +77,7 @@ def unchanged(calls: Calls) -> Calls:
     return calls
 
 
-class SimulatedSystem(Files):
+class SimulatedSystem(Loopback, Files):
     """One device in memory.
 
     `calls` may wrap the simulated kernel's calls (a twin without fsync, a fault at the k-th); `image` lays the files

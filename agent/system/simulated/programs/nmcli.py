@@ -1,0 +1,65 @@
+"""nmcli and the NetworkManager behind it: it goes by the connections as it last loaded them, not by their files.
+
+Of the real one's many words it knows those that a connection file needs: `connection load`, `show` and `up`.
+"""
+
+from typing import TYPE_CHECKING
+
+from agent.core.errors import PrivetError
+from agent.system.door import Outcome
+
+if TYPE_CHECKING:
+    from agent.system.simulated.system import SimulatedSystem
+
+FOLDER = "/etc/NetworkManager/system-connections"
+DAEMON = "/usr/sbin/NetworkManager"
+Loaded = dict[str, dict[str, str]]
+
+
+def boot(device: "SimulatedSystem") -> None:
+    """Start NetworkManager where it is installed, and activate every access point."""
+    try:
+        files = device.entries(FOLDER)
+    except PrivetError:
+        return
+    loaded: Loaded = {file: read(device, f"{FOLDER}/{file}") for file in files if file[0] != "." and file[-1] != "~"}
+    device.start((DAEMON,), (loaded, {file: dict(values) for file, values in loaded.items()}))
+
+
+def read(device: "SimulatedSystem", path: str) -> dict[str, str]:
+    """Read a connection file; NetworkManager takes none that others may read."""
+    if device.stat(path).mode & 0o077:
+        return {}
+    return dict(line.partition("=")[::2] for line in device.read(path).decode().split("\n") if "=" in line)
+
+
+def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
+    """Do one thing with connections."""
+    if not device.running("NetworkManager"):
+        return Outcome(code=8, out=b"", err=b"Error: NetworkManager is not running.\n")
+    loaded, active = state(device)
+    words = argv[argv.index("connection") + 1 :]
+    if words[0] == "load":
+        loaded[words[1].rpartition("/")[2]] = read(device, words[1])
+        return Outcome(code=0, out=b"", err=b"")
+    if words == ("show", "--active"):
+        shown = "".join(values.get("uuid", "") + "\n" for values in active.values())
+        return Outcome(code=0, out=shown.encode(), err=b"")
+    for file, values in loaded.items():
+        if len(words) == 3 and values.get(words[1]) == words[2]:
+            if words[0] == "up":
+                active[file] = dict(values)
+            return Outcome(code=0, out=values.get("psk", "").encode() + b"\n", err=b"")
+    return Outcome(code=10, out=b"", err=b"Error: no such connection profile.\n")
+
+
+def state(device: "SimulatedSystem") -> tuple[Loaded, Loaded]:
+    """Return what the running NetworkManager has loaded, and what it goes by now."""
+    held: tuple[Loaded, Loaded] = device.running("NetworkManager")[0].state  # type: ignore[assignment]
+    return held
+
+
+def offered(device: "SimulatedSystem") -> tuple[tuple[str, str], ...]:
+    """Return name and passphrase of each network that is offered now."""
+    active = state(device)[1].values()
+    return tuple((values["ssid"], values.get("psk", "")) for values in active if values.get("mode") == "ap")

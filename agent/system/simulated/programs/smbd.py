@@ -1,0 +1,24 @@
+"""smbd of Samba: runs where it is configured; it holds no state, it asks the database at each login."""
+
+from typing import TYPE_CHECKING
+
+from agent.core.errors import PrivetError
+from agent.system.door import Outcome
+
+if TYPE_CHECKING:
+    from agent.system.simulated.system import SimulatedSystem
+
+
+def boot(device: "SimulatedSystem") -> None:
+    """Start it where it is configured."""
+    try:
+        device.stat("/etc/samba/smb.conf")
+    except PrivetError:
+        return
+    device.start(("/usr/sbin/smbd",), None, pidfile="/run/samba/smbd.pid")
+
+
+def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
+    """Start it."""
+    boot(device)
+    return Outcome(code=0, out=b"", err=b"")

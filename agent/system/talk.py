@@ -1,0 +1,75 @@
+"""Speaking to a program that listens on this device's own loopback; there is no way to name another machine.
+
+A conversation is a generator: it yields what to say (b"": nothing, only listen) and is given what was heard since, b""
+once the other end hung up. What it returns is the result. So a protocol is a plain function, tested without a socket.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import TypeVar
+
+from agent.core.errors import BadInput, Unreachable
+
+T = TypeVar("T")
+Conversation = Generator[bytes, bytes, T]
+
+ADDRESSES = ("127.0.0.1", "::1")
+CHUNK = 1 << 16
+LIMIT = 1 << 20  # bytes heard in one conversation
+
+
+def talk(port: int, conversation: Conversation[T], seconds: int = 10) -> T:
+    """Hold a conversation with whoever listens on a TCP port of this device; Unreachable when nobody does."""
+    deadline = time.monotonic() + seconds
+    with connected(port, seconds) as line:
+
+        def exchange(said: bytes) -> bytes:
+            """Say something, then wait for an answer."""
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Unreachable(late(port, seconds))
+            line.settimeout(left)
+            try:
+                line.sendall(said)
+                return line.recv(CHUNK)
+            except TimeoutError:
+                raise Unreachable(late(port, seconds)) from None
+            except OSError:
+                return b""  # it hung up; what that means is for the conversation to say
+
+        return held(port, conversation, exchange)
+
+
+def late(port: int, seconds: int) -> str:
+    """Return the sentence about a port that does not answer in time."""
+    return "what listens on port %d did not answer within %d seconds; see its journal" % (port, seconds)
+
+
+def connected(port: int, seconds: int) -> socket.socket:
+    """Connect over IPv4, else over IPv6."""
+    if not 0 < port < 65536:
+        raise BadInput("%d is no port; name one from 1 to 65535" % port)
+    for address in ADDRESSES:
+        with suppress(OSError):
+            return socket.create_connection((address, port), seconds)
+    raise Unreachable("nothing listens on port %d of this device; start what should" % port)
+
+
+def held(port: int, conversation: Conversation[T], exchange: Callable[[bytes], bytes]) -> T:
+    """Carry a conversation to its end over any kind of line."""
+    heard = 0
+    try:
+        said = next(conversation)
+        while True:
+            part = exchange(said)
+            heard += len(part)
+            if heard > LIMIT:
+                raise Unreachable("what listens on port %d said more than %d bytes; see its journal" % (port, LIMIT))
+            said = conversation.send(part)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        conversation.close()

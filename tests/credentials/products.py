@@ -1,0 +1,158 @@
+"""Products with a factory secret of their own, on simulated devices: how each is laid down, tried, and what is told.
+
+`tests/guard/test_firstboot_products.py` ends a first boot of each of them at every call.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from agent.core.credential import Memory
+from agent.credentials import access_point, mosquitto, samba
+from agent.credentials.mosquitto import connect
+from agent.system.simulated.programs import hostapd, nmcli, pdbedit, sleep, smbclient, smbd, smbpasswd
+from agent.system.simulated.programs import mosquitto as broker
+from agent.system.simulated.system import SimulatedSystem
+
+Lay = Callable[[SimulatedSystem], None]
+PASSWD = "/etc/mosquitto/passwd"
+MOSQUITTO = b"""# Place your local configuration in /etc/mosquitto/conf.d/
+pid_file /run/mosquitto/mosquitto.pid
+listener 1883 127.0.0.1
+password_file /etc/mosquitto/passwd
+"""
+
+
+class Product(NamedTuple):
+    """One product: its kind, params, how an image with it is laid, and how a password is tried at its door."""
+
+    kind: ModuleType
+    label: str
+    old: bytes
+    lay: Lay
+    opens: Callable[[SimulatedSystem, bytes], bool]
+    tools: dict[str, Any]
+    params: dict[str, Any]
+
+    def made(self, system: type[SimulatedSystem] = SimulatedSystem, **given: Any) -> SimulatedSystem:
+        """Make a device that has this product alone."""
+
+        def lay(device: SimulatedSystem) -> None:
+            """Lay it down."""
+            device.programs.update({"sleep": sleep, **self.tools})
+            self.lay(device)
+
+        return system(image=lay, shipped=False, **given)
+
+
+def fresh() -> Memory:
+    """Return what a kind remembers on a new device."""
+    return Memory(set(), set(), True)
+
+
+def field(password: bytes, rounds: int = 101, salt: bytes = b"twelve bytes") -> bytes:
+    """Make a field of a mosquitto password file, as mosquitto_passwd of 2.0 does."""
+    made = hashlib.pbkdf2_hmac("sha512", password, salt, rounds)
+    return b"$7$%d$%s$%s" % (rounds, base64.b64encode(salt), base64.b64encode(made))
+
+
+def lay_mosquitto(device: SimulatedSystem) -> None:
+    """Lay down a broker with one factory user and a private one."""
+    device.edit("/etc/mosquitto/mosquitto.conf", MOSQUITTO)
+    users = b"sensor:%s\nmine:%s\n" % (field(b"raspberry"), field(b"my own secret"))
+    device.edit(PASSWD, users, mode=0o640, gid=115)
+    device.edit(PASSWD + "~", users)
+
+
+def at_broker(device: SimulatedSystem, password: bytes, user: bytes = b"sensor") -> bool:
+    """Say whether the running broker lets a user in."""
+    return device.talk(1883, connect(user, password)) == 0
+
+
+def samba_row(name: str, password: bytes, flags: str = "[U          ]", uid: str = "1000") -> str:
+    """Return a line of Samba's database, as pdbedit prints it."""
+    return f"{name}:{uid}:{'X' * 32}:{smbpasswd.hashed(password)}:{flags}:LCT-6B09563F:\n"
+
+
+def lay_samba(device: SimulatedSystem) -> None:
+    """Lay down a file server with a factory user and a private one."""
+    device.edit(samba.CONFIGURATION, b"[global]\n   map to guest = bad user\n")
+    table = samba_row("pi", b"raspberry") + samba_row("mine", b"my own secret")
+    device.edit(samba.PASSDB, table.encode(), mode=0o600)
+    device.edit(samba.PASSDB + ".bak", table.encode(), mode=0o600)
+
+
+def at_samba(device: SimulatedSystem, password: bytes, user: bytes = b"pi") -> bool:
+    """Say whether the file server lets a user in."""
+    argv = ("smbclient", "-p", "445", "-L", "127.0.0.1", "-A", "/dev/stdin")
+    return device.run(argv, b"username=%s\npassword=%s\n" % (user, password)).code == 0
+
+
+SAMBA_TOOLS = {"pdbedit": pdbedit, "smbclient": smbclient, "smbd": smbd, "smbpasswd": smbpasswd}
+
+HOSTAPD = b"""interface=wlan0
+driver=nl80211
+# wpa_passphrase=raspberry
+ssid=RaspAP
+wpa=2
+wpa_key_mgmt=WPA-PSK
+wpa_passphrase=ChangeMe
+rsn_pairwise=CCMP
+"""
+
+
+def lay_hostapd(device: SimulatedSystem) -> None:
+    """Lay down an access point as hostapd has it."""
+    device.edit(hostapd.FILE, HOSTAPD)
+    device.edit(hostapd.FILE + ".orig", HOSTAPD)
+
+
+def at_hostapd(device: SimulatedSystem, passphrase: bytes) -> bool:
+    """Say whether the running hostapd would take a station with this passphrase."""
+    return (b"RaspAP", hostapd.derived(passphrase, b"RaspAP")) in hostapd.offered(device)
+
+
+HOTSPOT = f"{nmcli.FOLDER}/Hotspot.nmconnection"
+CONNECTION = b"""[connection]
+id=Hotspot
+uuid=6f1a0a9c-6c1b-4a47-9f53-6a6f4e1a5b11
+type=wifi
+
+[wifi]
+mode=ap
+ssid=Box
+
+[wifi-security]
+key-mgmt=wpa-psk
+psk=raspberry
+
+[ipv4]
+method=shared
+"""
+JOINED = CONNECTION.replace(b"mode=ap", b"mode=infrastructure").replace(b"5b11", b"5b12").replace(b"Hotspot", b"Home")
+
+
+def lay_connection(device: SimulatedSystem) -> None:
+    """Lay down an access point as NetworkManager has it, beside a network that the device joins."""
+    device.edit(HOTSPOT, CONNECTION, mode=0o600)
+    device.edit(HOTSPOT + "~", CONNECTION, mode=0o600)
+    device.edit(f"{nmcli.FOLDER}/Home.nmconnection", JOINED, mode=0o600)
+
+
+def at_connection(device: SimulatedSystem, passphrase: bytes) -> bool:
+    """Say whether NetworkManager offers the network with this passphrase."""
+    return ("Box", passphrase.decode()) in nmcli.offered(device)
+
+
+PRODUCTS = {
+    "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, {"mosquitto": broker}, {}),
+    "samba": Product(samba, "pi", b"raspberry", lay_samba, at_samba, SAMBA_TOOLS, {}),
+    "hostapd": Product(
+        access_point, f"RaspAP in {hostapd.FILE}", b"ChangeMe", lay_hostapd, at_hostapd, {"hostapd": hostapd}, {}
+    ),
+    "NetworkManager": Product(
+        access_point, f"Box in {HOTSPOT}", b"raspberry", lay_connection, at_connection, {"nmcli": nmcli}, {}
+    ),
+}
