@@ -16,7 +16,6 @@ from tests.pi.story import Story
 NEEDED = (
     "mmdebstrap",
     "qemu-system-aarch64",
-    "sfdisk",
     "mkfs.vfat",
     "mcopy",
     "mke2fs",
