@@ -50,9 +50,12 @@ LEFT_OUT = (
 )
 
 
-def sources() -> str:
-    """Return the package sources of this machine with the component that holds a Pi's firmware."""
+def sources(architecture: str) -> str:
+    """Return the package sources of this machine: with a Pi's firmware for arm64, the release alone for armhf."""
     text = tree.sources()
+    if architecture == "armhf":  # for imports alone; mirrors bring its security updates less reliably
+        parts = [part for part in re.split(r"\n\s*\n", text) if "-security" not in part]
+        return "\n\n".join(re.sub(r"^deb .*-security.*$", "", part, flags=re.MULTILINE) for part in parts)
     text = re.sub(r"^Components:.*$", "Components: main non-free-firmware", text, flags=re.MULTILINE)
     return re.sub(r"^(deb .*?) main\b.*$", r"\1 main non-free-firmware", text, flags=re.MULTILINE)
 
@@ -94,7 +97,7 @@ def build(architecture: str, place: Path) -> None:
     environment = {**os.environ, "INITRD": "No"}
     try:
         command = [*argv, tree.SUITE, str(half), "-"]
-        subprocess.run(command, input=sources().encode(), env=environment, check=True)
+        subprocess.run(command, input=sources(architecture).encode(), env=environment, check=True)
         for pattern in ("etc/apt/sources.list", "etc/apt/sources.list.d/*", "etc/ssh/ssh_host_*", "etc/resolv.conf"):
             for path in half.glob(pattern):
                 path.unlink()

@@ -38,7 +38,7 @@ class Board(Machine):
         words[at] = "chardev:typed"
         typed = f"socket,id=typed,path={self.folder}/typed,server=on,wait=off,logfile={self.console},logappend=on"
         at = words.index("-netdev") + 1
-        relay = f"{sys.executable} {RELAY} {self.broker}"
+        relay = shlex.join((sys.executable, str(RELAY), str(self.broker))).replace(",", ",,")
         words[at] += f",guestfwd=tcp:{BROKER}:{PORT}-cmd:{relay}"
         return [*words, "-chardev", typed]
 
@@ -119,4 +119,4 @@ class Keyboard:
         self.type(user)
         self.until("Password: ")
         self.type(password)
-        return self.until("Login incorrect", "$ ") == "$ "
+        return self.until("Login incorrect", "$ ", "# ") != "Login incorrect"

@@ -1,9 +1,9 @@
 """A Raspberry Pi as it is sold: the image's flaws, the package, what a fleet flashes, what a first setup left."""
 
-import os
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,8 +146,10 @@ class Factory:
 
 
 def deb_for(architecture: str, folder: Path) -> Path:
-    """Return the package for an architecture, built from this checkout; PRIVET_DEB names a finished one instead."""
-    given = os.environ.get("PRIVET_DEB", "")
-    if given:
-        return Path(given)
-    raise RuntimeError("no package")
+    """Return the package for an architecture, built from this checkout as `make deb ARCH=…` does."""
+    argv = [sys.executable, "-m", "provisioning.package", "--arch", architecture, "--out", str(folder)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"the package for {architecture} was not built: {done.stderr[-2000:]}")
+    (made,) = folder.glob("*.deb")
+    return made

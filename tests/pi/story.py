@@ -61,8 +61,15 @@ class Story:
         )
         return answered
 
+    def active(self) -> None:
+        """Wait until the guard says that it is ready, which is after first boot."""
+        seen = "systemctl", "is-active", "--quiet", "privet-guard.service"
+        self.board.until(lambda: self.board.ssh(*seen).returncode == 0, "the guard to be ready", LONG, 1.0)
+        self.say(f"first boot has ended and the guard is ready {self.board.age():.0f} s after power on")
+
     def root(self, *argv: str) -> subprocess.CompletedProcess[bytes]:
         """Run a program as root on the device, as its owner does: sudo, with the password that first boot made."""
+        assert self.password, "the owner never got the password that first boot made"
         return self.board.ssh("sudo", "-S", "-p", "", "--", *argv, stdin=f"{self.password}\n".encode())
 
     def must(self, *argv: str) -> str:
@@ -143,7 +150,7 @@ class Story:
         assert keyboard.login("root", self.factory.lab_password)
         keyboard.type("privet credentials show --once")
         keyboard.until("Write this down", "Nothing is waiting", "privet:")
-        found = re.search(rf"linux_account/{USER}: (\S+)", keyboard.read)
+        found = re.search(rf"linux_account/{USER}: ([^\r\n]+)", keyboard.read)
         assert found is not None, keyboard.read
         keyboard.type("exit")
         self.say("serial console: the new password is shown once")

@@ -50,6 +50,7 @@ def test_it_starts_as_a_raspberry_pi_3(pi: Story):
 
 def test_first_boot_is_finished(pi: Story):
     """The factory password is refused at every door, the new one opens them; the image's host key is gone."""
+    pi.active()
     with pi.board.keyboard() as keyboard:
         assert not keyboard.login(USER, PASSWORD)
         pi.say(f"serial console: {USER}/{PASSWORD} is refused")
