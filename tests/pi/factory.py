@@ -111,9 +111,7 @@ class Factory:
             return make(tree.root, self.folder / "card.img", {**left, "ssh": b""})
 
     def image(self, tree: Tree) -> None:
-        """Lay down what the image of the maker brings: pi/raspberry, sudo for nothing, one host key for all devices."""
-        tree.run("useradd", "-m", "-s", "/bin/bash", "-G", "sudo", USER)
-        tree.run("chpasswd", stdin=f"{USER}:{PASSWORD}\n".encode())
+        """Lay down what the image of the maker brings beside pi/raspberry: sudo for nothing, one host key for all."""
         tree.run("chpasswd", stdin=f"root:{self.lab_password}\n".encode())
         self.old_hash = next(
             line.split(b":")[1] for line in (tree.root / "etc/shadow").read_bytes().splitlines() if line[:3] == b"pi:"
@@ -124,7 +122,6 @@ class Factory:
         self.old_host_key = Path(f"{host_key}.pub").read_bytes().split()[1]
         tree.write("etc/hostname", "raspberrypi\n")
         tree.write("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 raspberrypi\n")
-        tree.write("etc/machine-id", "")
         tree.write("etc/systemd/network/20-wired.network", NETWORK)
         tree.run("systemctl", "--quiet", "enable", "systemd-networkd", "ssh")
         # The owner's own way in, as an imaging program lays it down.
