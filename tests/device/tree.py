@@ -8,6 +8,7 @@ A package that every device needs goes into PACKAGES.
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,11 @@ mkdir -p /var/log/journal
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a tree is made of. `factory` runs inside as root; `environment` is for the package scripts (INITRD=No)."""
+    """What a tree is made of. `factory` runs inside as root; `environment` is for the package scripts (INITRD=No).
+
+    `without`: patterns of paths that no package brings. `component`: further than main. `plain`: without
+    security updates, which mirrors bring less reliably for a rare architecture.
+    """
 
     name: str
     packages: tuple[str, ...]
@@ -95,6 +100,9 @@ class Recipe:
     left_out: tuple[str, ...] = LEFT_OUT
     architecture: str = ""
     environment: tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ()
+    component: str = ""
+    plain: bool = False
 
     def more(self, name: str, *packages: str, factory: str = "") -> "Recipe":
         """Return a recipe with more in it."""
@@ -103,7 +111,9 @@ class Recipe:
     def digest(self) -> str:
         """Return what changes with everything that the tree is made of."""
         parts: tuple[object, ...] = (SUITE, self.packages, self.left_out, self.factory)
-        further = (self.architecture, self.environment)
+        further: tuple[object, ...] = (self.architecture, self.environment)
+        latest = (self.without, self.component, self.plain)
+        further += latest if any(latest) else ()
         return hashlib.sha256(repr(parts + further if any(further) else parts).encode()).hexdigest()[:12]
 
 
@@ -112,15 +122,21 @@ BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
 
 
-def sources() -> str:
-    """Return the package sources this machine itself uses."""
+def sources(recipe: Recipe) -> str:
+    """Return the package sources that this machine itself uses, as a recipe wants them."""
     folder = Path("/etc/apt/sources.list.d")
-    parts = [Path("/etc/apt/sources.list"), *sorted(folder.glob("*.sources")), *sorted(folder.glob("*.list"))]
-    texts = [part.read_text() for part in parts if part.is_file()]
+    files = [Path("/etc/apt/sources.list"), *sorted(folder.glob("*.sources")), *sorted(folder.glob("*.list"))]
+    texts = [file.read_text() for file in files if file.is_file()]
     wanted = [text for text in texts if SUITE in text and "debian" in text.lower()]
     if not wanted:
         raise RuntimeError(f"this machine has no package source for Debian {SUITE}; add one to build the device lab")
-    return "\n".join(wanted)
+    stanzas = re.split(r"\n\s*\n", "\n\n".join(wanted))
+    if recipe.plain:
+        lines = [re.sub(rf"^deb .*{SUITE}-security.*$", "", stanza, flags=re.MULTILINE) for stanza in stanzas]
+        stanzas = [stanza for stanza in lines if f"{SUITE}-security" not in stanza]
+    whole = "\n\n".join(stanzas) + "\n"
+    named = r"^((?:Components:|deb ).*\bmain\b)"
+    return re.sub(named, rf"\1 {recipe.component}", whole, flags=re.MULTILINE) if recipe.component else whole
 
 
 def cache() -> Path:
@@ -153,13 +169,14 @@ def build(recipe: Recipe, tree: Path) -> None:
         argv = ["mmdebstrap", "--quiet", "--variant=apt", "--mode=root", f"--include={','.join(recipe.packages)}"]
         argv += [f"--architectures={recipe.architecture}"] if recipe.architecture else []
         argv += [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in recipe.left_out]
+        argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in recipe.without]
         argv += [
             '--aptopt=Acquire::Languages "none"',
             '--aptopt=Acquire::Check-Valid-Until "false"',
             "--format=directory",
         ]
         environment = {**os.environ, **dict(recipe.environment)}
-        subprocess.run([*argv, SUITE, str(half), "-"], input=sources().encode(), check=True, env=environment)
+        subprocess.run([*argv, SUITE, str(half), "-"], input=sources(recipe).encode(), check=True, env=environment)
         subprocess.run(["chroot", str(half), "/bin/sh", "-ec", recipe.factory], check=True)
         half.chmod(0o755)
         half.rename(tree)

@@ -1,0 +1,177 @@
+"""One Raspberry Pi from its factory to its second start. The tests tell one life, in the order in which they stand."""
+
+import json
+import re
+
+from tests.pi.factory import CANARIES, NAME, PASSWORD, USER
+from tests.pi.story import Story
+
+DROP_IN = "/etc/ssh/sshd_config.d/00-visitor.conf"
+HOME = "/var/lib/privet"
+# On the device: write a loosening by hand, then look with the owner's eyes until it is warned about and undone.
+DRIFT = """
+import json, os, subprocess, sys, time
+sys.path.insert(0, "/usr/lib/privet")
+from agent.cli.call import call
+path = sys.argv[1]
+def seen():
+    answer = call("control", {"op": "status"})
+    warned = [w for w in answer["warnings"] if w["setting"] == "ssh.password"]
+    status = [r["status"] for r in answer["findings"] if r["setting"] == "ssh.password"]
+    return warned, status
+before = len(seen()[0])
+begun = time.monotonic()
+with open(path, "w") as file:
+    file.write("PasswordAuthentication yes\\n")
+undone = warned = 0.0
+text = ""
+while time.monotonic() - begun < 300 and not (undone and warned):
+    rows, status = seen()
+    if len(rows) > before and not warned:
+        warned, text = time.monotonic() - begun, rows[-1]["text"]
+    truth = subprocess.run(["/usr/sbin/sshd", "-T"], capture_output=True, text=True).stdout
+    if warned and "\\npasswordauthentication no\\n" in truth and status == ["ok"]:
+        undone = time.monotonic() - begun
+print(json.dumps({"warned": warned, "undone": undone, "text": text}))
+"""
+IMPORTS = re.compile(r"^import time:\s+\d+ \|\s+(\d+) \| (\S+)$", re.MULTILINE)
+
+
+def test_it_starts_as_a_raspberry_pi_3(pi: Story):
+    """The card boots on a Raspberry Pi 3 Model B, from its own kernel, initrd and PARTUUID, and its owner gets in."""
+    pi.up("first start")
+    model = pi.board.must("cat", "/proc/device-tree/model").strip("\0")
+    pi.say(f"model: {model}; {pi.board.must('uname', '-srm').strip()}")
+    assert model == "Raspberry Pi 3 Model B"
+    mounts = pi.board.must("findmnt", "--noheadings", "--list", "--output", "TARGET,SOURCE,FSTYPE")
+    assert re.search(r"^/ +/dev/mmcblk0p2 +ext4$", mounts, re.MULTILINE)
+    assert re.search(r"^/boot/firmware +/dev/mmcblk0p1 +vfat$", mounts, re.MULTILINE)
+
+
+def test_first_boot_is_finished(pi: Story):
+    """The factory password is refused at every door, the new one opens them; the image's host key is gone."""
+    pi.active()
+    with pi.board.keyboard() as keyboard:
+        assert not keyboard.login(USER, PASSWORD)
+        pi.say(f"serial console: {USER}/{PASSWORD} is refused")
+        pi.password = pi.new_password(keyboard)
+    assert not pi.password_opens(PASSWORD)
+    assert not pi.password_opens(pi.password), "passwords are no way in over SSH at all"
+    pi.say("SSH: the factory password is refused, and the new one too: only keys are taken")
+    assert pi.must("id", "-un").strip() == "root"
+    pi.say("sudo: takes the new password, and asks for it")
+    assert pi.board.ssh("sudo", "-n", "true").returncode != 0
+    shown = pi.host_key()
+    assert shown and shown != pi.factory.old_host_key
+    pi.kept["host key"] = shown.decode()
+    pi.say("SSH host key: made on the device, the image's is gone")
+    journal = json.loads(pi.must("privet", "journal", "--json"))["entries"]
+    phases = [row["body"]["phase"] for row in journal if row["kind"] == "first_boot"]
+    pi.say(f"first boot: {' -> '.join(phases)}")
+    assert phases[-1] == "provisioned"
+
+
+def test_every_setting_is_private(pi: Story):
+    """`privet status` finds nothing loosened and nothing unknown; what is not on this device is named."""
+    rows = pi.status()["findings"]
+    counted: dict[str, list[str]] = {}
+    for row in rows:
+        counted.setdefault(row["status"], []).append(row["setting"])
+    for status, names in sorted(counted.items()):
+        pi.say(f"settings {status}: {len(names)}" + ("" if status == "ok" else f" ({', '.join(names)})"))
+    assert set(counted) <= {"ok", "absent"}, [row for row in rows if row["status"] not in {"ok", "absent"}]
+    assert len(counted["ok"]) >= 20
+
+
+def test_figures(pi: Story):
+    """How long it took and what it costs, as the device itself measures it."""
+    for name in pi.units():
+        facts = pi.unit(name)
+        begun, active = (
+            int(facts[word]) / 1e6 for word in ("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic")
+        )
+        pi.say(f"{name}: started {begun:.1f} s, active {active:.1f} s after the kernel; {facts['ActiveState']}")
+        pid = int(facts["MainPID"])
+        if pid:
+            rollup = pi.must("cat", f"/proc/{pid}/smaps_rollup")
+            pss = int(dict(re.findall(r"^(\w+): +(\d+) kB", rollup, re.MULTILINE))["Pss"])
+            pi.say(
+                f"{name}: PSS {pss / 1024:.1f} MB at rest, {int(facts['CPUUsageNSec']) / 1e9:.1f} s of processor so far"
+            )
+    for module in ("agent.guard.run", "agent.courier.process"):
+        code = f"import sys; sys.path.insert(0, '/usr/lib/privet'); import {module}"
+        argv = ("/usr/bin/python3", "-IBS", "-X", "no_debug_ranges", "-X", "importtime", "-c", code)
+        done = pi.board.ssh(*argv)
+        spent = {name: int(micros) for micros, name in IMPORTS.findall(done.stderr.decode())}
+        pi.say(f"import {module}: {spent[module] / 1e6:.2f} s, {len(spent)} modules")
+    said = pi.board.must("systemd-analyze", "time").splitlines()[0]
+    pi.say(f"system: {said}")
+
+
+def test_readings_arrive_sealed_at_the_other_end(pi: Story):
+    """Only after the owner's consent a reading reaches the collector, through a real broker over mutual TLS."""
+    refused = pi.root("privet", "send", "temperature=19")
+    assert refused.returncode != 0, refused.stdout
+    pi.must("privet", "consent", "give", "climate", "--yes")
+    arrived = pi.send("temperature=21.5")
+    assert (arrived["device"], arrived["name"], arrived["value"]) == (NAME, "temperature", "21.5")
+
+
+def test_a_hand_edit_is_warned_about_and_undone(pi: Story):
+    """Somebody lets SSH take passwords again: the owner is told, and the running server refuses them once more."""
+    before = pi.statuses()
+    told = json.loads(pi.must("/usr/bin/python3", "-IBS", "-c", DRIFT, DROP_IN))
+    pi.say(
+        f"drift: warned after {told['warned']:.2f} s, undone and proven after {told['undone']:.2f} s: {told['text']!r}"
+    )
+    assert told["warned"] and told["undone"]
+    assert not pi.password_opens(pi.password)
+    assert pi.statuses() == before
+
+
+def test_a_loosening_is_the_owners_right(pi: Story):
+    """The owner lets passwords in for two hours: the door opens, the device says who allowed it and until when."""
+    words = ("privet", "loosen", "ssh.password", "yes", "--for", "2h", "--reason", "copying a backup", "--yes")
+    said = pi.must(*words)
+    assert "Done." in said
+    assert pi.statuses()["ssh.password"] == "waived"
+    assert pi.password_opens(pi.password)
+    assert not pi.password_opens(PASSWORD)
+    (waiver,) = pi.status()["waivers"]
+    pi.say(
+        f"loosened: ssh.password is {waiver['ceiling']} for another {waiver['remaining']} s; the new password opens SSH"
+    )
+
+
+def test_a_restart_changes_nothing(pi: Story):
+    """After `systemctl reboot` the device is as private as before; the waiver goes on, the journal is whole."""
+    boot = pi.board.must("cat", "/proc/sys/kernel/random/boot_id")
+    waiver = pi.status()["waivers"][0]
+    pi.restart(boot)
+    assert pi.board.must("cat", "/proc/sys/kernel/random/boot_id") != boot
+    statuses = pi.statuses()
+    assert {name for name, status in statuses.items() if status not in {"ok", "absent"}} == {"ssh.password"}
+    (again,) = pi.status()["waivers"]
+    assert again["setting"] == "ssh.password"
+    assert 0 < again["remaining"] <= waiver["remaining"]
+    pi.say(f"waiver: still there, for another {again['remaining']} s")
+    pi.must("privet", "tighten", "ssh.password")
+    assert not pi.password_opens(pi.password)
+    pi.say(pi.must("privet", "journal", "--verify").strip())
+    assert pi.host_key().decode() == pi.kept["host key"]
+    arrived = pi.send("temperature=22.5")
+    assert arrived["value"] == "22.5"
+    pi.say("after the restart: private, the same host key, the journal sound, readings arrive")
+
+
+def test_the_card_keeps_no_factory_secret(pi: Story):
+    """The raw card holds no secret that the first setup left behind, and no file with the factory's password hash."""
+    pi.switch_off()
+    before = pi.factory.old_hash
+    found = pi.card.found(before, *CANARIES.values())
+    for needle, places in found.items():
+        pi.say(f"raw card: {needle[:24]!r} at {len(places)} places")
+    assert pi.card.sound() == ""
+    pi.say("raw card: e2fsck finds nothing to say")
+    assert not [name for name, canary in CANARIES.items() if found[canary]]
+    assert not found[before]
