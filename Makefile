@@ -54,7 +54,7 @@ bench: debian-device .venv/test ## measure memory, reaction times and throughput
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device
 
-test-crash: debian-device .venv/test ## thousands of power cuts on real file systems, block by block (root)
+test-crash: debian-vm .venv/test ## thousands of power cuts on real file systems, block by block (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-crash tests/crash
 
 test-boot: debian-boot .venv/test ## the package on a Debian that systemd really booted, in containers (root)

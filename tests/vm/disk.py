@@ -182,7 +182,7 @@ def lay(laid: Path, keep: Path) -> None:
         (laid / private).chmod(0o700)
 
 
-def initramfs(base: Path, version: str) -> bytes:
+def initramfs(base: Path, version: str, first: str = INIT) -> bytes:
     """Return an initramfs with a static busybox, the modules that lead to the disk, and the first program."""
     paths: dict[str, Path] = {}  # in the order in which they are loaded
     for module in MODULES:
@@ -199,7 +199,7 @@ def initramfs(base: Path, version: str) -> bytes:
         for name, path in paths.items():
             shutil.copy(path, root / name)
         (root / "modules").write_text("\n".join(paths), encoding="ascii")
-        (root / "init").write_text(INIT, encoding="ascii")
+        (root / "init").write_text(first, encoding="ascii")
         (root / "init").chmod(0o755)
         names = "\n".join(sorted(str(path.relative_to(root)) for path in root.rglob("*")))
         argv = ["cpio", "--quiet", "--create", "--format=newc", "--owner=0:0"]
