@@ -14,7 +14,6 @@ from agent.core import (
     cose,
     credential,
     journal,
-    original,
     policy,
     role,
     setting,
@@ -27,6 +26,7 @@ from agent.core.assess import Finding, Reading, assess
 from agent.core.clock import Clock, floor
 from agent.core.errors import PrivetError
 from agent.core.order import order
+from agent.core.original import remembered, state, things, verdict
 from agent.core.plan import Own, Reload, Remove, Run, Write, plan
 from agent.core.record import as_map, from_map, frozen
 
@@ -88,16 +88,16 @@ def step_of(row):
 
 def do_things(a):
     """Name what steps change."""
-    return [[t.kind, t.name, t.more] for t in original.things(tuple([step_of(row) for row in a["steps"]]))]
+    return [[t.kind, t.name, t.more] for t in things(tuple([step_of(row) for row in a["steps"]]))]
 
 
 def do_original(a):
     """Say what becomes of a thing when all is put back: each state is [form, content, mode]."""
-    before, now = [original.state(form, text.encode(), mode) for form, text, mode in (a["before"], a["now"])]
+    before, now = [state(form, text.encode(), mode) for form, text, mode in (a["before"], a["now"])]
     ours = ()
     for text in a["ours"]:
-        ours = original.remembered(ours, text.encode())
-    return [original.verdict(before, now, ours, now.content), len(ours)]
+        ours = remembered(ours, text.encode())
+    return [verdict(before, now, ours, now.content), len(ours)]
 
 
 def do_plan(a):
