@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agent import VERSION
-from agent.cli import show
+from agent.cli import local, show
 from agent.cli.call import call
 from agent.core.errors import BadInput, PrivetError, Tampered
 
@@ -54,7 +54,11 @@ def main() -> None:
     """Keep this device private, and say so in plain words when it is not."""
 
 
-@main.command()
+main.add_command(local.setup)
+main.add_command(local.restore)
+
+
+@main.command(epilog="\b\nExamples:\n  sudo privet status\n  sudo privet status --json")
 @json_option
 def status(*, as_json: bool) -> None:
     """Show how every setting stands, what is allowed for a while, and the latest warnings."""
@@ -99,7 +103,7 @@ def loosen(setting: str, value: str, span: str, reason: str, *, agreed: bool, as
         click.echo(f"Done. To end it early: privet tighten {setting}")
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  sudo privet tighten ssh.password")
 @click.argument("setting")
 @json_option
 def tighten(setting: str, *, as_json: bool) -> None:
@@ -110,7 +114,7 @@ def tighten(setting: str, *, as_json: bool) -> None:
         show.trial(answer)
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  sudo privet enforce")
 @json_option
 def enforce(*, as_json: bool) -> None:
     """Look at everything now and set back whatever is loosened."""
@@ -119,7 +123,7 @@ def enforce(*, as_json: bool) -> None:
         show.status(answer)
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  sudo privet notice")
 @json_option
 def confirm(*, as_json: bool) -> None:
     """Keep the change that is on trial: you have signed in since it was made, so you can still get in."""
@@ -158,7 +162,7 @@ def consent(what: str, purpose: str, *, agreed: bool) -> None:
     click.echo(f"Kept: {purpose} is {state}.")
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  sudo privet credentials show --once")
 @click.argument("verb", type=click.Choice(["show"]))
 @click.option("--once", is_flag=True, required=True, help="Show the new secrets now; they cannot be shown again.")
 def credentials(verb: str, *, once: bool) -> None:

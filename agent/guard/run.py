@@ -7,13 +7,14 @@ import sys
 
 from agent import registry
 from agent.core.assess import LOOSENED, UNKNOWN, WAIVED
-from agent.core.errors import PrivetError, Tampered
+from agent.core.errors import PrivetError, Refused, Tampered
 from agent.core.warn import notable
 from agent.guard import early
 from agent.guard.callers import table
 from agent.guard.gate import first_boot
 from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
+from agent.guard.setup import ensure
 from agent.system.keys import FileSlot
 from agent.system.notify import Pulse, notify
 from agent.system.queue import Queue
@@ -120,10 +121,15 @@ def announce_start(house: House) -> None:
 
 
 def first() -> None:
-    """Run the first boot to its end, before the network, and enforce; when it stays shut in, the guard tries again."""
+    """Run the first boot to its end, before the network, and enforce; when it stays shut in, the guard tries again.
+
+    A device that no fleet has flashed is set up before, unless setup.toml leaves that to a person.
+    """
     os.umask(0o077)
     system = RealSystem()
     try:
+        if not ensure(system):
+            return
         system.make_directory(RUN, 0o755)
         house, _vault = build(system)
         notify("STATUS=Replacing every factory secret; nothing listens and nobody can sign in before that is done")
@@ -148,6 +154,8 @@ def main() -> None:
     os.umask(0o077)
     system = RealSystem()
     try:
+        if not ensure(system):
+            raise Refused("nobody asked for this device to be guarded; begin with: privet setup")
         system.make_directory(RUN, 0o755)
         house, vault = build(system)
         uid, gid = account(system, courier)

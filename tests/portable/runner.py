@@ -14,7 +14,6 @@ from agent.core import (
     cose,
     credential,
     journal,
-    original,
     policy,
     role,
     setting,
@@ -27,8 +26,9 @@ from agent.core.assess import Finding, Reading, assess
 from agent.core.clock import Clock, floor
 from agent.core.errors import PrivetError
 from agent.core.order import order
-from agent.core.plan import Own, Reload, Remove, Run, Write, plan
+from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
+from tests.portable.undoing import do_original, do_things
 
 
 def clock(row):
@@ -70,34 +70,6 @@ def findings_of(rows, made):
             for s, f in rows
         ]
     )
-
-
-def step_of(row):
-    """Make a step from [kind, the field names that matter …]."""
-    kind, name, more = row
-    if kind == "write":
-        return Write(path=name, content=more.encode(), mode=0o644, uid=0, gid=0)
-    if kind == "remove":
-        return Remove(path=name)
-    if kind == "own":
-        return Own(path=name, mode=0o644, uid=0, gid=0)
-    if kind == "run":
-        return Run(argv=tuple([name] + more.split()), stdin=b"")
-    return Reload(unit=name, pidfile=more)
-
-
-def do_things(a):
-    """Name what steps change."""
-    return [[t.kind, t.name, t.more] for t in original.things(tuple([step_of(row) for row in a["steps"]]))]
-
-
-def do_original(a):
-    """Say what becomes of a thing when all is put back: each state is [form, content, mode]."""
-    before, now = [original.state(form, text.encode(), mode) for form, text, mode in (a["before"], a["now"])]
-    ours = ()
-    for text in a["ours"]:
-        ours = original.remembered(ours, text.encode())
-    return [original.verdict(before, now, ours, now.content), len(ours)]
 
 
 def do_plan(a):

@@ -1,0 +1,26 @@
+"""Verbs that need no guard, but root. What they do is loaded when it is asked for: the other verbs shall stay quick."""
+
+import click
+
+
+@click.command(epilog="\b\nExample:\n  sudo privet setup")
+def setup() -> None:
+    """Begin to keep a device private that no fleet has flashed; also after privet restore.
+
+    It gets an identity and a policy of its own. Whose account is the owner's can be said in /etc/privet/setup.toml.
+    """
+    from agent.cli import machine
+
+    machine.setup()
+
+
+@click.command(epilog="\b\nExamples:\n  sudo privet restore\n  sudo privet restore --yes")
+@click.option("--yes", "agreed", is_flag=True, help="Do it without being asked; the risk is printed all the same.")
+def restore(*, agreed: bool) -> None:
+    """Put everything back as it was before Privet, and end the guarding.
+
+    What would be put back, and what may be open then, is shown before. New passwords and host keys stay.
+    """
+    from agent.cli import machine
+
+    machine.restore(agreed=agreed)

@@ -1,0 +1,36 @@
+"""The machines the package is built for: what is fetched for each, and what Debian lends."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agent.core.errors import BadInput
+from provisioning.package import target
+from tests.house import ROOT
+
+
+def test_what_debian_lends_is_left_out(tmp_path: Path):
+    """For armhf cffi and pycparser are not fetched, everything else is, with its hashes; others leave nothing out."""
+    text = (ROOT / "requirements/device.txt").read_text()
+    names = re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE)
+    for one in target.TARGETS.values():
+        left = target.wanted(text, one)
+        assert re.findall(r"^([a-z0-9-]+)==", left, re.MULTILINE) == [name for name in names if name not in one.lent]
+        assert all(f"--hash={part}" in text for part in re.findall(r"--hash=(\S+)", left))
+    assert target.wanted(text, target.TARGETS["amd64"]).count("--hash=") == text.count("--hash=")
+
+
+def test_armhf_reaches_one_module_of_debian_and_no_more(tmp_path: Path):
+    """The one link names the extension module that python3-cffi-backend brings; the folder itself is on no path."""
+    target.lend(tmp_path, target.TARGETS["armhf"])
+    (link,) = tmp_path.iterdir()
+    assert str(link.readlink()) == "/usr/lib/python3/dist-packages/_cffi_backend.cpython-311-arm-linux-gnueabihf.so"
+    target.lend(tmp_path, target.TARGETS["arm64"])
+    assert list(tmp_path.iterdir()) == [link]
+
+
+def test_an_unknown_machine_is_refused():
+    """The sentence names those there are."""
+    with pytest.raises(BadInput, match="amd64, arm64, armhf"):
+        target.named("armel")
