@@ -110,16 +110,28 @@ class Booted(Device):
         entered = ["nsenter", "-t", str(self.inner), "-n", "--", *argv]
         return subprocess.run(entered, capture_output=True, timeout=seconds, env={**os.environ}, check=False)
 
-    def watcher(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    def watcher(self, argv: Sequence[str], folder: Path = Path("/")) -> subprocess.Popen[bytes]:
         """Start one of this machine's programs at the other end of the cable; it ends with the device at the latest."""
         made = subprocess.Popen(
             tied(["nsenter", "-t", str(self.inner), "-n", "--", *argv]),
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
         self.spawned.append(made)
         return made
+
+    def configure_link(self) -> None:
+        """Give the device's end of the cable its addresses while it is off."""
+        for words in ("link set lo up", "link set eth0 up", f"address add {HERE[0]}/24 dev eth0"):
+            self.cable(words)
+        self.cable(f"address add {HERE[1]}/64 dev eth0 nodad")
+
+    def cable(self, words: str) -> None:
+        """Run ip in the network namespace of the device, on or off."""
+        entered = ["nsenter", "-t", str(self.inner), "-m", "-n", "--", "ip", "-n", "device", *words.split()]
+        subprocess.run(entered, check=True, capture_output=True)
 
     # The device's side.
 
@@ -191,6 +203,13 @@ class Booted(Device):
                 raise AssertionError(f"waited {seconds} s for {what}; console: {self.console()[-1500:]}")
             time.sleep(0.05)
         return found
+
+    def exists(self, path: str) -> bool:
+        """Say whether a path exists on a device that may not be up yet."""
+        try:
+            return self.run(["test", "-e", path]).returncode == 0
+        except (LabError, subprocess.TimeoutExpired):
+            return False
 
     def property(self, unit: str, name: str) -> str:
         """Return what systemd knows of a unit."""

@@ -80,7 +80,10 @@ def findings(device: Booted) -> dict[str, str]:
 
 def active(device: Booted, unit: str = "privet-guard.service", seconds: float = 60) -> None:
     """Wait until a unit is active."""
-    device.until(lambda: device.property(unit, "ActiveState") == "active", seconds, f"{unit} to be active")
+    try:
+        device.until(lambda: device.property(unit, "ActiveState") == "active", seconds, f"{unit} to be active")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; its journal: {device.journal('-u', unit)[-3000:]}") from None
 
 
 def login(device: Booted, folder: Path, user: str = "pi", password: str = "raspberry", host: str = "10.88.0.2") -> str:
