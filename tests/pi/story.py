@@ -94,6 +94,10 @@ class Story:
         said = self.board.must("systemctl", "show", name)
         return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
 
+    def when(self, unit: str, moment: str) -> float:
+        """Return when something happened to a unit, seconds after the kernel's start; 0 when it never did."""
+        return int(self.unit(unit).get(moment) or 0) / 1e6
+
     def password_opens(self, password: str) -> bool:
         """Try to sign in over SSH with a password, whatever the server offers; say whether a command ran."""
         ask = self.folder / "askpass"
@@ -155,11 +159,6 @@ class Story:
         keyboard.type("exit")
         self.say("serial console: the new password is shown once")
         return found[1]
-
-    def units(self) -> list[str]:
-        """Return our units that the package brought."""
-        said = self.board.must("systemctl", "list-unit-files", "--no-legend", "privet*.service")
-        return [line.split()[0] for line in said.splitlines()]
 
     def restart(self, boot: str) -> None:
         """Restart the device by its own command, and wait for its owner's key to open it."""

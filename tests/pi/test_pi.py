@@ -7,7 +7,7 @@ from tests.pi.factory import CANARIES, NAME, PASSWORD, USER
 from tests.pi.story import Story
 
 DROP_IN = "/etc/ssh/sshd_config.d/00-visitor.conf"
-HOME = "/var/lib/privet"
+GUARD, BOTH = 15 * 1024, 30 * 1024  # kB of memory at rest, the budgets of the guard and of both processes
 # On the device: write a loosening by hand, then look with the owner's eyes until it is warned about and undone.
 DRIFT = """
 import json, os, subprocess, sys, time
@@ -83,29 +83,38 @@ def test_every_setting_is_private(pi: Story):
     assert len(counted["ok"]) >= 20
 
 
+def test_nothing_listened_before_it_was_private(pi: Story):
+    """The device was closed before its network came up, and SSH started only after the factory secrets were gone."""
+    closed = pi.when("privet-early.service", "ExecMainExitTimestampMonotonic")
+    network = pi.when("systemd-networkd.service", "ExecMainStartTimestampMonotonic")
+    begun = pi.when("privet-firstboot.service", "ExecMainStartTimestampMonotonic")
+    rotated = pi.when("privet-firstboot.service", "ExecMainExitTimestampMonotonic")
+    listening = pi.when("ssh.service", "ExecMainStartTimestampMonotonic")
+    ready = pi.when("privet-guard.service", "ActiveEnterTimestampMonotonic")
+    pi.say(f"closed {closed:.1f} s after the kernel's start, first boot from {begun:.1f} s to {rotated:.1f} s")
+    pi.say(f"network from {network:.1f} s, SSH from {listening:.1f} s, guard active at {ready:.1f} s")
+    assert 0 < closed < network
+    assert 0 < begun < rotated < min(network, listening)
+    assert ready > rotated
+
+
 def test_figures(pi: Story):
-    """How long it took and what it costs, as the device itself measures it."""
-    for name in pi.units():
+    """What the two resident processes cost, as the device itself measures it, and what their imports take."""
+    for name in ("privet-guard.service", "privet-courier.service"):
         facts = pi.unit(name)
-        begun, active = (
-            int(facts[word]) / 1e6 for word in ("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic")
-        )
-        pi.say(f"{name}: started {begun:.1f} s, active {active:.1f} s after the kernel; {facts['ActiveState']}")
-        pid = int(facts["MainPID"])
-        if pid:
-            rollup = pi.must("cat", f"/proc/{pid}/smaps_rollup")
-            pss = int(dict(re.findall(r"^(\w+): +(\d+) kB", rollup, re.MULTILINE))["Pss"])
-            pi.say(
-                f"{name}: PSS {pss / 1024:.1f} MB at rest, {int(facts['CPUUsageNSec']) / 1e9:.1f} s of processor so far"
-            )
-    for module in ("agent.guard.run", "agent.courier.process"):
+        rollup = pi.must("cat", f"/proc/{facts['MainPID']}/smaps_rollup")
+        pss = int(dict(re.findall(r"^(\w+): +(\d+) kB", rollup, re.MULTILINE))["Pss"])
+        pi.say(f"{name}: PSS {pss / 1024:.1f} MB, {int(facts['CPUUsageNSec']) / 1e9:.1f} s of processor so far")
+        pi.kept[name] = str(pss)
+    for module in ("agent.guard.early", "agent.guard.run", "agent.courier.process"):
         code = f"import sys; sys.path.insert(0, '/usr/lib/privet'); import {module}"
         argv = ("/usr/bin/python3", "-IBS", "-X", "no_debug_ranges", "-X", "importtime", "-c", code)
         done = pi.board.ssh(*argv)
         spent = {name: int(micros) for micros, name in IMPORTS.findall(done.stderr.decode())}
         pi.say(f"import {module}: {spent[module] / 1e6:.2f} s, {len(spent)} modules")
-    said = pi.board.must("systemd-analyze", "time").splitlines()[0]
-    pi.say(f"system: {said}")
+    pi.say(f"system: {pi.board.must('systemd-analyze', 'time').splitlines()[0]}")
+    assert int(pi.kept["privet-guard.service"]) <= GUARD
+    assert sum(int(pi.kept[f"privet-{name}.service"]) for name in ("guard", "courier")) <= BOTH
 
 
 def test_readings_arrive_sealed_at_the_other_end(pi: Story):
