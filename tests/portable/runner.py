@@ -13,6 +13,8 @@ from agent.core import (
     contest,
     cose,
     credential,
+    frame,
+    health,
     journal,
     original,
     policy,
@@ -274,6 +276,19 @@ def do_trial(a):
     return [trial.access(made), closes, trial.judge(before, ways_of(a["after"]), closes, a["agreed"])]
 
 
+def do_health(a):
+    """Say what each of so many starts in a row that never get well begins with."""
+    return [health.stage(count, a["known"]) for count in range(a["starts"])]
+
+
+def do_frame(a):
+    """Frame a record, damage it as told, and read it."""
+    kept = frame.framed(a["mark"], {"count": 3})
+    if "damage" in a:
+        kept = kept[: a["damage"]] + b"?" + kept[a["damage"] + 1 :]
+    return [binascii.hexlify(kept).decode(), frame.unframed(a.get("read", a["mark"]), kept[: a.get("cut", len(kept))])]
+
+
 def do_clock(a):
     """Apply the time floor."""
     return floor(clock(a["clock"]), a["known"])
@@ -283,7 +298,7 @@ DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
     "contest": do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
-    "credential": do_credential, "trial": do_trial, "things": do_things, "original": do_original,
+    "credential": do_credential, "trial": do_trial, "health": do_health, "frame": do_frame, "things": do_things, "original": do_original,
 }  # fmt: skip
 
 
