@@ -7,10 +7,8 @@ another start is over at once. Programs that keep this in memory alone leave a d
 "the controller answers" is no proof that the owner can sign in: only a way that was used is.
 """
 
-import hashlib
-
-from . import cbor
-from .errors import PrivetError, Tampered
+from .errors import Tampered
+from .frame import framed, unframed
 from .order import ANY
 from .record import Record, as_map
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 WINDOW = 600  # seconds to confirm; what routers give
 TRIES = 2  # at bringing a trial back; one at each start of the device, then the rest is given up and told
-MAGIC = b"PRIVET TRIAL 1\n"
-LIMIT = 16 << 20
 
 # How a way in stands.
 TRIED = "tried"  # it was used just now, or was once and nothing about it has changed since
@@ -168,24 +164,19 @@ def remaining(trial: Trial, start: str, uptime: int) -> int:
 
 
 def pack(trial: Trial) -> bytes:
-    """Return the record as it is kept: a mark, a digest, the content, so that a torn or altered one shows."""
+    """Return the record as it is kept."""
     table = as_map(trial)
     table["before"] = [as_map(d) for d in trial.before]
     table["originals"] = [as_map(o) for o in trial.originals]
-    body = cbor.encode(table)
-    return MAGIC + hashlib.sha256(body).digest() + body
+    return framed("TRIAL", table)
 
 
 def unpack(kept: bytes) -> Trial:
     """Return a kept record, or Tampered."""
-    head = len(MAGIC) + 32
-    body = kept[head:]
-    if kept[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != kept[len(MAGIC) : head]:
-        raise Tampered("the record of a change on trial is damaged; keep a copy of /var/lib/privet and ask for help")
+    table = unframed("TRIAL", kept)
     try:
-        table = cbor.decode(body, LIMIT)
         return read(table)
-    except (PrivetError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError):
         raise Tampered("the record of a change on trial makes no sense; update Privet") from None
 
 

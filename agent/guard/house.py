@@ -8,10 +8,12 @@ from typing import Any
 
 from agent.core.clock import Clock
 from agent.core.errors import BadInput, PrivetError
+from agent.core.health import NORMAL, stage
 from agent.core.record import Record
 from agent.core.setting import Setting
 from agent.core.telemetry import Sample
 from agent.core.warn import notable
+from agent.guard import breaker, words
 from agent.guard.acts import Acts
 from agent.guard.books import Books
 from agent.guard.callers import caller
@@ -49,6 +51,8 @@ class House:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.system = parts.system
+        self.unhealthy = breaker.begin(parts.system)
+        self.well = False
         self.selector = selectors.DefaultSelector()
         self.books = Books(parts.store)
         self.system.boot = self.books.next_boot()
@@ -69,8 +73,7 @@ class House:
 
     def start(self) -> None:
         """Take up the policy, run what is left of the first boot, then watch and sweep."""
-        policy = self.rules.load(self.system)
-        self.outbox.adopt(policy)
+        aside = self.load()
         for place in [*OURS, *sorted(Posture(self.system, self.parts.settings, self.rules.baseline()).places)]:
             with suppress(PrivetError):  # one that is not there, or lies behind a link where we never write
                 self.system.sweep([place])
@@ -78,6 +81,8 @@ class House:
         if self.shut_in:
             self.rules.shut_in = True
         self.guard.start(quiet=fresh)
+        if aside:
+            self.guard.announce(words.fallen_back(aside, self.rules.bare, self.unhealthy, self.system.clock()))
         if self.lost:
             title = "Privet's own memory was damaged or removed, and begun anew"
             risk = "Whoever did it may have wanted to hide something. What you had allowed or agreed to is off again."
@@ -85,6 +90,23 @@ class House:
         self.watched = set(self.guard.posture.places)
         self.watch = self.system.watch(sorted(self.watched))
         self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
+
+    def load(self) -> str:
+        """Take up the policy in force; after too many starts that never got well the last good one, or none."""
+        known = self.parts.store.get("good") is not None
+        step = stage(self.unhealthy, known)
+        aside = "" if step == NORMAL else self.rules.fall_back(step)
+        policy = self.rules.load(self.system) if step == NORMAL else self.rules.policy
+        if policy is not None:
+            self.outbox.adopt(policy)
+        return aside
+
+    def healthy(self) -> None:
+        """This start got well: it is ready and has looked at everything."""
+        if not self.well:
+            self.well = True
+            breaker.well(self.system)
+            self.rules.well()
 
     def listen(self, folder: str, courier_uid: int, courier_gid: int) -> None:
         """Open the sockets of the device in a folder that exists."""
@@ -111,6 +133,7 @@ class House:
         self.outbox.pump()
         for server in self.servers:
             server.tidy()
+        self.healthy()
 
     def watch_more(self) -> None:
         """Watch the directories that the latest look has found."""

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from agent.core import cbor
 from agent.core.clock import Clock, floor
 from agent.core.errors import BadPolicy, Missing
+from agent.core.health import GOOD
 from agent.core.policy import MAX_BYTES, Identity, Policy, admit, layer, read_policy
 from agent.core.record import Record, Value
 from agent.core.setting import Setting
@@ -72,6 +73,7 @@ class Rules:
         self.anchor = anchor
         self.policy: Policy | None = None
         self.shut_in = False
+        self.bare = False  # no policy counts: every setting at its strictest
 
     def read(self, signed: bytes) -> Policy:
         """Verify first, then read; nothing is kept."""
@@ -96,6 +98,30 @@ class Rules:
         admit(policy, self.anchor.identity, 0, self.now(system.clock()))
         self.keep(signed, policy, policy.baseline, "flashed")
         return policy
+
+    def fall_back(self, stage: str) -> str:
+        """Put the last good policy in force again, or none at all; return what is set aside, in words.
+
+        The number of the one set aside stays the newest, so it cannot come again from afar.
+        """
+        kept, good = self.store.get("policy"), self.store.get("good")
+        if stage == GOOD and isinstance(good, dict):
+            self.policy = self.read(good["policy"])
+            if good["policy"] == kept:
+                return ""
+            named = f"policy number {self.store.get('newest')}"
+            note = ("policy", {"sequence": self.policy.sequence, "how": "last good", "set_aside": named})
+            self.store.put({"policy": good["policy"], "baseline": good["baseline"], "set_aside": kept}, (note,))
+            return named
+        self.bare = True
+        self.store.append("policy", {"how": "none", "set_aside": f"policy number {self.store.get('newest') or 0}"})
+        return "every policy it was given"
+
+    def well(self) -> None:
+        """Remember the policy in force as one with which this device starts and looks at itself."""
+        kept = {"policy": self.store.get("policy"), "baseline": self.store.get("baseline")}
+        if self.policy is not None and self.store.get("good") != kept:
+            self.store.put({"good": kept})
 
     def offer(self, signed: bytes, clock: Clock) -> Offer:
         """Judge a policy from afar; raises BadPolicy and its kin, and then nothing has changed."""
@@ -123,7 +149,7 @@ class Rules:
 
     def baseline(self) -> dict[str, Value]:
         """Return the merged baseline in force; a setting that no policy names stands at its strictest option."""
-        table = self.store.get("baseline") or {}
+        table = {} if self.bare else self.store.get("baseline") or {}
         baseline = {name: setting.strictest() for name, setting in self.settings.items()}
         baseline.update({k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in self.settings})
         if self.shut_in:

@@ -134,6 +134,7 @@ def first() -> None:
         house, _vault = build(system)
         notify("STATUS=Replacing every factory secret; nothing listens and nobody can sign in before that is done")
         house.start()
+        house.healthy()
         house.stop()
     except PrivetError as error:
         print(f"privet-firstboot: {error}", file=sys.stderr)  # noqa: T201 - the service's log and the console

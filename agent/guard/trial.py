@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from agent.core.errors import Missing, PrivetError, Tampered
+from agent.core.frame import LIMIT
 from agent.core.plan import Own, Remove, Write
 from agent.core.record import replace
-from agent.core.trial import ARMED, LIMIT, REVERTED, TRIES, Original, Trial, pack, unpack
+from agent.core.trial import ARMED, REVERTED, TRIES, Original, Trial, pack, unpack
 from agent.system.door import System
 from agent.system.parts import Step
 

@@ -32,3 +32,15 @@ def undone(trial: Trial, setting: Setting | None, why: str, left: tuple[str, ...
         done += f". Not everything could be set back: {', '.join(left)}"
     risk = setting.risk if setting else ""
     return notable("trial", trial.setting, f"Set back to what it was before: {trial.title}", risk, done, clock)
+
+
+def fallen_back(aside: str, bare: bool, unhealthy: int, clock: Clock) -> PrivacyWarning:
+    """Write that a policy was set aside because the device did not get well with it."""
+    title = f"This device did not start well {unhealthy} times in a row"
+    now = (
+        "every setting stands at its strictest"
+        if bare
+        else "the policy before it, with which it was well, counts again"
+    )
+    done = f"Set aside: {aside}; {now}. Ask whoever sent it for a better one."
+    return notable("policy", "", title, "", done, clock)

@@ -28,8 +28,9 @@ def allowed(system: System, name: str) -> tuple[bool, bool]:
     except PrivetError:
         return False, True
     rows = [line.strip() for line in outcome.out.decode("utf-8", "replace").splitlines() if line.startswith("    (")]
-    full = [row for row in rows if row.startswith(("(ALL", "(root")) and what(row) == "ALL"]
-    return bool(full) and outcome.code == 0, not full or "NOPASSWD:" not in full[-1]
+    full = [row for row in rows if row.startswith(("(ALL", "(root")) and what(row) in ("ALL", "!ALL")]
+    able = bool(full) and what(full[-1]) == "ALL" and outcome.code == 0  # of all rows that match, sudo obeys the last
+    return able, not able or "NOPASSWD:" not in full[-1]
 
 
 def what(row: str) -> str:

@@ -74,6 +74,13 @@ class Kept:
             change(table)
         return sign(cbor2.dumps(table, canonical=True), key or self.key)
 
+    def start_store(self) -> Store:
+        """Open the state alone, while no guard runs."""
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+        return Store(str(self.folder / "state.db"), DirectVault(Secret(b"k" * 32)), self.system.clock)
+
     def start(self) -> House:
         """Start the guard."""
         vault = DirectVault(Secret(b"k" * 32))
@@ -93,8 +100,9 @@ class Kept:
 
     def stop(self) -> None:
         """Stop the guard."""
-        if self.built is not None and self.store is not None:
+        if self.built is not None:
             self.built.stop()
+        if self.store is not None:
             self.store.close()
         self.built = self.store = None
 

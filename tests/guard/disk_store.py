@@ -29,6 +29,10 @@ class DiskStore:
         """Return a value, or None."""
         return self.values.get(key)
 
+    def keys(self, prefix: str = "") -> tuple[str, ...]:
+        """Return the names that begin so."""
+        return tuple(sorted(key for key in self.values if key.startswith(prefix)))
+
     def put(self, values: dict[str, Any], journal: tuple[tuple[str, dict[str, Any]], ...] = ()) -> None:
         """Keep values and journal entries, all or nothing, durable on return."""
         kept = {key: value for key, value in {**self.values, **values}.items() if value is not None}

@@ -18,7 +18,6 @@ from agent.core import (
     role,
     setting,
     telemetry,
-    trial,
     waiver,
     warn,
 )
@@ -28,6 +27,7 @@ from agent.core.errors import PrivetError
 from agent.core.order import order
 from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
+from tests.portable import trials
 from tests.portable.undoing import do_original, do_things
 
 
@@ -221,31 +221,6 @@ def do_credential(a):
     return acts
 
 
-def ways_of(rows):
-    """Make ways from [name, reach, state, flow] rows."""
-    return tuple([trial.Way(name=n, reach=r, state=s, flow=f, cause="") for n, r, s, f in rows])
-
-
-def do_trial(a):
-    """Say what a setting closes and what a trial of it comes to; or which flow passes; or what a record holds."""
-    if "flow" in a:
-        return trial.reachable(frozen(a["flows"]), a["flow"])
-    if "uptime" in a:
-        made = trial.Trial(
-            setting="s", title="t", wanted=("a",), former=7, agreed=trial.NEW, state=trial.ARMED, start="x", since=0,
-            deadline=600, tries=0, before=ways_of([["console", "here", "tried", ""]]), left=(),
-            originals=(trial.Original(path="/etc/a", kind="file", content=b"a", mode=420, uid=0, gid=0),),
-        )  # fmt: skip
-        kept = trial.pack(made)
-        if "damage" in a:
-            kept = kept[: a["damage"]] + b"?" + kept[a["damage"] + 1 :]
-        return [trial.unpack(kept) == made, trial.remaining(trial.unpack(kept), a["start"], a["uptime"])]
-    made = setting.read_setting(a["setting"])
-    before = ways_of(a["before"])
-    closes = trial.closing(made, frozen(a["wanted"]), before)
-    return [trial.access(made), closes, trial.judge(before, ways_of(a["after"]), closes, a["agreed"])]
-
-
 def do_clock(a):
     """Apply the time floor."""
     return floor(clock(a["clock"]), a["known"])
@@ -255,7 +230,8 @@ DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
     "contest": do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
-    "credential": do_credential, "trial": do_trial, "things": do_things, "original": do_original,
+    "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
+    "things": do_things, "original": do_original,
 }  # fmt: skip
 
 

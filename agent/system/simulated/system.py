@@ -278,8 +278,7 @@ class SimulatedSystem(Loopback, Files):
         self.uptime = 0
         self.boot = 0  # the guard, a new process, sets it again
         self.starts += 1
-        name = b"00000000-0000-4000-8000-%012d\n" % self.starts
-        self.hand.produced("/proc/sys/kernel/random/boot_id", lambda: name)
+        self.hand.produced("/proc/sys/kernel/random/boot_id", lambda: b"%032d\n" % self.starts)
         self._each_program("boot")
 
     def _each_program(self, act: str) -> None:

@@ -1,0 +1,44 @@
+"""The cases of the shared vectors that are about trials and the small records beside the store."""
+
+import binascii
+
+from agent.core import frame, health, setting, trial
+from agent.core.record import frozen
+
+
+def ways_of(rows):
+    """Make ways from [name, reach, state, flow] rows."""
+    return tuple([trial.Way(name=n, reach=r, state=s, flow=f, cause="") for n, r, s, f in rows])
+
+
+def do_trial(a):
+    """Say what a setting closes and what a trial of it comes to; or which flow passes; or what a record holds."""
+    if "flow" in a:
+        return trial.reachable(frozen(a["flows"]), a["flow"])
+    if "uptime" in a:
+        made = trial.Trial(
+            setting="s", title="t", wanted=("a",), former=7, agreed=trial.NEW, state=trial.ARMED, start="x", since=0,
+            deadline=600, tries=0, before=ways_of([["console", "here", "tried", ""]]), left=(),
+            originals=(trial.Original(path="/etc/a", kind="file", content=b"a", mode=420, uid=0, gid=0),),
+        )  # fmt: skip
+        kept = trial.pack(made)
+        if "damage" in a:
+            kept = kept[: a["damage"]] + b"?" + kept[a["damage"] + 1 :]
+        return [trial.unpack(kept) == made, trial.remaining(trial.unpack(kept), a["start"], a["uptime"])]
+    made = setting.read_setting(a["setting"])
+    before = ways_of(a["before"])
+    closes = trial.closing(made, frozen(a["wanted"]), before)
+    return [trial.access(made), closes, trial.judge(before, ways_of(a["after"]), closes, a["agreed"])]
+
+
+def do_health(a):
+    """Say what each of so many starts in a row that never get well begins with."""
+    return [health.stage(count, a["known"]) for count in range(a["starts"])]
+
+
+def do_frame(a):
+    """Frame a record, damage it as told, and read it."""
+    kept = frame.framed(a["mark"], {"count": 3})
+    if "damage" in a:
+        kept = kept[: a["damage"]] + b"?" + kept[a["damage"] + 1 :]
+    return [binascii.hexlify(kept).decode(), frame.unframed(a.get("read", a["mark"]), kept[: a.get("cut", len(kept))])]
