@@ -188,7 +188,7 @@ def run_program_elsewhere(_given: dict[str, str]) -> None:
 @act
 def run_own_program(_given: dict[str, str]) -> None:
     """Lay a program down and run it."""
-    path = f"/tmp/acts-{os.getpid()}"  # noqa: S108 - that it cannot is what is tried
+    path = f"/tmp/acts-{os.getpid()}"
     held = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o700)
     with open("/usr/bin/true", "rb") as source:
         os.write(held, source.read())
@@ -533,7 +533,15 @@ EVERYONE = frozenset(
         *("be_first", "change_personality", "change_root", "cipher_socket", "hurry", "join_namespace", "kill_process"),
         *("load_filter", "load_module", "machine_socket", "make_device", "make_group", "mount_disk"),
         *("new_network_namespace", "new_user_namespace", "open_memory", "packet_socket", "raise_powers", "raw_socket"),
-        *("read_kernel_log", "read_memory", "reboot_device", "replace_kernel", "run_own_program", "run_program_elsewhere", "set_clock"),
+        *(
+            "read_kernel_log",
+            "read_memory",
+            "reboot_device",
+            "replace_kernel",
+            "run_own_program",
+            "run_program_elsewhere",
+            "set_clock",
+        ),
         *("swap_memory", "trace_process", "use_hardware", "use_keyring", "use_ring", "watch_performance"),
         *("write_and_run_memory", "write_kernel_log", "write_package", "write_usr", "write_var", "connect_web"),
     }
