@@ -1,4 +1,6 @@
-"""Before the network comes up: the firewall as the guard left it, or shut when there is none that can be trusted.
+"""Before the network comes up: a change on trial is set back, a recovery file is judged, the firewall is loaded.
+
+The firewall is as the guard left it, or shut: when there is none that can be trusted, and after a recovery file.
 
 Runs once per start and has to be quick: no store, no key, nothing but Python's own library. Whatever fails here leaves
 the device shut in; the boot goes on, the console says why, and the guard repairs it. What the owner must be told is
@@ -10,6 +12,7 @@ import sys
 
 from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.order import ANY
+from agent.guard import glass, trial
 from agent.providers.linux import nft
 from agent.system.door import System
 from agent.system.real import RealSystem
@@ -35,22 +38,40 @@ def main() -> None:
 
 
 def prepare(system: System) -> tuple[str, ...]:
-    """Load the firewall; return what the owner must be told, which is also left for the guard."""
-    said = firewall(system)
+    """Do all of it; return what the owner must be told, which is also left for the guard unless it has it on record."""
+    undone = trial.revert_armed(system)
+    reset = glass.requested(system)
+    said = (*(() if on_record(system) else undone), *reset, *firewall(system))
     if said:
         system.write(SAID, json.dumps(said).encode(), 0o600)
-    return said
+    return (*undone, *said) if on_record(system) else said
+
+
+def on_record(system: System) -> bool:
+    """Say whether the guard will find what became of a change on trial."""
+    try:
+        return trial.recorded(system) is not None
+    except PrivetError:
+        return False
 
 
 def firewall(system: System) -> tuple[str, ...]:
     """Load what is kept for both directions, or shut; before the first boot is over that goes without a word."""
+    if glass.pending(system):
+        shut(system)
+        return ()
     bad = tuple(sentence for sentence in (load(system, direction) for direction in DIRECTIONS) if sentence)
     if not bad:
         return ()
+    shut(system)
+    return (*bad, f"So it started shut: {CONTINUES}.") if there(system, MARKER) else ()
+
+
+def shut(system: System) -> None:
+    """Load the firewall that lets nothing in."""
     outcome = system.run(("nft", "-f", SHUT))
     if outcome.code != 0:
         raise Failed(f"nft did not load {SHUT} ({last(outcome.err)}); look at journalctl -u privet-early")
-    return (*bad, f"So it started shut: {CONTINUES}.") if there(system, MARKER) else ()
 
 
 def load(system: System, direction: str) -> str:

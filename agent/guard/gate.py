@@ -6,6 +6,7 @@ from agent import registry
 from agent.core.errors import PrivetError
 from agent.core.record import Params, frozen
 from agent.core.warn import notable
+from agent.guard import glass, words
 from agent.guard.executor import apply
 from agent.guard.firstboot import FirstBoot
 from agent.system.parts import Credential
@@ -51,7 +52,8 @@ def first_boot(house: "House") -> bool:
         kind = cast(Credential, registry.part("credentials", row["kind"]))
         params: Params = frozen(row["params"])
         kinds.append((row["kind"], kind, params))
-    boot = FirstBoot(house.system, house.books.store, FirewallGate(house), kinds)
+    anew = glass.pending(house.system)
+    boot = (glass.NewOwner if anew else FirstBoot)(house.system, house.books.store, FirewallGate(house), kinds)
     fresh = not boot.provisioned()
     try:
         reached = boot.run()
@@ -61,6 +63,10 @@ def first_boot(house: "House") -> bool:
         title = "The first start of this device could not be finished; nothing can reach it from outside"
         house.guard.announce(notable("failed", "", title, "", str(error), clock))
         return True
+    glass.issue(house.system, house.books.store)
+    if anew:
+        glass.done(house.system)
+        house.guard.announce(words.begun_anew(house.system.clock()))
     if reached.returned:
         clock = house.system.clock()
         title = f"A factory password or key is back: {', '.join(reached.returned)}"

@@ -78,7 +78,10 @@ class Proving:
         start = kept.start_of(self.system)
         if trial.state == ARMED and trial.start == start and trial.setting in self.settings:
             self.trial = trial
-            self.decide(self.judged(trial), trial)
+            if self.left(trial):
+                self.decide(self.judged(trial), trial)
+            else:
+                self.set_back(trial, "nobody confirmed it in time")
         elif trial.state == ARMED:
             self.set_back(trial, "the device was started again before it was proven")
         else:

@@ -9,7 +9,7 @@ from agent import registry
 from agent.core.assess import LOOSENED, UNKNOWN, WAIVED
 from agent.core.errors import PrivetError, Refused, Tampered
 from agent.core.warn import notable
-from agent.guard import early
+from agent.guard import early, glass
 from agent.guard.callers import table
 from agent.guard.gate import first_boot
 from agent.guard.house import House, Parts
@@ -53,11 +53,13 @@ def build(system: RealSystem) -> tuple[House, WorkerVault]:
     """Put the house together on this machine."""
     anchor = read_anchor(system)
     system.make_directory(STATE, 0o700)
+    glass.start_over(system, lambda: Store(f"{STATE}/state.db", WorkerVault(FileSlot(system).open()[0]), system.clock))
     key, made = FileSlot(system).open()
     vault = WorkerVault(key)
     store, lost = open_store(f"{STATE}/state.db", vault, system)
     if store.fresh and not made and not lost:
         lost = f"{STATE}/state.db was removed"
+    glass.resume(system, store)
     system.make_directory(f"{STATE}/queue", 0o700)
 
     def open_queue(purpose: str, budget: int) -> Queue:

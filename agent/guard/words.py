@@ -3,6 +3,7 @@
 import time
 
 from agent.core.clock import Clock
+from agent.core.record import replace
 from agent.core.setting import Setting
 from agent.core.trial import AFAR, SHUT, Trial
 from agent.core.warn import PrivacyWarning, notable
@@ -44,3 +45,12 @@ def fallen_back(aside: str, bare: bool, unhealthy: int, clock: Clock) -> Privacy
     )
     done = f"Set aside: {aside}; {now}. Ask whoever sent it for a better one."
     return notable("policy", "", title, "", done, clock)
+
+
+def begun_anew(clock: Clock) -> PrivacyWarning:
+    """Write that the device was reset by its recovery file."""
+    title = "This device was set back to private with its recovery file"
+    risk = "Whoever had the device in hand and its recovery code is its owner now."
+    done = "Passwords and keys of the people before no longer open it; what they allowed or agreed to is off."
+    undo = "The new password and recovery code, once: privet credentials show --once"
+    return replace(notable("policy", "", title, risk, done, clock), undo=undo)

@@ -38,6 +38,13 @@ def server(system: System) -> Server | None:
     return Server(port=table.get("port", "22"), keys=files, root=table.get("permitrootlogin", ""))
 
 
+def lets_root_in(system: System) -> bool:
+    """Say whether root may sign in with a key: the server takes a key's offer all the same, and refuses afterwards."""
+    outcome = system.run((PROGRAM, "-T", "-C", "user=root,host=localhost,addr=127.0.0.1"))
+    said = outcome.out.decode("utf-8", "replace").lower().splitlines()
+    return any(f"permitrootlogin {word}" in said for word in ("yes", "without-password", "prohibit-password"))
+
+
 def knock(system: System, user: str, port: str, method: str, *words: str) -> str:
     """Come to the server as a user, by one method; return what the client said about it."""
     options = [word for option in (*QUIET, f"PreferredAuthentications={method}") for word in ("-o", option)]

@@ -8,7 +8,7 @@ from agent.core.errors import PrivetError
 from agent.core.order import ANY
 from agent.core.trial import AFAR, IDLE, KNOWN, SHUT, TRIED, Way, reachable
 from agent.system.door import System
-from agent.system.openssh import ACCEPTED, Server, answers, knock, server
+from agent.system.openssh import ACCEPTED, Server, answers, knock, lets_root_in, server
 from agent.system.parts import Tries
 from agent.system.people import Person, people
 
@@ -33,6 +33,8 @@ def look(system: System, tries: Tries) -> Way:
                     (KNOWN, f"{person.name} with a key for some addresses only") if state == SHUT else (state, cause)
                 )
                 continue
+            if person.uid == 0 and not lets_root_in(system):
+                break
             said = offered(system, person.name, found.port, key)
             if ACCEPTED in said:
                 return way(TRIED, flow, f"{person.name} with a key")

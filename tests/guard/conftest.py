@@ -54,6 +54,7 @@ class Kept:
         self.system.edit("/etc/privet/device.cbor", cbor2.dumps(anchor, canonical=True), mode=0o600)
         self.system.edit("/etc/privet/policy.cbor", self.signed(), mode=0o600)
         self.system.disk.settle()
+        self.code = ""
         self.built: House | None = None
         self.store: Store | None = None
 
@@ -73,6 +74,13 @@ class Kept:
         if change:
             change(table)
         return sign(cbor2.dumps(table, canonical=True), key or self.key)
+
+    def system_has_begun(self) -> bool:
+        """Say whether the state was begun anew already."""
+        store = self.start_store()
+        begun = any(e.kind == "reset" for e in store.entries(0, 5))
+        store.close()
+        return begun
 
     def start_store(self) -> Store:
         """Open the state alone, while no guard runs."""

@@ -65,6 +65,18 @@ def test_the_owners_key_is_tried_at_the_server(device):
     assert look(device, "ssh_key").state == SHUT
 
 
+def test_roots_key_counts_only_where_root_may_sign_in(device):
+    """The server takes the offer of root's key all the same, as OpenSSH does, and refuses afterwards."""
+    device.edit("/home/pi/.ssh/authorized_keys", b"")
+    device.edit("/root/.ssh/authorized_keys", device.read("/tmp/owner.pub"), mode=0o600)
+    assert look(device, "ssh_key").state == TRIED
+    for word in (b"no", b"forced-commands-only"):
+        configure(device, b"PermitRootLogin " + word + b"\n")
+        said = device.run(("ssh", "-v", "-i", "/tmp/owner.pub", "-l", "root", "127.0.0.1")).err
+        assert b"Server accepts key" in said
+        assert look(device, "ssh_key").state == SHUT
+
+
 def test_a_key_for_one_command_is_no_way_in(device):
     """And one for certain addresses cannot be tried from here."""
     give_key(device, b'command="/usr/bin/backup" ')

@@ -2,7 +2,7 @@
 
 import binascii
 
-from agent.core import frame, health, setting, trial
+from agent.core import frame, health, recovery, setting, trial
 from agent.core.record import frozen
 
 
@@ -42,3 +42,9 @@ def do_frame(a):
     if "damage" in a:
         kept = kept[: a["damage"]] + b"?" + kept[a["damage"] + 1 :]
     return [binascii.hexlify(kept).decode(), frame.unframed(a.get("read", a["mark"]), kept[: a.get("cut", len(kept))])]
+
+
+def do_recovery(a):
+    """Say whether what somebody wrote is the code, and what is kept of it."""
+    kept = recovery.digest(b"salt", a["code"].encode())
+    return [recovery.matches(b"salt", kept, binascii.unhexlify(a["written"])), binascii.hexlify(kept).decode()]
