@@ -203,7 +203,8 @@ class FirstBoot(Rotations):
         values: dict[str, Any] = {f"rotation/{name}": row}
         if act == STAGE:
             if found.owner:
-                values[f"credential/{name}"] = generate(self.system.entropy(ENTROPY)).reveal()
+                make = getattr(self.kinds[found.kind][0], "generate", generate)  # its product may take no long ones
+                values[f"credential/{name}"] = make(self.system.entropy(ENTROPY)).reveal()
             listed = [list(pair) for pair in self.rotations()]
             if [found.kind, found.label] not in listed:
                 values["rotations"] = [*listed, [found.kind, found.label]]

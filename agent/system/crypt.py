@@ -26,6 +26,9 @@ LEGACY = "legacy"
 CHEAP = "cheap"
 STRENGTHS = (STRONG, INVALID, DISABLED, LEGACY, CHEAP)
 
+ROOM = 1 << 18  # bytes for the state of its block cipher, more than any version's `struct crypt_data`
+VERSIONS = (b"GLIBC_2.2.5", b"GLIBC_2.17", b"GLIBC_2.4", b"GLIBC_2.27")  # of x86-64, arm64, armhf, riscv
+
 # Schemes made to take long for each try: yescrypt, gost-yescrypt, scrypt, bcrypt, sunmd5, PBKDF1 of sha1.
 COSTLY = ("$y$", "$gy$", "$7$", "$2", "$md5", "$sha1$")
 PATIENCE = 10  # how many steps of niceness a long search takes on
@@ -84,6 +87,41 @@ def matches(password: str, hashed: str) -> bool:
         return False
     made = compute(password.encode("utf-8", "surrogateescape"), setting)
     return made is not None and hmac.compare_digest(made, setting)
+
+
+@cache
+def block_cipher() -> tuple[Callable[..., object], Callable[..., object]]:
+    """Find setkey_r and encrypt_r of libcrypt: single DES, kept for old programs under its oldest names."""
+    handle = library()._handle  # noqa: SLF001 — ctypes has no other name for it
+    find = ctypes.CDLL(None).dlvsym
+    find.argtypes, find.restype = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p), ctypes.c_void_p
+    for version in VERSIONS:
+        places = [find(handle, name, version) for name in (b"setkey_r", b"encrypt_r")]
+        if all(places):
+            return (
+                ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)(places[0]),
+                ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(places[1]),
+            )
+    raise Unreachable(f"{LIBRARY} has no DES on this device; remove the product that needs it (VNC passwords)")
+
+
+def des(key: bytes, block: bytes, back: bool = False) -> bytes:
+    """Encrypt (or decrypt) 8 bytes by single DES. It protects nothing today; VNC is what still needs it."""
+    if len(key) != 8 or len(block) != 8:
+        raise BadInput("DES takes a key and a block of 8 bytes; give both")
+    set_key, encrypt = block_cipher()
+    room = ctypes.create_string_buffer(ROOM)
+    bits = ctypes.create_string_buffer(spread(block), 64)
+    set_key(spread(key), room)
+    encrypt(bits, int(back), room)
+    made = bits.raw
+    ctypes.memset(room, 0, ROOM)
+    return bytes(sum(made[place + bit] << (7 - bit) for bit in range(8)) for place in range(0, 64, 8))
+
+
+def spread(block: bytes) -> bytes:
+    """Return the bits of a block, one a byte, the highest first."""
+    return bytes(byte >> (7 - bit) & 1 for byte in block for bit in range(8))
 
 
 def strength(hashed: str) -> str:

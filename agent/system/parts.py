@@ -76,7 +76,8 @@ class Credential(Protocol):
     """A module that finds factory secrets of one kind, replaces them and proves that the old one is dead.
 
     Each call looks at the device itself; what it changes is durable when it returns. A call may be the last one for
-    this start, at any instant: the next start asks `standing` and goes on from there.
+    this start, at any instant: the next start asks `standing` and goes on from there. A kind whose product takes no
+    long secrets also has `generate(entropy) -> Secret`, in place of the one that all others share.
     """
 
     PARAMS: tuple[str, ...]

@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from agent.core.credential import Memory
-from agent.credentials import access_point, mosquitto, samba
+from agent.credentials import access_point, mosquitto, samba, vnc
 from agent.credentials.mosquitto import connect
-from agent.system.simulated.programs import hostapd, nmcli, pdbedit, sleep, smbclient, smbd, smbpasswd
+from agent.system.simulated.programs import hostapd, nmcli, pdbedit, sleep, smbclient, smbd, smbpasswd, x11vnc
 from agent.system.simulated.programs import mosquitto as broker
 from agent.system.simulated.system import SimulatedSystem
 
@@ -61,7 +61,7 @@ def field(password: bytes, rounds: int = 101, salt: bytes = b"twelve bytes") -> 
 def lay_mosquitto(device: SimulatedSystem) -> None:
     """Lay down a broker with one factory user and a private one."""
     device.edit("/etc/mosquitto/mosquitto.conf", MOSQUITTO)
-    users = b"sensor:%s\nmine:%s\n" % (field(b"raspberry"), field(b"my own secret"))
+    users = b"sensor:%s\nmine:%s\n" % (field(b"raspberry", 1), field(b"my own secret", 1))
     device.edit(PASSWD, users, mode=0o640, gid=115)
     device.edit(PASSWD + "~", users)
 
@@ -146,12 +146,24 @@ def at_connection(device: SimulatedSystem, passphrase: bytes) -> bool:
     return ("Box", passphrase.decode()) in nmcli.offered(device)
 
 
+def lay_vnc(device: SimulatedSystem) -> None:
+    """Lay down a shared screen with a factory password, and one for looking."""
+    device.edit(x11vnc.FILE, vnc.hidden(b"raspberry") + vnc.hidden(b"look"), mode=0o644)
+    device.edit(x11vnc.FILE + "~", vnc.hidden(b"raspberry"))
+
+
+def at_vnc(device: SimulatedSystem, password: bytes) -> bool:
+    """Say whether the VNC server takes a password."""
+    return bool(device.talk(5900, vnc.login(password)))
+
+
 PRODUCTS = {
     "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, {"mosquitto": broker}, {}),
     "samba": Product(samba, "pi", b"raspberry", lay_samba, at_samba, SAMBA_TOOLS, {}),
     "hostapd": Product(
         access_point, f"RaspAP in {hostapd.FILE}", b"ChangeMe", lay_hostapd, at_hostapd, {"hostapd": hostapd}, {}
     ),
+    "vnc": Product(vnc, x11vnc.FILE, b"raspberry", lay_vnc, at_vnc, {"x11vnc": x11vnc}, {}),
     "NetworkManager": Product(
         access_point, f"Box in {HOTSPOT}", b"raspberry", lay_connection, at_connection, {"nmcli": nmcli}, {}
     ),

@@ -240,3 +240,43 @@ def test_networkmanager(device: Device):
     (new,) = answer["secrets"].values()
     assert passphrase(device, "Hotspot") == new
     assert passphrase(device, "Home") == "raspberry"
+
+
+def screen(device: Device, options: str = "VncAuth") -> None:
+    """Start a real Xvnc with the password file of root."""
+    display = [":1", "-rfbport", "5901", "-localhost", "-SecurityTypes", options, "-rfbauth", "/root/.vnc/passwd"]
+    device.spawn(["Xtigervnc", *display])
+    device.listener(5901)
+
+
+def sees(device: Device, password: str) -> bool:
+    """Say whether the running VNC server takes a password."""
+    asked = "import json, sys; from agent.credentials.vnc import knock; from agent.system.real import RealSystem"
+    told = device.ask(f"{asked}; print(json.dumps(knock(RealSystem(), 5901, sys.argv[1].encode())))", password)
+    assert told is not None, "no VNC server answers"
+    return bool(told)
+
+
+def test_vnc(device: Device):
+    """The real TigerVNC: the factory's password, and its first 8 letters, open it before and not after."""
+    hidden = device.run(["vncpasswd", "-f"], b"raspberry\nviewonly\n").stdout
+    device.write("/root/.vnc/passwd", hidden, 0o600)
+    device.write("/root/.vnc/passwd~", hidden, 0o600)
+    screen(device)
+    assert sees(device, "raspberry") and sees(device, "raspberr") and not sees(device, "raspberx")
+    answer = ran(device, [["vnc", {}]])
+    label = "vnc//root/.vnc/passwd"
+    assert (answer["gate"], answer["failed"], list(answer["secrets"])) == ("open", "", [label])
+    assert len(answer["secrets"][label]) == 8
+    assert sees(device, answer["secrets"][label]) and not sees(device, "raspberry")
+    assert device.must(["ls", "-A", "/root/.vnc"]) == "passwd\n"
+    assert ran(device, [["vnc", {}]])["returned"] == []
+
+
+def test_vnc_that_starts_later(device: Device):
+    """Before a server runs the file is what is tried; the server that starts then takes the new one alone."""
+    device.write("/root/.vnc/passwd", device.run(["vncpasswd", "-f"], b"raspberry\n").stdout, 0o600)
+    answer = ran(device, [["vnc", {}]])
+    assert (answer["gate"], answer["failed"]) == ("open", "")
+    screen(device)
+    assert not sees(device, "raspberry") and sees(device, answer["secrets"]["vnc//root/.vnc/passwd"])

@@ -78,3 +78,12 @@ def test_patient_work_is_nicer_than_its_caller():
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
     with pytest.raises(ZeroDivisionError):
         crypt.patiently(lambda: 1 // 0)
+
+
+def test_des_is_des():
+    """Published examples of single DES, both ways; a key or block of another length is refused."""
+    key, plain, made = (bytes.fromhex(word) for word in ("133457799bbcdff1", "0123456789abcdef", "85e813540f0ab405"))
+    assert crypt.des(key, plain) == made and crypt.des(key, made, back=True) == plain
+    assert crypt.des(bytes(8), bytes(8)).hex() == "8ca64de9c1b123a7"
+    with pytest.raises(BadInput, match="8 bytes"):
+        crypt.des(b"short", plain)
