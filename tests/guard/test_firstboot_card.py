@@ -50,6 +50,11 @@ def secret_left(system):
     return system.search(RAW, (HASH,)) == (HASH,)
 
 
+def later(system):
+    """Say whether the units are told that a later start is to look again."""
+    return "later" in system.entries("/var/lib/privet")
+
+
 def finished(system):
     """Assert the end: nothing of the image is left, on the raw partition neither, and the store has let go of it."""
     assert FileGate(system).is_open() and marked(system)
@@ -104,7 +109,7 @@ def test_what_had_to_wait_is_done_later():
     assert work(system) == DONE
     assert "userconf.txt" in system.entries(PLACE)
     assert work(system) == DONE
-    assert "userconf.txt" in system.entries(PLACE)
+    assert "userconf.txt" in system.entries(PLACE) and later(system)
     system.hand.discard(UNIT)
     system.disk.settle()
     k = 0
@@ -113,4 +118,5 @@ def test_what_had_to_wait_is_done_later():
         if not system.kill_at(k * 7, work, "all"):
             break
     finished(system)
+    assert not later(system)
     assert not DiskStore(system).get("rotation/boot_files//boot/firmware")["old"]
