@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from agent.core.record import Params
 
 MARKER = "/var/lib/privet/provisioned"  # an empty file for those who may not open the store; the store is the truth
+LATER = "/var/lib/privet/later"  # beside it: a later start has something to finish
 LIMIT = 8  # acts on one credential in one start; five are the longest way
 
 
@@ -115,8 +116,9 @@ class FirstBoot(Rotations):
             self.gate.shut()  # a store that cannot be read proves nothing
             raise
         if done:
+            returned = self.look_again()
             self.mark()  # power may have gone between the record and the mark
-            return Reached(phase=PROVISIONED, returned=self.look_again())
+            return Reached(phase=PROVISIONED, returned=returned)
         phase = ""
         try:
             while phase != PROVISIONED:
@@ -148,11 +150,19 @@ class FirstBoot(Rotations):
             self.mark()
 
     def mark(self) -> None:
-        """Leave the mark that first boot is over, unless it is there."""
-        try:
-            self.system.stat(MARKER)
-        except Missing:
-            self.system.write(MARKER, b"", 0o644)
+        """Leave the marks that first boot is over, and whether a later start is to look again; both only hint."""
+        late = [(kind, params) for kind, params in self.kinds.values() if getattr(kind, "LATE", False)]
+        waiting = any(kind.awaits(self.system, params) for kind, params in late)  # type: ignore[attr-defined]
+        for path, wanted in ((LATER, waiting), (MARKER, True)):
+            try:
+                self.system.stat(path)
+                there = True
+            except Missing:
+                there = False
+            if wanted and not there:
+                self.system.write(path, b"", 0o644)
+            elif there and not wanted:
+                self.system.remove(path)
 
     def rotate(self, name: str) -> None:
         """Finish what was begun for a kind, then find its factory credentials and replace each."""
@@ -246,6 +256,7 @@ class FirstBoot(Rotations):
         for name, (kind, params) in self.kinds.items():
             if getattr(kind, "LATE", False):
                 self.late(name)
+                continue
             returned += [f"{name}/{found.label}" for found in kind.find(self.system, params, self.memory(name))]
             self.keep_memory(name)
         return tuple(returned)

@@ -2,6 +2,7 @@
 
 from agent.system import crypt
 from agent.system.simulated import SimulatedSystem, raspberry
+from agent.system.simulated.volume import attach
 
 USER, PASSWORD = "pi", "raspberry"
 # Schemes of password hashes: prefix and cost. `CHEAP` is for fleets and tests only: it costs a millisecond.
@@ -30,6 +31,15 @@ FILES = {
     "/etc/hosts": b"127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n",
     "/proc/device-tree/model": b"Raspberry Pi Zero 2 W Rev 1.0\0",
     "/home/pi/.bashrc": b"# ~/.bashrc\n",
+    "/etc/machine-id": b"a3f1c5d27b9e4c60b2d8e1f7a6c4d905\n",  # forgotten in the image: each card of it has the same
+    "/var/lib/systemd/random-seed": bytes(range(256)) * 2,
+}
+BOOT = "/boot/firmware"
+# What the card writer left for a setup that no program of this image takes up.
+LEFTOVERS = {
+    "cmdline.txt": b"console=serial0,115200 console=tty1 root=PARTUUID=8a676486-02 rootfstype=ext4 rootwait\n",
+    "config.txt": b"arm_64bit=1\n",
+    "wpa_supplicant.conf": b'country=GB\nnetwork={\n  ssid="Workshop"\n  psk="the workshop key of the maker"\n}\n',
 }
 
 
@@ -48,6 +58,9 @@ class RaspberryPi:
     def __call__(self, system: SimulatedSystem) -> None:
         """Write the card."""
         raspberry.image(system)
+        attach(system, BOOT)
+        for name, content in LEFTOVERS.items():
+            system.edit(f"{BOOT}/{name}", content, in_place=True)
         field = crypt.hashed(self._password, crypt.salt(self.scheme[0], system.entropy(32), self.scheme[1]))
         system.edit("/etc/passwd", PASSWD.encode())
         system.edit("/etc/shadow", shadow(field).encode(), mode=0o640, gid=42)

@@ -15,6 +15,7 @@ from agent.core.secret import Secret
 from agent.credentials.boot_files.leftovers import (
     BLANK,
     CLOUD,
+    LIMIT,
     NAMES,
     Leftover,
     blanked,
@@ -72,6 +73,18 @@ def find(system: System, params: "Params", memory: Memory) -> tuple[Found, ...]:
     old = Secret(b"\n".join(sought)) if sought else None
     trace = b"".join(sorted({mark(one.content) for one in found}))
     return (Found(kind=KIND, label=place, reason=reason, owner=False, old=old, trace=trace),)
+
+
+def awaits(system: System, params: "Params") -> bool:
+    """Say whether a file of a setup lies there that a later start has to look at."""
+    place = place_of(system, params)
+    if not place:
+        return False
+    names = set(system.entries(place)) & set(NAMES) - {"meta-data", "ssh", "ssh.txt"}
+    if names == {"user-data"}:
+        content = system.read(f"{place}/user-data", LIMIT)
+        return content != blanked(len(content))
+    return bool(names)
 
 
 def ours(one: Leftover, found: Found) -> bool:
