@@ -1,5 +1,6 @@
 """Rotations cannot skip a step, secrets are even and typeable, lists are read strictly."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from agent.core import credential as c
 from agent.core.errors import BadInput
 from agent.core.secret import Secret
+from tests.house import ROOT
 
 KINDS = ("linux_account", "ssh_host_key")
 
@@ -91,6 +93,14 @@ def test_a_secret_is_readable_and_typeable(entropy):
 def test_a_secret_has_more_than_eighty_bits():
     """The claim in BITS is what the letters give."""
     assert len(set(c.LETTERS)) ** (c.GROUPS * c.GROUP) > 2**c.BITS > 2**80
+
+
+def test_generated_secrets_are_all_different_and_on_no_list():
+    """10,000 of them, from nothing but fresh randomness: none twice, none a known password."""
+    known = {password for _, password in c.read_pairs((ROOT / "agent/credentials/factory_passwords.txt").read_text())}
+    made = [c.generate(os.urandom(c.ENTROPY)).reveal().decode() for _ in range(10_000)]
+    assert len(set(made)) == len(made)
+    assert not known & {form for one in made for form in (one, one.replace(" ", ""))}
 
 
 def test_no_letter_is_likelier_than_another():

@@ -1,52 +1,16 @@
-"""The guard's sockets on a real device: who may do what, by account; and root is heard whatever the others do."""
+"""The guard's sockets on a real device: who may do what, by account; forged requests."""
 
 import json
-import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from agent.core.role import ACTS, MAINTAINER, NOBODY, OWNER, VIEWER, YEAR
-from agent.guard import line
-from tests.device.lab import Device, Lab
+from agent.core.role import ACTS, OWNER, VIEWER
+from tests.device.lab import Lab
+from tests.device.people import PEOPLE, asked, become, peopled, resident, uid
 from tests.device.whole import ACCOUNT, Whole
 
-PEOPLE = {
-    "root": OWNER, "anna": OWNER, "mia": MAINTAINER, "vera": VIEWER, "late": VIEWER, "both": VIEWER, "pi": NOBODY,
-    "nobody": NOBODY, ACCOUNT: NOBODY, "app": NOBODY,
-}  # fmt: skip
-GRANTS = {"anna": (OWNER, YEAR), "mia": (MAINTAINER, YEAR), "vera": (VIEWER, YEAR), "late": (OWNER, -1)}
-GRANT = """
-import json, sys
-from agent.system.keys import FileSlot
-from agent.system.real import RealSystem
-from agent.system.store import Store
-from agent.system.vault import DirectVault
-system = RealSystem()
-key, _ = FileSlot(system).open()
-store = Store("/var/lib/privet/state.db", DirectVault(key), system.clock)
-now = system.clock().wall
-rows = [{"principal": who, "role": role, "review_by": now + left} for who, role, left in json.loads(sys.argv[1])]
-store.put({"grants": rows})
-store.close()
-"""
-# Sends lines to a socket, each over a connection of its own, and prints the answers.
-ASK = """
-import json, os, socket, sys
-answers = []
-for row in json.load(sys.stdin):
-    try:
-        with socket.socket(socket.AF_UNIX) as wire:
-            wire.connect(sys.argv[1])
-            wire.settimeout(2 if "courier" in sys.argv[1] else 20)
-            wire.sendall(bytes.fromhex(row))
-            answers.append(wire.makefile("rb").readline().decode("latin-1"))
-    except OSError as error:
-        answers.append(type(error).__name__)
-print(json.dumps(answers))
-"""
 # One account connects, another one asks: by handing the connection over, or by changing its own account in between.
 OTHERS = """
 import json, os, socket, sys
@@ -86,60 +50,6 @@ for first, second, name in ((who, 0, "handed to root"), (0, who, "handed by root
     os.seteuid(0)
 print(json.dumps(found))
 """
-# Holds as many connections as it can, in the given way, and makes new ones for those that were cut.
-FLOOD = """
-import selectors, socket, sys, time
-way, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-said = {"idle": b"", "drip": b" ", "garbage": b"[" * 900 + b"\\n", "chatter": b'{"op": "status"}\\n' * 400,
-        "huge": b"x" * 65000}[way]
-end, made, served, cut, wires = time.monotonic() + seconds, 0, 0, 0, []
-print("begun", flush=True)
-while time.monotonic() < end:
-    while len(wires) < count and time.monotonic() < end:
-        wire = socket.socket(socket.AF_UNIX)
-        wire.setblocking(False)
-        try:
-            wire.connect("/run/privet/control.sock")
-        except BlockingIOError:
-            wire.close()
-            break
-        made += 1
-        wires.append(wire)
-    for wire in list(wires):
-        try:
-            wire.send(said)
-        except BlockingIOError:
-            pass
-        except OSError:
-            cut += 1
-            wire.close()
-            wires.remove(wire)
-            continue
-        try:
-            while wire.recv(65536):
-                served += 1
-        except BlockingIOError:
-            pass
-        except OSError:
-            cut += 1
-            wire.close()
-            wires.remove(wire)
-    time.sleep(0.01)
-print(made, served, cut, len(wires))
-"""
-# Asks as root again and again, as the command does, and prints how long each answer took.
-TIMES = """
-import json, sys, time
-from agent.cli.call import call
-took = []
-end = time.monotonic() + float(sys.argv[1])
-while time.monotonic() < end:
-    begun = time.monotonic()
-    assert call("control", {"op": "version"})["role"] == "owner"
-    took.append(time.monotonic() - begun)
-    time.sleep(0.05)
-print(json.dumps(took))
-"""
 FORGED: dict[str, bytes] = {
     "no JSON": b"loosen everything\n",
     "no object": b"[1, 2]\n",
@@ -167,57 +77,8 @@ def whole(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]
     """Give a device with a running guard, and people with every role."""
     with lab.device() as device:
         made = Whole(device, tmp_path_factory.mktemp("whole"))
-        for name in PEOPLE:
-            if device.run(["id", name]).returncode != 0:
-                device.must(["useradd", "-m", name])
-        device.must(["usermod", "-aG", ACCOUNT, "app"])
-        device.must(["groupadd", "keepers"])
-        device.must(["usermod", "-aG", "keepers", "both"])
-        made.start()
-        made.stop()
-        rows: list[tuple[str, str, int]] = [(f"uid:{uid(device, who)}", *what) for who, what in GRANTS.items()]
-        group = device.must(["getent", "group", "keepers"]).split(":")[2]
-        rows += [(f"uid:{uid(device, 'both')}", OWNER, YEAR), (f"gid:{group}", VIEWER, YEAR)]
-        done = device.agent(GRANT, json.dumps(rows))
-        assert done.returncode == 0, done.stderr
-        made.start()
+        peopled(made)
         yield made
-
-
-def uid(device: Device, name: str) -> str:
-    """Return the number of an account."""
-    return device.must(["id", "-u", name]).strip()
-
-
-def become(device: Device, name: str, *argv: str) -> list[str]:
-    """Return the argument vector that runs a program as an account with its groups."""
-    group = device.must(["id", "-g", name]).strip()
-    return ["setpriv", "--reuid", name, "--regid", group, "--init-groups", "--", *argv]
-
-
-def asked(device: Device, name: str, socket: str, rows: list[bytes]) -> list[str]:
-    """Send lines as an account; return the answers, or the names of the errors."""
-    words = ["-c", ASK, f"/run/privet/{socket}.sock"]
-    given = json.dumps([row.hex() for row in rows]).encode()
-    done = device.run(become(device, name, *device.python(*words)), given, seconds=120)
-    assert done.returncode == 0, done.stderr.decode()
-    answers: list[str] = json.loads(done.stdout)
-    return answers
-
-
-def flood(whole: Whole, name: str, way: str, count: int, seconds: float) -> subprocess.Popen[bytes]:
-    """Start somebody who floods the control socket."""
-    words = ["-c", FLOOD, way, str(count), str(seconds)]
-    # It leaves the guard some of the processor, as a service of its own has it under systemd.
-    child = whole.device.spawn(["nice", "-n", "19", *become(whole.device, name, *whole.device.python(*words))])
-    assert child.stdout is not None and child.stdout.readline() == b"begun\n"
-    return child
-
-
-def resident(whole: Whole) -> int:
-    """Return the memory of the guard's process in KiB."""
-    rows = whole.device.read(f"/proc/{whole.pid('agent.guard')}/status").splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS"))
 
 
 def test_every_act_by_every_account(whole: Whole) -> None:
@@ -287,23 +148,3 @@ def test_forged_lines_change_nothing(whole: Whole) -> None:
     asked(whole.device, ACCOUNT, "courier", [b"\xff" * 70000, b"\0\0\0\1\xff", b"\0\5\0\0", *FORGED.values()])
     assert (whole.pid("agent.guard"), whole.statuses()) == (pid, statuses)
     assert resident(whole) - before < 6000
-
-
-@pytest.mark.parametrize("way", ["idle", "drip", "garbage", "chatter", "huge"])
-def test_root_is_heard_through_a_thousand_clients(whole: Whole, way: str) -> None:
-    """Two accounts hold a thousand connections: root and the owner are answered, root within a second."""
-    whole.until(lambda: whole.ask("version")["ok"], 10, "the guard")
-    before = resident(whole)
-    crowd = [flood(whole, name, way, 250, 6) for name in ("nobody", "pi", "nobody", "pi")]
-    time.sleep(0.5)
-    took = whole.device.ask(TIMES, "4")
-    owner = asked(whole.device, "anna", "control", [b'{"op": "version"}\n'])
-    assert json.loads(owner[0])["ok"] is True
-    ends = [child.communicate(timeout=60)[0].split() for child in crowd]
-    made, cut = (sum(int(end[place]) for end in ends) for place in (0, 2))
-    assert made > 200 and cut > 0, ends  # the flood came, and the guard cut some of it
-    assert max(took) < 1, sorted(took)[-5:]
-    grown = resident(whole) - before
-    print(f"{way}: {made} connections, {cut} cut; root asked {len(took)} times, {max(took):.3f} s at most; {grown} KiB")
-    assert grown < 12000
-    assert len(took) > 3 and line.SHARE < line.CLIENTS
