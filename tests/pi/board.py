@@ -17,6 +17,7 @@ RELAY = Path(__file__).resolve().parent / "relay.py"
 # Graphics, sound and radio are not emulated; their drivers would only wait for answers.
 WITHOUT = "modprobe.blacklist=vc4,snd_bcm2835,hci_uart,bluetooth,cfg80211,bcm2835_v4l2"
 LONG = 1800.0  # seconds; a quiet machine needs a tenth
+PACE = 0.2  # seconds between two letters at the serial port
 CARELESS = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=30", "LogLevel=ERROR")
 
 
@@ -94,9 +95,11 @@ class Keyboard:
         self.wire.close()
 
     def type(self, line: str) -> None:
-        """Type a line; what was read before is forgotten."""
+        """Type a line at a person's pace, the emulated port drops what comes faster; what was read is forgotten."""
         self.read = ""
-        self.wire.sendall(line.encode() + b"\r")
+        for letter in line.encode() + b"\r":
+            time.sleep(PACE)
+            self.wire.sendall(bytes([letter]))
 
     def until(self, *wanted: str, seconds: float = LONG) -> str:
         """Read until one of these texts came, and return which."""
@@ -108,15 +111,22 @@ class Keyboard:
             if time.monotonic() - begun > seconds:
                 raise MachineError(f"the console did not show any of {wanted}, but {self.read[-500:]!r}")
             try:
-                self.read += self.wire.recv(4096).decode("utf-8", "replace")
+                came = self.wire.recv(4096)
             except TimeoutError:
                 continue
+            if not came:
+                raise MachineError(f"the machine stopped before the console showed any of {wanted}")
+            self.read += came.decode("utf-8", "replace")
 
     def login(self, user: str, password: str) -> bool:
         """Try to sign in; True leaves a shell, which `type("exit")` ends."""
-        self.type("")
-        self.until("login: ")
+        if not self.read.endswith("login: "):
+            self.type("")
+            self.until("login: ")
         self.type(user)
         self.until("Password: ")
         self.type(password)
-        return self.until("Login incorrect", "$ ", "# ") != "Login incorrect"
+        inside = self.until("Login incorrect", "$ ", "# ") != "Login incorrect"
+        if not inside:
+            self.until("login: ")
+        return inside

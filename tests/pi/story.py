@@ -89,14 +89,13 @@ class Story:
         """Return the status of every setting."""
         return {row["setting"]: row["status"] for row in self.status()["findings"]}
 
-    def unit(self, name: str) -> dict[str, str]:
-        """Return what systemd knows about a unit."""
-        said = self.board.must("systemctl", "show", name)
-        return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-
-    def when(self, unit: str, moment: str) -> float:
-        """Return when something happened to a unit, seconds after the kernel's start; 0 when it never did."""
-        return int(self.unit(unit).get(moment) or 0) / 1e6
+    def units(self, *names: str) -> dict[str, dict[str, str]]:
+        """Return what systemd knows about units."""
+        found = {}
+        for said in self.board.must("systemctl", "show", *names).split("\n\n"):
+            facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+            found[facts["Id"]] = facts
+        return found
 
     def password_opens(self, password: str) -> bool:
         """Try to sign in over SSH with a password, whatever the server offers; say whether a command ran."""
