@@ -8,6 +8,7 @@ from agent.core.record import Params, frozen
 from agent.core.warn import notable
 from agent.guard.executor import apply
 from agent.guard.firstboot import FirstBoot
+from agent.guard.signs import Signs
 from agent.system.parts import Credential
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def first_boot(house: "House") -> bool:
         kind = cast(Credential, registry.part("credentials", row["kind"]))
         params: Params = frozen(row["params"])
         kinds.append((row["kind"], kind, params))
-    boot = FirstBoot(house.system, house.books.store, FirewallGate(house), kinds)
+    boot = FirstBoot(house.system, house.books.store, FirewallGate(house), kinds, signs=Signs(house.system, house.say))
     fresh = not boot.provisioned()
     try:
         reached = boot.run()

@@ -55,6 +55,7 @@ class Kept:
         self.system.edit("/etc/privet/policy.cbor", self.signed(), mode=0o600)
         self.system.disk.settle()
         self.built: House | None = None
+        self.said: list[str] = []  # on the console, by first boot
         self.store: Store | None = None
 
     def base(self) -> Policy:
@@ -95,6 +96,7 @@ class Kept:
                 anchor=read_anchor(self.system), open_queue=open_queue, first_boot=first_boot,
             )
         )  # fmt: skip
+        self.built.say = self.said.append
         self.built.start()
         return self.built
 
