@@ -49,6 +49,15 @@ def call(name: str, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def first_boot() -> str:
+    """Say how far the first start is, "" when it is over: while it works the guard does not answer yet."""
+    try:
+        with open(f"{folder()}/first_boot", encoding="utf-8") as file:
+            return file.read(1000).strip()
+    except OSError:
+        return ""
+
+
 def receive(connection: socket.socket) -> dict[str, Any]:
     """Read one line of JSON."""
     taken = bytearray()

@@ -8,7 +8,7 @@ import click
 
 from agent import VERSION
 from agent.cli import local, show
-from agent.cli.call import call
+from agent.cli.call import call, first_boot
 from agent.core.errors import BadInput, PrivetError, Tampered
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
@@ -62,6 +62,10 @@ main.add_command(local.restore)
 @json_option
 def status(*, as_json: bool) -> None:
     """Show how every setting stands, what is allowed for a while, and the latest warnings."""
+    begun = first_boot()
+    if begun:
+        out({"first_boot": begun}, as_json=True) if as_json else click.echo(begun)
+        sys.exit(75)
     answer = call("control", {"op": "status"})
     if not out(answer, as_json=as_json):
         show.status(answer)

@@ -39,6 +39,9 @@ def status(answer: dict[str, Any]) -> None:
     rows = answer["findings"]
     bad = [r for r in rows if r["status"] in ("loosened", "unknown")]
     waived = [r for r in rows if r["status"] == "waived"]
+    if answer.get("shut_in"):
+        click.secho("Nothing can reach this device from outside: its first start could not be finished.", fg="red")
+        click.echo("  The warning below says why. Put that right, then start the device again.\n")
     if bad:
         click.secho(f"{len(bad)} of {len(rows)} settings need your attention.", fg="red", bold=True)
     elif waived:

@@ -79,6 +79,16 @@ class Attempt(Protocol):
         """Say whether the secret opened the door; None when there is no such door."""
 
 
+class Teller(Protocol):
+    """Whoever shows the owner where first boot stands; nothing it does can fail."""
+
+    def reached(self, phase: str, kinds: tuple[str, ...]) -> None:
+        """Tell that a phase begins; the last one, that all is over."""
+
+    def failed(self, why: str) -> None:
+        """Tell that it could not be finished."""
+
+
 class Reached(Record):
     """What came of a first boot: the phase it ended in, and the factory credentials that are (again) on the device."""
 
@@ -97,12 +107,14 @@ class FirstBoot(Rotations):
         gate: Gate,
         kinds: Sequence[tuple[str, Credential, "Params"]],
         attempts: Mapping[str, Attempt] | None = None,
+        signs: Teller | None = None,
     ) -> None:
         super().__init__(store)
         self.system = system
         self.gate = gate
         self.kinds = {name: (kind, params) for name, kind, params in kinds}
         self.attempts = dict(attempts or {})
+        self.signs = signs
 
     def run(self) -> Reached:
         """Go from wherever the device is to provisioned, or raise one sentence and leave the gate shut.
@@ -123,11 +135,17 @@ class FirstBoot(Rotations):
         try:
             while phase != PROVISIONED:
                 phase = next_phase(phase, tuple(self.kinds))
+                if self.signs is not None and phase != PROVISIONED:
+                    self.signs.reached(phase, tuple(self.kinds))
                 self.enter(phase)
         except PrivetError as error:
             with suppress(PrivetError):  # the store itself may be what failed
                 self.store.append("first_boot", {"phase": phase, "failed": str(error)})
+            if self.signs is not None:
+                self.signs.failed(str(error))
             raise Failed(f"first boot stopped at {phase}, and the device stays shut in: {error}") from error
+        if self.signs is not None:
+            self.signs.reached(PROVISIONED, tuple(self.kinds))
         return Reached(phase=PROVISIONED, returned=())
 
     def enter(self, phase: str) -> None:

@@ -9,6 +9,7 @@ from agent.core.warn import notable
 from agent.guard import glass, words
 from agent.guard.executor import apply
 from agent.guard.firstboot import FirstBoot
+from agent.guard.signs import Signs
 from agent.system.parts import Credential
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def first_boot(house: "House") -> bool:
         params: Params = frozen(row["params"])
         kinds.append((row["kind"], kind, params))
     anew = glass.pending(house.system)
-    boot = (glass.NewOwner if anew else FirstBoot)(house.system, house.books.store, FirewallGate(house), kinds)
+    kind_of_boot = glass.NewOwner if anew else FirstBoot
+    signs = Signs(house.system, house.say)
+    boot = kind_of_boot(house.system, house.books.store, FirewallGate(house), kinds, signs=signs)
     fresh = not boot.provisioned()
     try:
         reached = boot.run()

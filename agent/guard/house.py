@@ -24,6 +24,7 @@ from agent.guard.outbox import Outbox
 from agent.guard.port import Courier, Port
 from agent.guard.posture import Posture
 from agent.guard.rules import Anchor, Rules
+from agent.guard.signs import on_console
 from agent.system.door import System, Watch
 from agent.system.queue import Queue
 from agent.system.vault import Vault
@@ -69,6 +70,7 @@ class House:
         self.link = ("offline", "no courier is connected")
         self.stopping = False
         self.shut_in = False
+        self.say: Callable[[str], None] = on_console  # where first boot tells how far it is
         self.lost = ""
 
     def start(self) -> None:

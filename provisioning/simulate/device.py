@@ -40,6 +40,7 @@ class Device:
         self.messenger: Messenger | None = None
         self.accepted = 0
         self.refused = ""
+        self.said: list[str] = []
 
         def flashed(system: SimulatedSystem) -> None:
             image(system)
@@ -87,6 +88,7 @@ class Device:
                 first_boot=first_boot,
             )
         )
+        self.house.say = self.said.append  # what its console shows
         if listen:
             (self.folder / "run").mkdir(mode=0o700, exist_ok=True)
             self.house.listen(str(self.folder / "run"), os.getuid(), -1)

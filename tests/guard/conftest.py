@@ -56,6 +56,7 @@ class Kept:
         self.system.disk.settle()
         self.code = ""
         self.built: House | None = None
+        self.said: list[str] = []  # on the console, by first boot
         self.store: Store | None = None
 
     def base(self) -> Policy:
@@ -103,6 +104,7 @@ class Kept:
                 anchor=read_anchor(self.system), open_queue=open_queue, first_boot=first_boot,
             )
         )  # fmt: skip
+        self.built.say = self.said.append
         self.built.start()
         return self.built
 
