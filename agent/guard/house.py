@@ -30,6 +30,7 @@ from agent.system.queue import Queue
 from agent.system.vault import Vault
 
 IDLE = 3600.0
+PATIENCE = 900  # seconds of a start in which a broker that was reached before may be out of reach without a word
 OURS = ("/etc", "/etc/privet", "/etc/privet/firewall", "/run/motd.d", "/var/lib/privet/keys")
 
 
@@ -54,6 +55,7 @@ class House:
         self.system = parts.system
         self.unhealthy = breaker.begin(parts.system)
         self.well = False
+        self.doubted = False
         self.selector = selectors.DefaultSelector()
         self.books = Books(parts.store)
         self.system.boot = self.books.next_boot()
@@ -103,6 +105,15 @@ class House:
             self.outbox.adopt(policy)
         return aside
 
+    def doubt(self) -> None:
+        """Say once in each start that the broker, which was reached before, is not: a warning, not a failure."""
+        clock = self.system.clock()
+        if self.link[0] == "connected" or self.doubted or clock.uptime < PATIENCE or not self.books.store.get("linked"):
+            self.doubted = self.doubted or self.link[0] == "connected"
+            return
+        self.doubted = True
+        self.guard.announce(words.unlinked(self.link[1], clock))
+
     def healthy(self) -> None:
         """This start got well: it is ready and has looked at everything."""
         if not self.well:
@@ -136,6 +147,7 @@ class House:
         for server in self.servers:
             server.tidy()
         self.healthy()
+        self.doubt()
 
     def watch_more(self) -> None:
         """Watch the directories that the latest look has found."""
@@ -201,6 +213,8 @@ class House:
             self.outbox.sent(rest[0])
         elif kind == "state" and len(rest) == 2:
             before, self.link = self.link, (str(rest[0])[:20], str(rest[1])[:300])
+            if self.link[0] == "connected" and not self.books.store.get("linked"):
+                self.books.store.put({"linked": True})
             if self.link[0] == "connected" != before[0]:  # what the connection before it lost need not wait
                 self.outbox.rewind()
         elif kind == "received" and len(rest) == 2 and isinstance(rest[1], bytes):

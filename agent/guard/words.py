@@ -54,3 +54,10 @@ def begun_anew(clock: Clock) -> PrivacyWarning:
     done = "Passwords and keys of the people before no longer open it; what they allowed or agreed to is off."
     undo = "The new password and recovery code, once: privet credentials show --once"
     return replace(notable("policy", "", title, risk, done, clock), undo=undo)
+
+
+def unlinked(cause: str, clock: Clock) -> PrivacyWarning:
+    """Write that the broker, which was reached before, is out of reach."""
+    title = "Your receiver cannot be reached since this device started; before, it could"
+    done = f"Readings you agreed to wait here, sealed. The reason given: {cause or 'none'}"
+    return notable("failed", "", title, "", done, clock)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from agent.cli import show
 from agent.cli.main import main
 from agent.core.role import OWNER, YEAR
 from tests.guard.conftest import Kept
@@ -133,3 +134,20 @@ def test_without_a_guard_it_says_how_to_start_it(tmp_path: Path) -> None:
     told = CliRunner().invoke(main, ["status"], env={"PRIVET_RUN": str(tmp_path)})
     assert told.exit_code == 69
     assert "systemctl start privet-guard" in told.output
+
+
+def test_confirm_says_that_nothing_is_on_trial(running: Running) -> None:
+    """One sentence and the exit code of a refusal; a forged process number changes nothing."""
+    told = running.privet("confirm")
+    assert told.exit_code == 77, told.output
+    assert "nothing to confirm" in told.output
+
+
+def test_status_shows_a_change_on_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the time that is left, and how to keep it."""
+    show.trial({"trial": {"title": "Who may knock on this device", "remaining": 125, "setting": "firewall.inbound"}})
+    said = capsys.readouterr().out
+    assert "On trial for another 2 min 5 s: Who may knock on this device" in said
+    assert "sudo privet confirm" in said
+    show.trial({"trial": None})
+    assert capsys.readouterr().out == ""

@@ -112,6 +112,40 @@ def test_another_start_brings_the_files_back_before_anything_runs(shut: Device) 
     assert act(shut, "early")["said"] == []
 
 
+SESSION = """
+import os, sys
+from agent.guard.session import signed_in_since
+from agent.system.real import RealSystem
+system = RealSystem()
+print([signed_in_since(system, os.getpid(), moment) for moment in (int(sys.argv[1]), system.clock().uptime)])
+"""
+NOW = "import time; print(int(time.clock_gettime(time.CLOCK_BOOTTIME)))"
+
+
+def test_only_a_session_that_began_later_counts(shut: Device) -> None:
+    """By the kernel's word about real sessions of sshd: new ones count, old ones and processes without one do not."""
+    key = shut.key("root")
+    base = ["ssh", "-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i", key]
+    words = [*shut.python("-c", SESSION), "0"]
+
+    def within(*more: str) -> str:
+        """Ask within a new session whether it is newer than the start of the device, and than this very moment."""
+        line = " ".join([*more, *("'" + word + "'" for word in words)])
+        return shut.must([*base, "root@127.0.0.1", line]).strip()
+
+    assert within() == "[True, False]"
+    assert within("setsid", "-w") == "[True, False]", "a new session leader in an old login is no new login"
+    assert shut.must(words).strip() == "[False, False]"
+    moment = int(shut.must(shut.python("-c", NOW)))
+    hanging = shut.spawn([*base, "-tt", "root@127.0.0.1", "cat"])
+    shut.must(["sh", "-c", "until pgrep -x cat >/dev/null; do sleep 0.05; done"])
+    pid = shut.must(["pgrep", "-x", "cat"]).split()[0]
+    look = "from agent.guard.session import signed_in_since as s; from agent.system.real import RealSystem as R"
+    asked = f"{look}; print(s(R(), {pid}, {moment - 2}), s(R(), {pid}, {moment + 3600}))"
+    assert shut.must(shut.python("-c", asked)).strip() == "True False"
+    hanging.kill()
+
+
 CUTS = 24
 STEPS = (
     Write(path="/etc/ssh/strict.conf", content=b"PasswordAuthentication no\n", mode=0o644, uid=0, gid=0),

@@ -105,3 +105,18 @@ def test_a_damaged_count_begins_anew(fresh: Kept, kept_bytes: bytes) -> None:
     fresh.system.edit(breaker.COUNT, kept_bytes, mode=0o600)
     assert breaker.begin(fresh.system) == 0
     assert breaker.begin(fresh.system) == 1
+
+
+def test_a_broker_that_was_reached_before_and_is_not_is_a_warning(kept: Kept) -> None:
+    """Once in each start, after a quarter of an hour; not for one that was never reached; no start is bad for it."""
+    kept.system.tick(1000)
+    kept.turn()
+    assert kept.told() == []
+    kept.house.heard(["state", "connected", ""])
+    kept.turn()
+    kept.reboot()
+    for seconds in (800, 200, 4000, 4000):
+        kept.system.tick(seconds)
+        kept.turn()
+    assert len([t for t in kept.told() if "cannot be reached since this device started" in t["text"]]) == 1
+    assert breaker.unhealthy(kept.system) == 0

@@ -10,7 +10,6 @@ import sys
 from agent.core import (
     cbor,
     consent,
-    contest,
     cose,
     credential,
     journal,
@@ -161,16 +160,6 @@ def do_role(a):
     return [found, "may"]
 
 
-def do_contest(a):
-    """Restore at these moments and say when the contest stops."""
-    now = contest.fresh("x", clock(a["at"][0]))
-    said = []
-    for at in a["at"]:
-        now = contest.restored(now, clock(at))
-        said.append(contest.stopped(now, clock(at)))
-    return [said, contest.stopped(now, clock(a["later"]))]
-
-
 def do_cbor(a):
     """Decode hex strictly and encode it back."""
     return binascii.hexlify(cbor.encode(cbor.decode(binascii.unhexlify(a["hex"])))).decode()
@@ -229,7 +218,7 @@ def do_clock(a):
 DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
-    "contest": do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
+    "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery,
     "things": do_things, "original": do_original,

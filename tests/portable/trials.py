@@ -1,8 +1,9 @@
-"""The cases of the shared vectors that are about trials and the small records beside the store."""
+"""The cases of the shared vectors about trials, the small records beside the store, and fights with other writers."""
 
 import binascii
 
-from agent.core import frame, health, recovery, setting, trial
+from agent.core import contest, frame, health, recovery, setting, trial
+from agent.core.clock import Clock
 from agent.core.record import frozen
 
 
@@ -48,3 +49,18 @@ def do_recovery(a):
     """Say whether what somebody wrote is the code, and what is kept of it."""
     kept = recovery.digest(b"salt", a["code"].encode())
     return [recovery.matches(b"salt", kept, binascii.unhexlify(a["written"])), binascii.hexlify(kept).decode()]
+
+
+def clock(row):
+    """Make a clock from [wall, boot, uptime]."""
+    return Clock(wall=row[0], boot=row[1], uptime=row[2])
+
+
+def do_contest(a):
+    """Restore at these moments and say when the contest stops."""
+    now = contest.fresh("x", clock(a["at"][0]))
+    said = []
+    for at in a["at"]:
+        now = contest.restored(now, clock(at))
+        said.append(contest.stopped(now, clock(at)))
+    return [said, contest.stopped(now, clock(a["later"]))]
