@@ -50,7 +50,7 @@ TARGETS = {
         module="_cffi_backend.cpython-311-arm-linux-gnueabihf.so",
     ),
 }
-DIST = "/usr/lib/python3/dist-packages"
+DIST = "../python3/dist-packages"  # as seen from /usr/lib/privet
 
 
 def named(architecture: str) -> Target:

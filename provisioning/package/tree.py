@@ -31,7 +31,11 @@ PLACES = {
 
 def placed() -> dict[str, tuple[str, int]]:
     """Say where each file beside this module goes, and with which mode."""
-    found = {"privet": ("usr/bin/privet", 0o755), "privet.sysusers": ("usr/lib/sysusers.d/privet.conf", 0o644)}
+    found = {
+        "privet": ("usr/bin/privet", 0o755),
+        "privet.lintian": ("usr/share/lintian/overrides/privet", 0o644),
+        "privet.sysusers": ("usr/lib/sysusers.d/privet.conf", 0o644),
+    }
     for path in sorted(HERE.iterdir()):
         if path.suffix in PLACES:
             found[path.name] = (f"{PLACES[path.suffix]}/{path.name}", 0o644)

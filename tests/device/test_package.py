@@ -1,4 +1,4 @@
-"""The Debian package on a light device: the same bytes twice, installed, run as its unit says, removed and purged."""
+"""The Debian package on a light device: installed, run as its unit says, upgraded, removed and purged."""
 
 import hashlib
 import json
@@ -15,8 +15,9 @@ from tests.device.lab import Device
 from tests.device.whole import Whole
 from tests.house import ROOT
 
-BUDGET = 7_000_000  # bytes
 UNITS = ("privet-guard.service", "privet-courier.service")
+# What a first boot replaces for good.
+SECRETS = {"/etc/shadow", "/etc/shadow-", "/etc/passwd-", "/etc/machine-id", "/etc/hostname", "/etc/hosts"}
 # What dpkg, passwd and systemd's own tools keep for themselves after any package.
 BOOKS = re.compile(
     r"/etc/\.pwd\.lock|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|/var/lib/dpkg/.*"
@@ -63,31 +64,6 @@ def names(device: Device) -> set[str]:
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_two_builds_of_one_commit_are_the_same_bytes(tmp_path: Path):
-    """Two clean copies in different folders give one digest; another commit date gives another."""
-    commit = subprocess.run(
-        ["git", "-c", "safe.directory=*", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True
-    ).stdout
-    digests = []
-    for name, date in (("one", "1700000000"), ("another/two", "1700000000"), ("three", "1700000060")):
-        copy = tmp_path / name / "checkout"
-        copy.mkdir(parents=True)
-        subprocess.run(["tar", "-x", "-C", str(copy)], input=commit, check=True)
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": date, "PYTHONDONTWRITEBYTECODE": "1"}
-        argv = [sys.executable, "-m", "provisioning.package", "--out", str(tmp_path / name / "out")]
-        subprocess.run(argv, cwd=copy, env={**environment, "PYTHONPATH": str(copy)}, check=True)
-        (made,) = (tmp_path / name / "out").glob("*.deb")
-        digests.append(digest(made))
-    assert digests[0] == digests[1] != digests[2]
-
-
-def test_the_package_is_small(deb: Path):
-    """The file keeps its budget."""
-    size = deb.stat().st_size
-    print(f"{deb.name}: {size} bytes, sha256 {digest(deb)}")
-    assert 1_000_000 < size <= BUDGET
 
 
 def test_install_remove_purge_leaves_nothing(whole_dpkg: Device, deb: Path):
@@ -221,3 +197,70 @@ def test_the_installed_guard_and_command_work(whole_dpkg: Device, deb: Path, tmp
     assert set(device.must(["find", "/usr/lib/privet"]).split()) <= owned
     device.must(["dpkg", "--purge", "privet"])
     assert device.run(["ls", "-d", "/etc/privet", "/var/lib/privet", "/usr/lib/privet"]).stdout == b""
+
+
+def test_the_conffile_is_the_owners(device: Device, deb: Path, tmp_path: Path):
+    """Dpkg asks about a setup.toml that was edited and keeps it on a no; one that was not edited is simply renewed."""
+    wishes = "/etc/privet/setup.toml"
+    later = tmp_path / "later"
+    subprocess.run(["dpkg-deb", "-R", str(deb), str(later)], check=True)
+    control = later / "DEBIAN/control"
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1+later", control.read_text(), flags=re.MULTILINE))
+    (later / wishes.lstrip("/")).write_text("# later\nautomatic = true\n")
+    subprocess.run(["dpkg-deb", "-Zgzip", "-b", str(later), str(tmp_path / "later.deb")], check=True)
+    install(device, deb)
+    shipped = device.read(wishes)
+    install(device, tmp_path / "later.deb")
+    assert device.read(wishes) == "# later\nautomatic = true\n"
+    device.must(["dpkg", "--purge", "privet"])
+    install(device, deb)
+    device.write(wishes, shipped + "# mine\n")
+    device.write("/root/privet.deb", (tmp_path / "later.deb").read_bytes())
+    said = device.must(["dpkg", "-i", "/root/privet.deb"], stdin=b"N\n", seconds=120)
+    assert f"Configuration file '{wishes}'" in said
+    assert device.read(wishes) == shipped + "# mine\n"
+    assert device.read(f"{wishes}.dpkg-dist").startswith("# later")
+    device.must(["dpkg", "--purge", "privet"])
+    assert device.run(["ls", "-d", "/etc/privet"]).returncode != 0
+
+
+def test_armv6_is_told_before_anything_is_unpacked(device: Device, deb: Path):
+    """On a processor that calls itself armv6l one sentence says why not, and nothing is on the disk."""
+    device.write("/usr/local/bin/uname", "#!/bin/sh\necho armv6l\n", 0o755)
+    device.write("/root/privet.deb", deb.read_bytes())
+    done = device.run(["dpkg", "-i", "/root/privet.deb"], seconds=60)
+    assert done.returncode != 0
+    assert b"ARMv6 processor, and Privet needs ARMv7 or newer." in done.stderr
+    assert device.run(["ls", "/usr/lib/privet"]).returncode != 0
+
+
+def test_begin_and_end_without_systemd(whole_dpkg: Device, deb: Path, tmp_path: Path):
+    """Only root may; while the guard runs nothing is put back; then nothing guards until `privet setup`."""
+    device = whole_dpkg
+    whole = Packaged(device, tmp_path)
+    device.sshd()
+    whole.install(deb)
+    for verb in ("setup", "restore"):
+        refused = device.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "privet", verb])
+        assert (refused.returncode, b"run it with sudo" in refused.stderr) == (77, True)
+    tree = "find /etc -type f ! -path '/etc/privet/*' ! -path '/etc/ssh/ssh_host_*' -exec sha256sum {} +"
+    before = {*device.must(["sh", "-c", tree]).splitlines()}
+    whole.start()
+    assert {*device.must(["sh", "-c", tree]).splitlines()} != before
+    refused = whole.privet("restore", "--yes")
+    assert refused.returncode == 77
+    assert b"stop it, then run privet restore again" in refused.stderr
+    whole.stop()
+    done = whole.privet("restore", "--yes")
+    assert done.returncode == 0, done.stderr
+    changed = {*device.must(["sh", "-c", tree]).splitlines()} ^ before
+    assert {line.split()[1] for line in changed} <= SECRETS | {"/etc/.pwd.lock"}
+    assert device.must(["nft", "list", "tables"]) == ""
+    unit = device.read("/lib/systemd/system/privet-guard.service")
+    started = device.run(shlex.split(re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)[0]))
+    assert started.returncode == 77
+    assert b"begin with: privet setup" in started.stderr
+    assert b"begins again" in whole.privet("setup").stdout
+    whole.start()
+    assert device.run(["nft", "list", "table", "inet", "privet"]).returncode == 0
+    assert whole.stop() == ""

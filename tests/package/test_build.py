@@ -102,6 +102,7 @@ def test_what_lies_outside_the_library_is_exactly_this(package: Path):
         "usr/share/doc/privet/changelog.gz",
         "usr/share/doc/privet/copyright",
         "usr/share/fish/vendor_completions.d/privet.fish",
+        "usr/share/lintian/overrides/privet",
         "usr/share/man/man1/privet.1.gz",
         "usr/share/man/man5/setup.toml.5.gz",
         "usr/share/man/man8/privet-courier.8.gz",

@@ -25,7 +25,7 @@ def test_armhf_reaches_one_module_of_debian_and_no_more(tmp_path: Path):
     """The one link names the extension module that python3-cffi-backend brings; the folder itself is on no path."""
     target.lend(tmp_path, target.TARGETS["armhf"])
     (link,) = tmp_path.iterdir()
-    assert str(link.readlink()) == "/usr/lib/python3/dist-packages/_cffi_backend.cpython-311-arm-linux-gnueabihf.so"
+    assert str(link.readlink()) == "../python3/dist-packages/_cffi_backend.cpython-311-arm-linux-gnueabihf.so"
     target.lend(tmp_path, target.TARGETS["arm64"])
     assert list(tmp_path.iterdir()) == [link]
 
