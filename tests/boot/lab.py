@@ -215,6 +215,11 @@ class Booted(Device):
         """Return what systemd knows of a unit."""
         return self.must(["systemctl", "show", "--value", "-p", name, unit]).strip()
 
+    def uptime_of(self, unit: str) -> float:
+        """Return the seconds since a unit became active."""
+        began = int(self.property(unit, "ActiveEnterTimestampMonotonic") or 0)
+        return time.clock_gettime(time.CLOCK_MONOTONIC) - began / 1e6 if began else 0.0
+
     def journal(self, *words: str) -> str:
         """Return lines of the journal."""
         return self.must(["journalctl", "--no-pager", "--output=short-monotonic", *words])
