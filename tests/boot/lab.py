@@ -228,13 +228,14 @@ class Booted(Device):
 class Lab:
     """A source of booted devices."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, *, clean: bool = True) -> None:
         if os.geteuid() != 0:
             raise LabError("the boot lab needs root: namespaces, overlays and containers are made by it")
         for program in ("unshare", "nsenter", "mmdebstrap", "systemd-nspawn"):
             if shutil.which(program) is None:
                 raise LabError(f"the boot lab needs the program {program}; install it")
-        remove_groups()
+        if clean:
+            remove_groups()
         self.scratch = scratch
         self.tree = tree.built(tree.BOOT)
         self.layers: dict[str, Path] = {}
