@@ -12,7 +12,7 @@ PACKAGES_TEST := $(PACKAGES_DEMO) git
 PACKAGES_DEB := python3 python3-venv dpkg git
 PACKAGES_DEVICE := $(PACKAGES_TEST) iproute2 lintian mmdebstrap mosquitto-clients nftables openssh-client openssh-server \
 	procps sudo util-linux zstd
-PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd-container
+PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools fdisk mtools qemu-system-arm qemu-user-static
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install

@@ -10,7 +10,7 @@ left in SAID for the guard, who journals and delivers it.
 import json
 import sys
 
-from agent.core.errors import Failed, Missing, PrivetError
+from agent.core.errors import BadInput, Failed, Missing, PrivetError
 from agent.core.order import ANY
 from agent.guard import glass, trial
 from agent.providers.linux import nft
@@ -21,6 +21,7 @@ DIRECTIONS = ("inbound", "outbound")
 SHUT = "/usr/lib/privet/shut.nft"
 SAID = "/run/privet/early"
 MARKER = "/var/lib/privet/provisioned"
+DEVICE = "/etc/privet/device.cbor"
 CONTINUES = "nothing reaches this device from outside until the guard has written the firewall anew"
 
 
@@ -39,12 +40,26 @@ def main() -> None:
 
 def prepare(system: System) -> tuple[str, ...]:
     """Do all of it; return what the owner must be told, which is also left for the guard unless it has it on record."""
+    if not ours(system):
+        return ()
     undone = trial.revert_armed(system)
     reset = glass.requested(system)
     said = (*(() if on_record(system) else undone), *reset, *firewall(system))
     if said:
         system.write(SAID, json.dumps(said).encode(), 0o600)
     return (*undone, *said) if on_record(system) else said
+
+
+def ours(system: System) -> bool:
+    """Say whether this device is Privet's to shut; until it is set up, only if that will happen by itself."""
+    if there(system, DEVICE):
+        return True
+    from agent.guard import setup
+
+    try:
+        return setup.read_wishes(system).automatic
+    except BadInput:
+        return True  # the first boot says what is wrong; until then the factory's secrets are not shown to anybody
 
 
 def on_record(system: System) -> bool:

@@ -16,7 +16,7 @@ from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
 from agent.guard.setup import ensure
 from agent.system.keys import FileSlot
-from agent.system.notify import Pulse, notify
+from agent.system.notify import Pulse, notify, patience
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
 from agent.system.store import Store
@@ -92,10 +92,10 @@ def serve(house: House, vault: WorkerVault) -> None:
     house.selector.register(wake, 1, lambda _mask: wake.recv(64))
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    pulse = Pulse()
+    pulse, rest = Pulse(), patience(30.0)
     pulse.ready(spoken(house))
     while not house.stopping:
-        house.turn(30.0)
+        house.turn(rest)
         vault.collect()
         pulse.beat(spoken(house))
     notify("STOPPING=1")

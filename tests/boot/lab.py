@@ -215,6 +215,11 @@ class Booted(Device):
         """Return what systemd knows of a unit."""
         return self.must(["systemctl", "show", "--value", "-p", name, unit]).strip()
 
+    def uptime_of(self, unit: str) -> float:
+        """Return the seconds since a unit became active."""
+        began = int(self.property(unit, "ActiveEnterTimestampMonotonic") or 0)
+        return time.clock_gettime(time.CLOCK_MONOTONIC) - began / 1e6 if began else 0.0
+
     def journal(self, *words: str) -> str:
         """Return lines of the journal."""
         return self.must(["journalctl", "--no-pager", "--output=short-monotonic", *words])
@@ -223,13 +228,14 @@ class Booted(Device):
 class Lab:
     """A source of booted devices."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, *, clean: bool = True) -> None:
         if os.geteuid() != 0:
             raise LabError("the boot lab needs root: namespaces, overlays and containers are made by it")
         for program in ("unshare", "nsenter", "mmdebstrap", "systemd-nspawn"):
             if shutil.which(program) is None:
                 raise LabError(f"the boot lab needs the program {program}; install it")
-        remove_groups()
+        if clean:
+            remove_groups()
         self.scratch = scratch
         self.tree = tree.built(tree.BOOT)
         self.layers: dict[str, Path] = {}

@@ -1,6 +1,7 @@
 """A device as it is shipped: the package on its disk and the seeds of a real fleet beside it, never started yet."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,6 @@ def install(device: Booted, deb: Path) -> None:
     device.lay("/root/privet.deb", deb.read_bytes())
     device.chroot(["dpkg", "-i", "/root/privet.deb"])
     device.chroot(["rm", "/root/privet.deb"])
-    device.chroot(["systemctl", "--root=/", "enable", "privet-early.service", "privet-firstboot.service"])
 
 
 def new_fleet(folder: Path, port: int = 8883) -> Fleet:
@@ -99,3 +99,14 @@ def login(device: Booted, folder: Path, user: str = "pi", password: str = "raspb
     if done.stdout.strip() == b"in":
         return "let-in"
     return "refused" if b"Permission denied" in done.stderr else f"unreachable: {done.stderr.decode()[-200:]}"
+
+
+def newer(deb: Path, folder: Path) -> Path:
+    """Return the same package with a higher version."""
+    tree = folder / "newer"
+    subprocess.run(["dpkg-deb", "--raw-extract", str(deb), str(tree)], check=True)
+    control = tree / "DEBIAN" / "control"
+    control.write_text(re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.MULTILINE))
+    made = folder / "newer.deb"
+    subprocess.run(["dpkg-deb", "-Znone", "--build", str(tree), str(made)], check=True, capture_output=True)
+    return made

@@ -10,8 +10,6 @@ from tests.boot import acts
 from tests.boot.lab import THERE, Booted, Lab
 from tests.boot.shipped import active
 
-GIVEN = "/run/acts-given.json"
-OPEN = "[Service]\nType=oneshot\nExecStart=/usr/bin/python3 -IBS {} {} -\nStandardOutput=truncate:{}\n"
 LISTEN = "import socket, time; held = socket.create_server((%r, 443)); print(flush=True); time.sleep(1000)"
 
 Table = dict[str, dict[str, str]]
@@ -28,26 +26,27 @@ def tried(device: Booted, name: str, text: str) -> dict[str, str]:
     return dict(json.loads(said))
 
 
+def victims(device: Booted) -> list[bytes]:
+    """Return the processes that acts are aimed at."""
+    return device.run(["pgrep", "-u", "nobody", "sleep"]).stdout.split()
+
+
 @pytest.fixture(scope="module")
 def table(lab: Lab, shipped_layer: str) -> Iterator[Table]:
     """Try every act once outside, by a plain service of root's, and once in the sandbox of each unit."""
     with lab.device("installed", shipped_layer, name="sandbox") as device:
         device.start()
         active(device)
-        with open(acts.__file__, encoding="utf-8") as source:
-            device.write(acts.PLACE, source.read())
-        device.must(["install", "-D", "-m", "755", "/bin/true", acts.PROGRAM])
         device.spawn(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sleep", "1000"])
-        victim = device.until(lambda: device.run(["pgrep", "-u", "nobody", "sleep"]).stdout.split(), 10, "a victim")
+        victim = device.until(lambda: victims(device), 10, "a victim")
         listening = device.watcher([sys.executable, "-c", LISTEN % THERE[0]])
         assert listening.stdout is not None
         listening.stdout.readline()
-        given = {"acts": sorted(acts.TRIED), "victim": victim[0].decode(), "neighbour": THERE[0]}
-        device.write(GIVEN, json.dumps(given))
-        found = {"outside": tried(device, "outside", OPEN.format(acts.PLACE, GIVEN, acts.RESULT.format("outside")))}
+        acts.lay(device.write, victim[0].decode(), THERE[0])
+        found = {"outside": tried(device, "outside", acts.OUTSIDE)}
         for unit in acts.FORBIDDEN:
             text = device.read(f"/lib/systemd/system/{unit}.service")
-            made = acts.unit_of(text, GIVEN, acts.RESULT.format(unit), cage=unit == "privet-courier")
+            made = acts.unit_of(text, acts.RESULT.format(unit), cage=unit == "privet-courier")
             found[unit] = tried(device, unit, made)
         yield found
 

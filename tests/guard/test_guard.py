@@ -5,6 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.core.errors import BadInput, BadPolicy, ExpiredPolicy, OldPolicy, PrivetError, Refused, UnknownSetting
+from agent.core.plan import Change
 from tests.guard.conftest import Kept
 
 SYSCTL = "/etc/sysctl.d/99-mine.conf"
@@ -111,6 +112,14 @@ def test_a_clock_set_forward_ends_it(kept: Kept) -> None:
     kept.system.wall += 86400
     kept.turn()
     assert kept.status("ssh.password") == "ok"
+
+
+def test_a_look_that_told_nothing_takes_no_leave_away(kept: Kept) -> None:
+    """While a device shuts down nothing can be told of it: what the owner allowed stays; what nobody did is closed."""
+    kept.loosen("ssh.password", "yes")
+    allowed, closed = (Change(setting=name, wanted="no", found=None, held="") for name in ("ssh.password", "ssh.root"))
+    assert not kept.house.guard.worth(allowed)
+    assert kept.house.guard.worth(closed)
 
 
 def test_a_waiver_covers_its_ceiling_only(kept: Kept) -> None:
