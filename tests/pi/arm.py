@@ -1,4 +1,4 @@
-"""The Debian trees of a Raspberry Pi: arm64 with kernel and firmware, armhf with Python alone; built once."""
+"""The Debian trees of a Raspberry Pi: arm64 with kernel and firmware, armhf with what the package depends on; built once."""
 
 import re
 import subprocess
@@ -48,6 +48,7 @@ DRIVERS: tuple[str, ...] = (
 )
 DRIVERS += ("nvme", "scsi", "staging")
 UNNEEDED = tuple(f"/lib/modules/*/kernel/{part}/*" for part in ("sound", *(f"drivers/{name}" for name in DRIVERS)))
+DEPENDS = ("nftables", "python3", "python3-cffi-backend", "systemd")
 RECIPES = {
     # Without INITRD=No the kernel's package makes an initramfs under emulation, which takes longer than all the rest.
     "arm64": Recipe(
@@ -59,7 +60,7 @@ RECIPES = {
         without=UNNEEDED,
         component="non-free-firmware",
     ),
-    "armhf": Recipe("armhf", ("python3", "python3-cffi-backend"), "true", architecture="armhf", plain=True),
+    "armhf": Recipe("armhf", DEPENDS, "true", architecture="armhf", plain=True),
 }
 
 

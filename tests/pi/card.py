@@ -27,9 +27,10 @@ INITRD = "initramfs8"
 CONFIG = "[all]\narm_64bit=1\nkernel=kernel8.img\ninitramfs initramfs8 followkernel\nenable_uart=1\n"
 WORDS = "console=serial0,115200 console=tty1 root=PARTUUID={}-02 rootfstype=ext4 fsck.repair=yes rootwait"
 FAT32, LINUX = 0x0C, 0x83
+# Beyond what Raspberry Pi OS has: an emulated card reader on a busy machine takes more than systemd's 90 seconds.
 MOUNTS = """\
 proc /proc proc defaults 0 0
-PARTUUID={0}-01 /boot/firmware vfat defaults 0 2
+PARTUUID={0}-01 /boot/firmware vfat defaults,x-systemd.device-timeout=30min 0 2
 PARTUUID={0}-02 / ext4 defaults,noatime 0 1
 """
 

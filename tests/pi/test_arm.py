@@ -18,7 +18,7 @@ EVERY_MODULE = """
 import importlib, json, pathlib
 here = pathlib.Path("/usr/lib/privet")
 names = sorted(".".join(p.relative_to(here).with_suffix("").parts) for p in (here / "agent").rglob("*.py"))
-names = [name.removesuffix(".__init__") for name in names if not name.startswith("agent.pico")]
+names = [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
 for name in names:
     importlib.import_module(name)
 print(json.dumps(names))
