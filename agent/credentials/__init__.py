@@ -115,6 +115,13 @@ def content(system: System, path: str) -> bytes:
         return b""
 
 
+def homes(system: System) -> tuple[str, ...]:
+    """Return the home directories of all accounts."""
+    rows = [line.split(":") for line in content(system, "/etc/passwd").decode("utf-8", "surrogateescape").split("\n")]
+    found = dict.fromkeys(row[5].rstrip("/") for row in rows if len(row) > 6 and row[5].startswith("/"))
+    return tuple(home for home in found if home)
+
+
 def copies(system: System, path: str) -> tuple[str, ...]:
     """Return the paths of the copies that editors, packages and tools leave beside a file."""
     directory, _, name = path.rpartition("/")

@@ -26,6 +26,7 @@ from agent.credentials import (
     copies,
     digest,
     factory,
+    homes,
     listed,
     names,
     replaced,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 KIND = "vnc"
 PARAMS: tuple[str, ...] = ()
-ACCOUNTS = "/etc/passwd"
 OWN = (".vnc/passwd", ".config/tigervnc/passwd")  # in each home
 SHARED = ("/etc/vncpasswd", "/etc/vnc/passwd", "/etc/x11vnc.pass")
 PORTS = tuple(range(5900, 5910))
@@ -82,19 +82,12 @@ def generate(entropy: bytes) -> Secret:
     return Secret("".join(letters[:LENGTH]).encode())
 
 
-def homes(passwd: bytes) -> tuple[str, ...]:
-    """Return the home directories of a passwd file."""
-    rows = [line.split(":") for line in passwd.decode("utf-8", "surrogateescape").split("\n")]
-    found = dict.fromkeys(row[5].rstrip("/") for row in rows if len(row) > 6 and row[5].startswith("/"))
-    return tuple(home for home in found if home)
-
-
 def files(system: System, params: "Params") -> dict[str, bytes]:
     """Return the password files that are here, by path; what is not 8 or 16 bytes long is none."""
     more = params.get("files", ())
     if not isinstance(more, tuple | list) or not all(str(path).startswith("/") for path in more):
         raise BadInput("vnc: files is a list of absolute paths; correct the profile")
-    places = [f"{home}/{own}" for home in homes(content(system, ACCOUNTS)) for own in OWN]
+    places = [f"{home}/{own}" for home in homes(system) for own in OWN]
     found = {}
     for path in dict.fromkeys((*(str(path) for path in more), *places, *SHARED)):
         directory, _, name = path.rpartition("/")

@@ -73,3 +73,18 @@ def held(port: int, conversation: Conversation[T], exchange: Callable[[bytes], b
         return result
     finally:
         conversation.close()
+
+
+def post(path: str, form: str, body: bytes) -> Conversation[int | None]:
+    """Speak HTTP: send a body of some content type to a path, and return the status, None when no HTTP comes back."""
+    head = "POST %s HTTP/1.0\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+    heard = yield (head % (path, form, len(body))).encode() + body
+    while heard and b"\n" not in heard:
+        more = yield b""
+        if not more:
+            break
+        heard += more
+    words = heard.split(b"\n", 1)[0].split(b" ")
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].strip().isdigit():
+        return None
+    return int(words[1])

@@ -6,14 +6,17 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from agent.core.credential import Memory
-from agent.credentials import access_point, mosquitto, samba, vnc
+from agent.credentials import access_point, mosquitto, node_red, samba, vnc
 from agent.credentials.mosquitto import connect
+from agent.system import crypt
 from agent.system.simulated.programs import hostapd, nmcli, pdbedit, sleep, smbclient, smbd, smbpasswd, x11vnc
 from agent.system.simulated.programs import mosquitto as broker
+from agent.system.simulated.programs import node_red as editor
 from agent.system.simulated.system import SimulatedSystem
 
 Lay = Callable[[SimulatedSystem], None]
@@ -157,11 +160,57 @@ def at_vnc(device: SimulatedSystem, password: bytes) -> bool:
     return bool(device.talk(5900, vnc.login(password)))
 
 
+# Of the settings that ship with Node-RED 4, shortened: an example in a comment, then a user in force.
+SETTINGS = """module.exports = {
+    flowFile: 'flows.json', // "adminAuth: {
+    //adminAuth: {
+    //    users: [{
+    //        username: "admin",
+    //        password: "$2a$08$zZWtXTja0fB1pzD4sHCMyOCMYz2Z6dNbM6tl8sJogENOMcxWV9DN.",
+    //    }]
+    //},
+    paths: "/api/*", pattern: /["'/*]/,
+    adminAuth: {
+        type: "credentials",
+        users: [{
+            username: "pi",
+            password: "%s",
+            permissions: "*"
+        }]
+    },
+    uiPort: process.env.PORT || 1880,
+}
+"""
+
+
+@cache
+def bcrypt(password: str) -> str:
+    """Hash a password cheaply, as Node-RED takes it."""
+    return crypt.hashed(password, crypt.salt("$2b$", bytes(range(16)), 4))
+
+
+def lay_node_red(device: SimulatedSystem) -> None:
+    """Lay down a Node-RED with a factory user."""
+    device.edit("/etc/passwd", b"pi:x:1000:1000::/home/pi:/bin/bash\n")
+    program = (SETTINGS % bcrypt("raspberry")).encode()
+    device.edit(editor.FILE, program, uid=1000, gid=1000)
+    device.edit(editor.FILE + ".bak", program, uid=1000, gid=1000)
+
+
+def at_node_red(device: SimulatedSystem, password: bytes) -> bool:
+    """Say whether the running Node-RED gives a token."""
+    device.running("node-red")[0].state.refused.clear()  # type: ignore[attr-defined]
+    return node_red.knock(device, {}, "pi", password.decode()) is True
+
+
 PRODUCTS = {
     "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, {"mosquitto": broker}, {}),
     "samba": Product(samba, "pi", b"raspberry", lay_samba, at_samba, SAMBA_TOOLS, {}),
     "hostapd": Product(
         access_point, f"RaspAP in {hostapd.FILE}", b"ChangeMe", lay_hostapd, at_hostapd, {"hostapd": hostapd}, {}
+    ),
+    "node_red": Product(
+        node_red, f"pi in {editor.FILE}", b"raspberry", lay_node_red, at_node_red, {"node-red": editor}, {"cost": 4}
     ),
     "vnc": Product(vnc, x11vnc.FILE, b"raspberry", lay_vnc, at_vnc, {"x11vnc": x11vnc}, {}),
     "NetworkManager": Product(

@@ -11,7 +11,7 @@ from agent.core.errors import BadInput, Unreachable
 from agent.system.door import System
 from agent.system.real import RealSystem
 from agent.system.simulated import SimulatedSystem
-from agent.system.talk import LIMIT
+from agent.system.talk import LIMIT, held, post
 
 Served = Callable[[bytes], bytes | None]  # what was heard so far -> what to say; None: hang up
 Opened = Callable[[Served], contextlib.AbstractContextManager[tuple[System, int]]]
@@ -155,3 +155,22 @@ def test_both_families_and_no_other_port() -> None:
     for wrong in (0, -1, 65536):
         with pytest.raises(BadInput, match="is no port"):
             RealSystem().talk(wrong, talk())
+
+
+def test_a_status_is_read_from_any_portions() -> None:
+    """The status of an answer is read however it is cut; what is no HTTP has none."""
+    for parts, status in (
+        ([b"HTTP/1.1 2", b"00 OK\r\n\r\nbody"], 200),
+        ([b"HTTP/1.0 403\n"], 403),
+        ([b"\x15\x03\x01", b""], None),
+        ([b""], None),
+        ([b"HTTP/1.1 x\n"], None),
+    ):
+        waiting, said = iter((*parts, b"")), []
+
+        def exchange(words: bytes, waiting=waiting, said=said) -> bytes:
+            said.append(words)
+            return next(waiting)
+
+        assert held(80, post("/a", "text/plain", b"body"), exchange) == status
+        assert said[0].endswith(b"Content-Length: 4\r\n\r\nbody")
