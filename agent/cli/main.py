@@ -166,11 +166,16 @@ def consent(what: str, purpose: str, *, agreed: bool) -> None:
     click.echo(f"Kept: {purpose} is {state}.")
 
 
-@main.command(epilog="\b\nExample:\n  sudo privet credentials show --once")
-@click.argument("verb", type=click.Choice(["show"]))
-@click.option("--once", is_flag=True, required=True, help="Show the new secrets now; they cannot be shown again.")
+@main.command(epilog="\b\nExamples:\n  sudo privet credentials show --once\n  sudo privet credentials sealed")
+@click.argument("verb", type=click.Choice(["show", "sealed"]))
+@click.option("--once", is_flag=True, help="With show: show the new secrets now; they cannot be shown again.")
 def credentials(verb: str, *, once: bool) -> None:
-    """Show the passwords that replaced the factory ones, once."""
+    """Show the passwords that replaced the factory ones, once; or print them sealed, as the profile asked for."""
+    if verb == "sealed":
+        click.echo(call("control", {"op": "credentials", "sealed": True})["sealed"])
+        return
+    if not once:
+        raise BadInput("the new passwords can be shown once only; when you are ready: privet credentials show --once")
     rows = call("control", {"op": "credentials", "once": once})["credentials"]
     if not rows:
         click.echo("Nothing is waiting to be shown.")

@@ -23,6 +23,7 @@ FIELD = {
     "name": str, "title": str, "unit": str, "purpose": str,
     "scale": int, "step": int, "low": int, "high": int, "bucket": int,
 }  # fmt: skip
+RECOVERY = {"console": bool, "id": str, "key": bytes}
 RECIPIENT = {"id": str, "name": str, "country": str, "key": bytes}
 
 
@@ -40,7 +41,7 @@ class Policy(Record):
 
     __slots__ = (
         "baseline", "broker", "channels", "credentials", "device", "expires", "fields", "fleet",
-        "issued", "model", "purposes", "queue_bytes", "reasons", "recipients", "sequence",
+        "issued", "model", "purposes", "queue_bytes", "reasons", "recipients", "recovery", "sequence",
     )  # fmt: skip
     fleet: str
     model: str
@@ -57,6 +58,7 @@ class Policy(Record):
     channels: "tuple[str, ...]"
     broker: "dict[str, Any]"
     queue_bytes: int
+    recovery: "dict[str, Any]"
 
 
 def shaped(table: "Any", shape: "dict[str, Any]", name: str) -> "dict[str, Any]":
@@ -126,7 +128,9 @@ def slug(name: str) -> bool:
 
 def read_policy(table: "Any", settings: "dict[str, Setting]") -> Policy:
     """Read a decoded, already verified policy; refuse whatever is not exactly right, and use nothing of it then."""
-    t = shaped(table, TOP, "the policy")
+    plain = {k: table[k] for k in table if k != "recovery"} if type(table) is dict else table
+    t = shaped(plain, TOP, "the policy")
+    recovery = shaped(table["recovery"], RECOVERY, "recovery") if "recovery" in table else {}
     broker = shaped(t["broker"], {"host": str, "port": int}, "broker")
     queue = shaped(t["queue"], {"bytes": int}, "queue")
     if t["v"] != 1 or t["sequence"] < 1 or t["expires"] <= t["issued"] or not slug(t["fleet"]) or not slug(t["class"]):
@@ -140,6 +144,7 @@ def read_policy(table: "Any", settings: "dict[str, Setting]") -> Policy:
         expires=t["expires"], baseline=read_baseline(t, settings), reasons=dict(t["reasons"]),
         purposes=read_purposes(t), fields=read_fields(t), recipients=tuple([Recipient(**r) for r in t["recipients"]]),
         credentials=tuple(t["credentials"]), channels=tuple(t["channels"]), broker=broker, queue_bytes=queue["bytes"],
+        recovery=recovery,
     )  # fmt: skip
 
 

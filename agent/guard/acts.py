@@ -14,6 +14,7 @@ from agent.core.role import require
 from agent.core.setting import Setting, plain
 from agent.core.waiver import Waiver, grant
 from agent.core.warn import digest, risk_of, spell, told, warning_of
+from agent.guard import recovery
 from agent.guard.callers import Caller
 from agent.guard.executor import apply, summary
 from agent.guard.guard import Guard
@@ -236,7 +237,10 @@ class Acts:
             shown = [label for label in taken if label in keys]
             entry = ("credentials_shown", {"labels": shown, "to": caller.name})
             store.put({keys[label]: None for label in shown}, (entry,))
+            recovery.taken(self.guard.system, left=len(shown) < len(keys))
             return {"erased": shown}
+        if request.get("sealed") is True:
+            return {"sealed": recovery.kept(self.guard.system)}
         if request.get("once") is not True:
             return {"waiting": sorted(keys)}
         found = [{"label": label, "secret": revealed(store.get(keys[label]))} for label in sorted(keys)]

@@ -9,6 +9,7 @@ from agent.core.warn import notable
 from agent.guard import glass, words
 from agent.guard.executor import apply
 from agent.guard.firstboot import FirstBoot
+from agent.guard.recovery import hand_over
 from agent.guard.signs import Signs
 from agent.system.parts import Credential
 
@@ -70,6 +71,8 @@ def first_boot(house: "House") -> bool:
     if anew:
         glass.done(house.system)
         house.guard.announce(words.begun_anew(house.system.clock()))
+    if fresh:
+        hand_over(house)
     if reached.returned:
         clock = house.system.clock()
         title = f"A factory password or key is back: {', '.join(reached.returned)}"

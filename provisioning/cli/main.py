@@ -18,6 +18,7 @@ VERBS = {
     "device": ("provisioning.cli.device", "device", "Prepare what one device is flashed with."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
     "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),
+    "recover": ("provisioning.cli.recover", "recover", "Open the new passwords that a device sealed to the fleet."),
     "simulate": ("provisioning.cli.simulate", "simulate", "Run many simulated devices against a real broker."),
     "demo": ("provisioning.cli.demo", "demo", "See everything Privet does, in under a minute."),
     "completion": ("provisioning.cli.completion", "completion", "Print what your shell needs to complete commands."),

@@ -62,6 +62,10 @@ def policy_map(profile: Profile, catalogue: Catalogue, issue: Issue) -> PolicyMa
         "broker": {"host": broker[0], "port": broker[1]},
         "queue": {"bytes": size_bytes(profile.queue.size)},
     }
+    if profile.recovery is not None:
+        name = profile.recovery.recipient
+        key = recipient_key(name, issue) if name else b""
+        made["recovery"] = {"console": profile.recovery.console, "id": name or "", "key": key}
     as_policy(made, catalogue)
     return made
 

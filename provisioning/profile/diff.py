@@ -130,6 +130,8 @@ def lists_moved(old: Policy, new: Policy) -> Iterable[Difference]:
     for credential in [one for one in new.credentials if one not in old.credentials]:
         text = f"The factory secret {named(credential)} is also replaced at first boot."
         yield Difference(STRICTER, f"credential {credential['kind']}", text)
+    if old.recovery != new.recovery:
+        yield Difference(LOOSER, "recovery", f"The owner's new secrets: {handed(old)} before, {handed(new)} now.")
     if old.broker != new.broker:
         was, now = (f"{one.broker['host']}:{one.broker['port']}" for one in (old, new))
         text = f"Sealed readings go through {now} instead of {was}."
@@ -137,6 +139,13 @@ def lists_moved(old: Policy, new: Policy) -> Iterable[Difference]:
     if old.queue_bytes != new.queue_bytes:
         text = f"The queue holds {new.queue_bytes >> 20} MiB instead of {old.queue_bytes >> 20} MiB."
         yield Difference(OTHER, "queue", text)
+
+
+def handed(policy: Policy) -> str:
+    """Say how the new secrets are handed over."""
+    wishes = policy.recovery
+    ways = [f"sealed to {wishes['id']}"] if wishes.get("key") else []
+    return ", ".join([*ways, *(["shown on the screen"] if wishes.get("console") else [])]) or "to the owner alone"
 
 
 def named(credential: dict[str, Any]) -> str:

@@ -203,6 +203,7 @@ def merge(child: Profile, parent: Profile) -> Profile:
             "channels": sorted({*parent.channels, *child.channels}),
             "broker": child.broker or parent.broker,
             "queue": child.queue or parent.queue,
+            "recovery": child.recovery or parent.recovery,
             "without": Without(),
         }
     )

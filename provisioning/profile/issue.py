@@ -14,6 +14,7 @@ from provisioning.profile.catalogue import shipped
 from provisioning.profile.compile import Issue, as_policy, encode, policy_map
 from provisioning.profile.diff import Difference, compare
 from provisioning.profile.inherit import load
+from provisioning.profile.schema import Profile
 from provisioning.profile.sign import payload_of, sign, verify
 
 DAY = 86400
@@ -41,7 +42,7 @@ def current_policy(fleet: Fleet, path: Path) -> Issued:
         signed = newest.read_bytes()
         with suppress(PrivetError):  # one that cannot be read is not reused
             old = cbor2.loads(verify(signed, (fleet.policy_key(),)))
-            keys = recipient_keys(fleet, [one.id for one in profile.recipient])
+            keys = recipient_keys(fleet, readers(profile))
             issue = Issue(fleet.name, old["sequence"], old["issued"], keys, fleet_broker(fleet), "", old["expires"])
             if policy_map(profile, catalogue, issue) == old and old["expires"] > time.time():
                 return Issued(profile.model, old["sequence"], old["expires"], signed, newest, [])
@@ -56,7 +57,7 @@ def issue_policy(fleet: Fleet, path: Path, device: str = "", days: int | None = 
         fleet=fleet.name,
         sequence=next_sequence(fleet, profile.model),
         issued=now,
-        keys=recipient_keys(fleet, [one.id for one in profile.recipient]),
+        keys=recipient_keys(fleet, readers(profile)),
         broker=fleet_broker(fleet),
         device=device,
         expires=now + days * DAY if days else 0,
@@ -82,6 +83,12 @@ def add_recipient(fleet: Fleet, name: str) -> bytes:
     public = fleet.add_recipient(name)
     fleet.safe.write(PUBLIC.format(name), public)
     return public
+
+
+def readers(profile: Profile) -> list[str]:
+    """Return the ids of all whose keys a policy names."""
+    recovery = profile.recovery.recipient if profile.recovery is not None else None
+    return [*(one.id for one in profile.recipient), *([recovery] if recovery else [])]
 
 
 def recipient_keys(fleet: Fleet, names: list[str]) -> dict[str, bytes]:

@@ -143,6 +143,13 @@ class Queue(Strict):
     size: Size
 
 
+class Recovery(Strict):
+    """How the owner's new secrets are handed over at first boot, beside `privet credentials show --once`."""
+
+    recipient: KeyName | None = Field(default=None, description="Whose key in the fleet can open them.")
+    console: bool = Field(default=False, description="Show them for a minute on the device's own screen.")
+
+
 class Without(Strict):
     """What of the parent profile this device leaves out."""
 
@@ -169,4 +176,5 @@ class Profile(Strict):
     channels: list[Name] = Field(default=[], description="How warnings reach the owner.")
     broker: Broker | None = None
     queue: Queue | None = None
+    recovery: Recovery | None = None
     without: Without = Without()

@@ -17,7 +17,7 @@ from typing import Any
 
 from agent.core.errors import PrivetError
 from agent.core.secret import Secret
-from agent.credentials import linux_account, ssh_host_key
+from agent.credentials import boot_files, host_name, linux_account, machine_id, ssh_host_key
 from agent.guard.firstboot import FirstBoot
 from agent.system.calls import Calls
 from agent.system.door import Outcome
@@ -107,7 +107,13 @@ def boot(system: RealSystem) -> dict[str, Any]:
     """Run the first boot over the real store and return what came of it, with the owner's new secrets."""
     system.make_directory(STATE, 0o700)
     with contextlib.closing(Store(STATE + "/state.db", DirectVault(Secret(bytes(32))), system.clock)) as store:
-        kinds: Any = (("linux_account", linux_account, OWNER), ("ssh_host_key", ssh_host_key, {}))
+        kinds: Any = (
+            ("linux_account", linux_account, OWNER),
+            ("ssh_host_key", ssh_host_key, {}),
+            ("machine_id", machine_id, {}),
+            ("host_name", host_name, {}),
+            ("boot_files", boot_files, {}),
+        )
         answer: dict[str, Any] = {"failed": ""}
         try:
             reached = FirstBoot(system, store, Gate(system), kinds).run()

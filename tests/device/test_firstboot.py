@@ -190,3 +190,21 @@ def test_power_cut_right_after_provisioned(device: Device, tmp_path, synced: str
         assert (returned, known) == (0, CUTS[synced])
     else:
         assert returned >= 1
+
+
+def test_the_name_of_the_image(device: Device):
+    """On a real kernel without any daemon: the image's name goes, live too; an id written since the start is kept."""
+    shipped = "0123456789abcdef0123456789abcdef"
+    device.write("/etc/machine-id", shipped + "\n")
+    device.write("/etc/hostname", "raspberrypi\n")
+    device.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 raspberrypi\n")
+    device.must(["hostname", "raspberrypi"])
+    answer = ran(device, "run")
+    assert answer["failed"] == "" and answer["gate"] == "open"
+    name = device.must(["hostname"]).strip()
+    assert name.startswith("device-") and device.read("/etc/hostname").strip() == name
+    assert device.must(["getent", "hosts", name]).split()[0] == "127.0.1.1"
+    assert "raspberrypi" not in device.read("/etc/hosts")
+    assert device.read("/etc/machine-id").strip() == shipped  # its change time lies within this machine's start
+    again = ran(device, "run")
+    assert again["returned"] == [] and device.must(["hostname"]).strip() == name

@@ -13,7 +13,7 @@ TRIGGERS = ("none", "timer", "heartbeat", "mmc0", "pattern")
 
 
 class Led:
-    """A LED of the kernel: its timer's files are there while the timer runs, and it refuses triggers it does not know."""
+    """A LED of the kernel: its timer's files are there while it blinks, and it refuses triggers it does not know."""
 
     def __init__(self, system: SimulatedSystem, name: str = "ACT", known: tuple[str, ...] = TRIGGERS) -> None:
         self.system, self.base, self.known = system, f"/sys/class/leds/{name}", known
