@@ -206,7 +206,7 @@ class Proving:
     def set_back(self, trial: Trial, why: str, *, failed: bool = False) -> None:
         """Bring back what was before, live and kept, and record and tell it; a step that `failed` is told elsewhere."""
         steps: tuple[Step, ...] = ()
-        with suppress(PrivetError):
+        with suppress(PrivetError, KeyError):  # a setting of another version: its bytes come back
             steps = self.posture.steps(trial.setting, trial.former)
         self.each(steps)
         left = kept.put_back(self.system, trial.originals)

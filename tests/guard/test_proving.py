@@ -5,6 +5,7 @@ import re
 import pytest
 
 from agent.core.errors import Refused
+from agent.core.record import replace
 from agent.core.trial import WINDOW
 from agent.guard import trial as kept_trial
 from agent.system.simulated.programs import ssh, ssh_keygen
@@ -206,6 +207,20 @@ def test_what_breaks_the_key_is_undone_at_once(fresh: Kept) -> None:
     del fresh.system.programs["sshd"]
     assert [t for t in fresh.told() if "no way in was left that works" in t["text"]]
     assert entries(fresh, "trial_reverted")
+
+
+def test_a_setting_that_a_new_version_does_not_know_comes_back_by_its_bytes(fresh: Kept) -> None:
+    """After an update in the middle of a trial the files are what they were, and the guard starts."""
+    loose_from_the_start(fresh)
+    new_policy(fresh, ssh_password="no")
+    trial = kept_trial.recorded(fresh.system)
+    assert trial is not None
+    kept_trial.record(fresh.system, replace(trial, setting="ssh.of_old"))
+    fresh.stop()
+    fresh.system.restart()
+    fresh.start()
+    assert [e for e in entries(fresh, "trial_reverted") if e["setting"] == "ssh.of_old"]
+    assert kept_trial.recorded(fresh.system) is None or fresh.house.guard.proving.trial is not None
 
 
 def test_while_one_is_on_trial_no_other_change_of_access_is_made(fresh: Kept) -> None:
