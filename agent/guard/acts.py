@@ -138,6 +138,7 @@ class Acts:
         waiver = grant(
             setting, value, seconds if type(seconds) is int else 0, str(reason or ""), caller.name, caller.role, clock
         )
+        guard.proving.give_way(setting.id)
         others = tuple(w for w in guard.books.waivers if w.setting != setting.id)
         guard.books.keep_waivers((*others, waiver), (("waiver", as_map(waiver)),))
         option = setting.lattice().join(guard.wanted(setting.id), value)

@@ -1,7 +1,7 @@
 """The guard: look, judge, restore, warn; level-triggered, so it compares with the policy at every turn."""
 
 from agent import VERSION, registry
-from agent.core.assess import LOOSENED, OK, UNKNOWN, Finding
+from agent.core.assess import ABSENT, LOOSENED, OK, UNKNOWN, Finding
 from agent.core.clock import Clock
 from agent.core.contest import Contest, fresh, restored, stopped
 from agent.core.errors import PrivetError
@@ -37,6 +37,7 @@ class Guard:
         self.proving = Proving(system, books.store, settings)
         self.contests: dict[str, Contest] = {}
         self.tried: set[str] = set()
+        self.left_alone: set[str] = set()
         self.authors: tuple[str, ...] = ()
         self.swept = -SWEEP
         self.noted = 0
@@ -56,6 +57,8 @@ class Guard:
         self.proving.first = quiet
         self.sweep(quiet)
         self.proving.first = False
+        if all(f.status in (OK, ABSENT) for f in self.posture.findings.values() if access(self.settings[f.setting])):
+            self.proving.live_with()
 
     def sweep(self, quiet: bool = False) -> None:
         """Look at every setting; also where the time floor moves forward."""
@@ -106,6 +109,7 @@ class Guard:
         names = tuple(sorted({*names, *ended}))
         before = self.posture.look(names, self.books.waivers)
         self.proving.ended = set(ended)
+        self.left_alone = set()
         changes = [c for c in self.planned(before, clock) if self.worth(c)]
         outcomes = {change.setting: self.restore(change) for change in changes}
         again = tuple(sorted(outcomes))
@@ -143,9 +147,13 @@ class Guard:
 
     def restore(self, change: Change) -> str:
         """Make one change, journaled before and after; return what came of it as one sentence."""
-        on_trial = self.proving.covers(change)
+        shut_in = (
+            self.rules.shut_in and change.setting == "firewall.inbound"
+        )  # before first boot is over nothing comes in
+        on_trial = self.proving.covers(change) and not shut_in
         held = change.held or (self.proving.held(change) if on_trial else "")
         if held:
+            self.left_alone.add(change.setting)
             return f"Privet left it as it is, because {held}."
         try:
             steps = self.posture.steps(change.setting, change.wanted)
@@ -231,7 +239,7 @@ class Guard:
     def count_restorations(self, changes: list[Change], clock: Clock) -> None:
         """Count what was restored; at the limit stop, name the other writer, and warn."""
         for change in changes:
-            if change.held or change.found is None:
+            if change.setting in self.left_alone or change.found is None:
                 continue
             contest = restored(self.contests.get(change.setting) or fresh(change.setting, clock), clock)
             self.contests[change.setting] = contest

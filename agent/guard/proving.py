@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.core.errors import PrivetError, Refused, Tampered
 from agent.core.plan import Change, Reload
-from agent.core.record import Value
+from agent.core.record import Value, frozen
 from agent.core.setting import Setting
 from agent.core.trial import (
     ARMED,
@@ -35,7 +35,7 @@ from agent.core.trial import (
     remaining,
     usable,
 )
-from agent.core.warn import PrivacyWarning, notable
+from agent.core.warn import PrivacyWarning
 from agent.guard import entrances, words
 from agent.guard import trial as kept
 from agent.guard.books import Store
@@ -69,9 +69,7 @@ class Proving:
         try:
             trial = kept.recorded(self.system)
         except Tampered:
-            said = kept.set_aside(self.system)
-            title = "A change on trial can no longer be judged"
-            self.news.append(notable("trial", "", title, "", said, self.system.clock()))
+            self.news.append(words.damaged(kept.set_aside(self.system), self.system.clock()))
             return
         if trial is None:
             return
@@ -108,7 +106,7 @@ class Proving:
         if self.trial is not None:
             return f"a change of {self.trial.title} is still on trial"
         row = (self.store.get("set_back") or {}).get(change.setting)
-        if row is None or plain(row["wanted"]) != change.wanted or set(self.tried()) - set(row["tried"]):
+        if row is None or frozen(row["wanted"]) != change.wanted or set(self.tried()) - set(row["tried"]):
             return ""
         return f"it was tried and set back: {row['why']}. To try again: privet tighten {change.setting}"
 
@@ -150,12 +148,12 @@ class Proving:
         if self.first:
             return FIRST
         known = self.store.get("settled") or {}
-        same = change.setting in known and plain(known[change.setting]) == change.wanted
+        same = change.setting in known and frozen(known[change.setting]) == change.wanted
         return SETTLED if same or change.setting in self.ended else NEW
 
     def judged(self, trial: Trial) -> str:
         """Use the ways in and decide; a server that is just starting anew gets a few seconds."""
-        closes = closing(self.settings[trial.setting], trial.wanted, trial.before)
+        closes = self.may_close(trial)
         verdict, after = REVERT, trial.before
         for turn in range(self.patience + 1):
             after = self.ways()
@@ -169,6 +167,17 @@ class Proving:
         tried = [f"{way.name}: {way.cause}" for way in after if way.state == TRIED]
         self.store.append("trial_proved", {"setting": trial.setting, "verdict": verdict, "tried": tried})
         return verdict
+
+    def may_close(self, trial: Trial) -> tuple[str, ...]:
+        """Name the ways whose loss is no defect: those the value closes, and going back to what was, those since then.
+
+        Else whoever opens a door and puts a key in it would make the guard keep it open.
+        """
+        closes = closing(self.settings[trial.setting], trial.wanted, trial.before)
+        if trial.agreed == SETTLED:
+            lived = self.store.get("lived") or ()
+            closes += tuple(way.name for way in trial.before if way.name not in lived)
+        return closes
 
     def decide(self, verdict: str, trial: Trial) -> str:
         """Do what was decided; return what there is to say."""
@@ -190,14 +199,14 @@ class Proving:
         known = {**(self.store.get("settled") or {}), trial.setting: trial.wanted}
         failed = {k: v for k, v in (self.store.get("set_back") or {}).items() if k != trial.setting}
         note = ("trial_confirmed", {"setting": trial.setting, "by": by})
-        self.store.put({"settled": known, "set_back": failed}, (note,))
+        self.store.put({"settled": known, "set_back": failed, "lived": self.tried()}, (note,))
         kept.forget(self.system)
         self.trial = None
 
     def set_back(self, trial: Trial, why: str, *, failed: bool = False) -> None:
         """Bring back what was before, live and kept, and record and tell it; a step that `failed` is told elsewhere."""
         steps: tuple[Step, ...] = ()
-        with suppress(PrivetError):
+        with suppress(PrivetError, KeyError):  # a setting of another version: its bytes come back
             steps = self.posture.steps(trial.setting, trial.former)
         self.each(steps)
         left = kept.put_back(self.system, trial.originals)
@@ -260,10 +269,16 @@ class Proving:
             if verdict != WAIT:
                 self.decide(verdict, trial)
 
+    def live_with(self) -> None:
+        """Remember the ways that work while everything is private."""
+        tried = self.tried()
+        if self.trial is None and tried != self.store.get("lived"):
+            self.store.put({"lived": tried})
+
     def remember(self, name: str, value: Value) -> None:
         """Remember that a setting was private without any trial: its value is nothing new to the owner."""
         known = self.store.get("settled") or {}
-        if self.trial is None and (name not in known or plain(known[name]) != value):
+        if self.trial is None and (name not in known or frozen(known[name]) != value):
             self.store.put({"settled": {**known, name: value}})
 
     def standing(self) -> dict[str, Any] | None:
@@ -272,14 +287,13 @@ class Proving:
             return None
         return {"setting": self.trial.setting, "title": self.trial.title, "remaining": self.left(self.trial)}
 
+    def give_way(self, name: str) -> None:
+        """End a trial of a setting because a person loosens it now: what was before comes first."""
+        if self.trial is not None and self.trial.setting == name:
+            self.set_back(self.trial, "a person loosened it", failed=True)
+
     def retry(self, name: str) -> None:
         """Forget that a change was set back: a person wants it tried again."""
         known = self.store.get("set_back") or {}
         if name in known:
             self.store.put({"set_back": {k: v for k, v in known.items() if k != name}})
-
-
-def plain(value: Any) -> Value:
-    """Return a value as it was before it was stored."""
-    found: Value = tuple(value) if isinstance(value, list) else value
-    return found

@@ -18,16 +18,23 @@ from agent.system.parts import Step
 
 FIRST, SECOND = "/var/lib/privet/trial.cbor", "/var/lib/privet/trial-2.cbor"
 ASIDE = "/var/lib/privet/trial-damaged.cbor"
-START = "/proc/sys/kernel/random/boot_id"
+START, FIRST_PROCESS = "/proc/sys/kernel/random/boot_id", "/proc/1/stat"
 BEFORE_NETWORK = "Privet was trying out {title} when this device lost power or was started again"
 
 
 def start_of(system: System) -> str:
-    """Return the kernel's name for this start of the device, empty when it cannot be read: then no trial goes on."""
+    """Return a name for this start of the device, empty when it has none: then no trial goes on.
+
+    The kernel's name for it, and when the first process began: a container is started again under the same kernel.
+    """
     try:
-        return system.read(START, 100).decode("ascii", "replace").strip()
+        name = system.read(START, 100).decode("ascii", "replace").strip()
     except PrivetError:
         return ""
+    try:
+        return f"{name} {system.read(FIRST_PROCESS, 4096).rpartition(b')')[2].split()[19].decode()}"
+    except (PrivetError, IndexError):
+        return name
 
 
 def recorded(system: System) -> Trial | None:

@@ -26,6 +26,11 @@ def waiting(trial: Trial, left: int, clock: Clock) -> PrivacyWarning:
     return notable("trial", trial.setting, title, risk, f"Made private; {terms(left, clock)}", clock)
 
 
+def damaged(said: str, clock: Clock) -> PrivacyWarning:
+    """Write that a record is damaged."""
+    return notable("trial", "", "A change on trial can no longer be judged", "", said, clock)
+
+
 def undone(trial: Trial, setting: Setting | None, why: str, left: tuple[str, ...], clock: Clock) -> PrivacyWarning:
     """Write that a change was set back."""
     done = f"It is less private than it should be, because {why}. To try again: privet tighten {trial.setting}"

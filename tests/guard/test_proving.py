@@ -5,6 +5,7 @@ import re
 import pytest
 
 from agent.core.errors import Refused
+from agent.core.record import replace
 from agent.core.trial import WINDOW
 from agent.guard import trial as kept_trial
 from agent.system.simulated.programs import ssh, ssh_keygen
@@ -178,12 +179,13 @@ def test_another_start_of_the_device_sets_it_back(fresh: Kept, early: bool) -> N
     assert fresh.ask("journal", verify=True)["sound"]
 
 
-def test_what_breaks_the_key_is_undone_at_once(kept: Kept) -> None:
+def test_what_breaks_the_key_is_undone_at_once(fresh: Kept) -> None:
     """A change that was not meant to close the key's way and does is set back in the same turn, and told."""
-    give_key(kept)
-    proving = kept.house.guard.proving
+    give_key(fresh)
+    fresh.start()
+    proving = fresh.house.guard.proving
     proving.patience = 0
-    kept.turn()
+    fresh.turn()
 
     def broken(device, argv, stdin):
         """Load a configuration in which no key works, as a broken server would."""
@@ -199,12 +201,26 @@ def test_what_breaks_the_key_is_undone_at_once(kept: Kept) -> None:
         reload = staticmethod(real.reload)
         boot = staticmethod(real.boot)
 
-    kept.system.edit("/etc/ssh/sshd_config.d/000-privet-permitrootlogin.conf", b"PermitRootLogin yes\n")
-    kept.system.programs["sshd"] = Broken
-    kept.house.guard.changed({"/etc/ssh/sshd_config.d"})
-    del kept.system.programs["sshd"]
-    assert [t for t in kept.told() if "no way in was left that works" in t["text"]]
-    assert entries(kept, "trial_reverted")
+    fresh.system.edit("/etc/ssh/sshd_config.d/000-privet-permitrootlogin.conf", b"PermitRootLogin yes\n")
+    fresh.system.programs["sshd"] = Broken
+    fresh.house.guard.changed({"/etc/ssh/sshd_config.d"})
+    del fresh.system.programs["sshd"]
+    assert [t for t in fresh.told() if "no way in was left that works" in t["text"]]
+    assert entries(fresh, "trial_reverted")
+
+
+def test_a_setting_that_a_new_version_does_not_know_comes_back_by_its_bytes(fresh: Kept) -> None:
+    """After an update in the middle of a trial the files are what they were, and the guard starts."""
+    loose_from_the_start(fresh)
+    new_policy(fresh, ssh_password="no")
+    trial = kept_trial.recorded(fresh.system)
+    assert trial is not None
+    kept_trial.record(fresh.system, replace(trial, setting="ssh.of_old"))
+    fresh.stop()
+    fresh.system.restart()
+    fresh.start()
+    assert [e for e in entries(fresh, "trial_reverted") if e["setting"] == "ssh.of_old"]
+    assert kept_trial.recorded(fresh.system) is None or fresh.house.guard.proving.trial is not None
 
 
 def test_while_one_is_on_trial_no_other_change_of_access_is_made(fresh: Kept) -> None:
@@ -219,6 +235,41 @@ def test_while_one_is_on_trial_no_other_change_of_access_is_made(fresh: Kept) ->
     fresh.ask("confirm", pid=session(fresh, fresh.system.uptime + 5))
     fresh.ask("enforce")
     assert fresh.status(other) == "ok"
+
+
+def test_a_key_that_came_with_the_opening_does_not_keep_it_open(kept: Kept) -> None:
+    """Whoever lets root in and puts a key there gains nothing: it is closed again, though that key worked."""
+    ssh_keygen.make(kept.system, "/tmp/mallory", "mallory")
+    kept.system.edit("/root/.ssh/authorized_keys", kept.system.read("/tmp/mallory.pub"), mode=0o600)
+    kept.system.edit(SSH, b"PermitRootLogin yes\nMatch all\nPermitRootLogin yes\n")
+    kept.system.reload("ssh.service", "/run/sshd.pid")
+    assert ssh.run(kept.system, ("ssh", "-i", "/tmp/mallory", "-l", "root", "127.0.0.1"), b"").code == 0
+    kept.turn()
+    assert kept.status("ssh.root") == "ok"
+    assert ssh.run(kept.system, ("ssh", "-i", "/tmp/mallory", "-l", "root", "127.0.0.1"), b"").code != 0
+    assert not entries(kept, "trial_reverted")
+
+
+def test_a_person_who_loosens_ends_the_trial(fresh: Kept) -> None:
+    """Their leave counts from now; no deadline touches it."""
+    loose_from_the_start(fresh)
+    new_policy(fresh, ssh_password="no")
+    fresh.loosen("ssh.password", "yes", 7200)
+    assert fresh.ask("status")["trial"] is None
+    fresh.system.tick(WINDOW + 1)
+    fresh.turn()
+    assert fresh.status("ssh.password") == "waived"
+
+
+def test_what_is_left_alone_is_no_fight(fresh: Kept) -> None:
+    """A change that waits or was set back is not counted as undone by somebody."""
+    loose_from_the_start(fresh)
+    new_policy(fresh, ssh_password="no")
+    fresh.system.tick(WINDOW)
+    fresh.turn()
+    for _ in range(7):
+        fresh.house.guard.changed({"/etc/ssh/sshd_config.d"})
+    assert not fresh.warnings("contested")
 
 
 def test_the_end_of_a_leave_needs_no_confirmation(fresh: Kept) -> None:
