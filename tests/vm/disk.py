@@ -28,7 +28,9 @@ CHEAP = """
 sed -i 's/ yescrypt$/ sha512 rounds=1000/' /etc/pam.d/common-password
 echo pi:raspberry | chpasswd
 """
-VM = replace(tree.BOOT.more("vm", "eatmydata", "linux-image-cloud-amd64", factory=CHEAP), environment=(("INITRD", "No"),))
+VM = replace(
+    tree.BOOT.more("vm", "eatmydata", "linux-image-cloud-amd64", factory=CHEAP), environment=(("INITRD", "No"),)
+)
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console", "crc32c_generic", "ext4")
 SIZE = "1200M"
 KEPT = 2  # sets in the cache: this one and the one before
