@@ -65,8 +65,7 @@ def settled(disk: disks.Disk) -> saved.Saved:
 @pytest.fixture
 def guest(settled: saved.Saved, tmp_path: Path) -> Iterator[Guest]:
     """Give a running machine whose first boot is done, its clock set right."""
-    machine, _ = settled.resume(tmp_path)
-    with machine:
+    with settled.resume(tmp_path / "disk") as machine:
         talk = Guest(machine)
         talk.set_clock()
         yield talk

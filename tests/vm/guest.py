@@ -53,6 +53,10 @@ class Guest:
             self.talk.close()
         self.line.close()
 
+    def await_path(self, path: str, seconds: float = SECONDS) -> None:
+        """Return at once when a path has appeared in the guest."""
+        self.must(["test-await", path], seconds=seconds)
+
     def release(self) -> None:
         """Let a machine go on that is held before its first boot."""
         self.must(["touch", "/run/test-go"])
@@ -83,6 +87,11 @@ class Guest:
         """Return properties of a unit as systemd sees it."""
         shown = self.must(["systemctl", "show", unit, *[f"--property={name}" for name in names]])
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+    def stamp(self, unit: str, edge: str = "ActiveEnter") -> float:
+        """Return when, in seconds since the kernel started, a unit came to be active (or began to start)."""
+        name = f"{edge}TimestampMonotonic"
+        return int(self.properties(unit, name)[name]) / 1e6
 
     def until_active(self, unit: str, seconds: float = SECONDS) -> float:
         """Wait until systemd says that a unit is active; return how long it took."""

@@ -13,6 +13,8 @@ from tests.vm.disk import Disk
 from tests.vm.guest import Guest
 from tests.vm.qemu import Machine, Start
 
+MARKER = "/var/lib/privet/provisioned"
+
 
 def overlay(path: Path, base: Path, form: str = "raw") -> Path:
     """Make a disk that begins as another one, and keeps beside it only what is written."""
@@ -35,18 +37,26 @@ class Saved:
         return self.disk.folder / f"{self.name}.state"
 
     @property
+    def first_boot(self) -> float:
+        """How long its first boot took, in seconds of its own processors: load hardly stretches those."""
+        return float((self.disk.folder / "first-boot").read_text(encoding="ascii"))
+
+    @property
     def delta(self) -> Path:
         """What the machine had written to its disk."""
         return self.disk.folder / f"{self.name}.qcow2"
 
-    def resume(self, folder: Path, name: str = "disk") -> tuple[Machine, Path]:
-        """Go on from the instant, on a copy of the disk in `folder`; return the machine and that copy."""
-        path = folder / f"{name}.qcow2"
+    def resume(self, path: Path) -> Machine:
+        """Go on from the instant, on a copy of the disk at `path`."""
+        return Machine("pc", self.start, self.copy(path), form="qcow2", state=self.state)
+
+    def copy(self, path: Path) -> Path:
+        """Copy the disk as it was at the instant."""
         subprocess.run(["cp", "--reflink=auto", str(self.delta), str(path)], check=True)
         # The cache may have been restored at another place.
         rebase = ["qemu-img", "rebase", "-u", "-b", str(self.disk.file), "-F", "raw", str(path)]
         subprocess.run(rebase, check=True, capture_output=True)
-        return Machine("pc", self.start, path, form="qcow2", state=self.state), path
+        return path
 
 
 def saved(name: str, disk: Disk, start: Start, run: Callable[[Path], Machine]) -> Saved:
@@ -84,10 +94,14 @@ def settled(disk: Disk) -> Saved:
     before = held(disk)
 
     def run(path: Path) -> Machine:
-        machine, _ = before.resume(path.parent, path.stem)
-        (path.parent / f"{path.stem}.qcow2").rename(path)
+        machine = before.resume(path)
         guest = Guest(machine)
+        guest.set_clock()
+        spent = machine.processor_seconds()
         guest.release()
+        guest.await_path(MARKER)
+        spent = machine.processor_seconds() - spent
+        (disk.folder / "first-boot").write_text(f"{spent:.1f}", encoding="ascii")
         guest.until_active("privet-guard.service")
         guest.run(["systemctl", "is-system-running", "--wait"])
         guest.must(["sync"])

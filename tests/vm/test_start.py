@@ -6,13 +6,12 @@ from tests.vm.guest import Guest
 from tests.vm.qemu import Machine
 from tests.vm.saved import Saved
 
-GUARD = "privet-guard.service"
+GUARD, EARLY = "privet-guard.service", "privet-early.service"
 
 
 def test_first_boot_makes_it_private(held: Saved, tmp_path: Path):
     """From before its first boot the machine comes to be private by itself; the factory password opens nothing."""
-    machine, _ = held.resume(tmp_path)
-    with machine:
+    with held.resume(tmp_path / "disk") as machine:
         guest = Guest(machine)
         assert guest.opens("pi", "raspberry")  # the fault to be cured is there
         guest.release()
@@ -25,13 +24,12 @@ def test_first_boot_makes_it_private(held: Saved, tmp_path: Path):
 
 def test_ordinary_start(settled: Saved, tmp_path: Path):
     """The disk of a settled machine starts from cold; the guard is active, and everything still private."""
-    machine, disk = settled.resume(tmp_path)
-    machine.close()
+    disk = settled.copy(tmp_path / "disk")
     with Machine("pc", settled.disk.start, disk, form="qcow2") as cold:
         guest = Guest(cold)
         guest.until_active(GUARD)
-        stamps = guest.properties(GUARD, "InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
-        begun, active = (int(stamps[name]) / 1e6 for name in sorted(stamps, reverse=True))
+        closed, active = guest.stamp(EARLY), guest.stamp(GUARD)
+        assert 0 < closed < guest.stamp("systemd-networkd.service", "InactiveExit"), "closed before the network"
         pss = guest.memory(GUARD)
-        print(f"kernel to guard started {begun:.1f} s, to active {active:.1f} s emulated; PSS {pss / 1e6:.1f} MB")
+        print(f"kernel to closed {closed:.1f} s, to active {active:.1f} s emulated; guard's PSS {pss / 1e6:.1f} MB")
         assert set(guest.statuses().values()) <= {"ok", "absent"}, guest.statuses()

@@ -36,8 +36,14 @@ def line(wire: BinaryIO) -> bytes:
 
 
 def perform(order: dict) -> dict:
-    """Run a command to its end."""
+    """Run a command to its end; `test-await PATH` is our own, and answers within milliseconds."""
     try:
+        if order["argv"][0] == "test-await":
+            end = time.monotonic() + order["seconds"]
+            while not os.path.lexists(order["argv"][1]) and time.monotonic() < end:
+                time.sleep(0.002)
+            code = 0 if os.path.lexists(order["argv"][1]) else 1
+            return {"id": order["id"], "code": code, "out": "", "err": "it did not come"}
         done = subprocess.run(
             order["argv"],
             input=order["stdin"].encode("latin-1"),
