@@ -166,9 +166,9 @@ def test_a_status_is_read_from_any_portions() -> None:
         ([b""], None),
         ([b"HTTP/1.1 x\n"], None),
     ):
-        waiting, said = iter((*parts, b"")), []
+        said: list[bytes] = []
 
-        def exchange(words: bytes, waiting=waiting, said=said) -> bytes:
+        def exchange(words: bytes, said: list[bytes] = said, waiting: Iterator[bytes] = iter((*parts, b""))) -> bytes:
             said.append(words)
             return next(waiting)
 
