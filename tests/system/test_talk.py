@@ -167,10 +167,11 @@ def test_a_status_is_read_from_any_portions() -> None:
         ([b"HTTP/1.1 x\n"], None),
     ):
         said: list[bytes] = []
+        waiting = [*parts, b""]
 
-        def exchange(words: bytes, said: list[bytes] = said, waiting: Iterator[bytes] = iter((*parts, b""))) -> bytes:
+        def exchange(words: bytes, said: list[bytes] = said, waiting: list[bytes] = waiting) -> bytes:
             said.append(words)
-            return next(waiting)
+            return waiting.pop(0)
 
         assert held(80, post("/a", "text/plain", b"body"), exchange) == status
         assert said[0].endswith(b"Content-Length: 4\r\n\r\nbody")
