@@ -18,7 +18,7 @@ from agent.system.vault import WorkerVault
 
 SERVICES = ("privet-early.service", "privet-firstboot.service", "privet-guard.service", "privet-courier.service")
 STAYS = (
-    "New passwords and host keys stay: the old ones are known to everybody. "
+    "New passwords, host keys, numbers and the name of the device stay: the old ones are known to everybody. "
     "Entries that were removed from the system's diary stay removed."
 )
 

@@ -16,8 +16,9 @@ from agent.system.simulated.programs.sysctl import matching
 from provisioning.simulate.pi import CHEAP, raspberry_pi
 from tests.guard.conftest import Kept
 
-# What restore does not bring back: new passwords, new host keys, Privet's own memory, empty folders of drop-ins.
+# What restore does not bring back: passwords, host keys, the device's numbers and name, Privet's own memory.
 NEW = ("/etc/shadow", "/etc/passwd", "/etc/.pwd.lock", "/etc/ssh/ssh_host_", "/var/lib/privet", "/etc/privet")
+NEW += ("/etc/machine-id", "/etc/hostname", "/etc/hosts", "/var/lib/systemd/random-seed", "/var/lib/dbus/machine-id")
 SETTINGS = registry.settings()
 Tree = dict[str, tuple[bytes, object]]
 
