@@ -19,7 +19,7 @@ from agent.system.vault import WorkerVault
 SERVICES = ("privet-early.service", "privet-firstboot.service", "privet-guard.service", "privet-courier.service")
 STAYS = (
     "New passwords, host keys, numbers and the name of the device stay: the old ones are known to everybody. "
-    "Entries that were removed from the system's diary stay removed."
+    "What was erased from the boot partition and from the system's diary stays erased."
 )
 
 

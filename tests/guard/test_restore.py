@@ -18,7 +18,14 @@ from tests.guard.conftest import Kept
 
 # What restore does not bring back: passwords, host keys, the device's numbers and name, Privet's own memory.
 NEW = ("/etc/shadow", "/etc/passwd", "/etc/.pwd.lock", "/etc/ssh/ssh_host_", "/var/lib/privet", "/etc/privet")
-NEW += ("/etc/machine-id", "/etc/hostname", "/etc/hosts", "/var/lib/systemd/random-seed", "/var/lib/dbus/machine-id")
+NEW += (
+    "/etc/machine-id",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/var/lib/systemd/random-seed",
+    "/var/lib/dbus/machine-id",
+    "/boot/",
+)
 SETTINGS = registry.settings()
 Tree = dict[str, tuple[bytes, object]]
 
