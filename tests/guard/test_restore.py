@@ -17,7 +17,14 @@ from provisioning.simulate.pi import CHEAP, raspberry_pi
 from tests.guard.conftest import Kept
 
 # What restore does not bring back: passwords, host keys, the device's numbers and name, Privet's own memory.
-NEW = ("/etc/shadow", "/etc/passwd", "/etc/.pwd.lock", "/etc/ssh/ssh_host_", "/var/lib/privet", "/etc/privet")
+NEW: tuple[str, ...] = (
+    "/etc/shadow",
+    "/etc/passwd",
+    "/etc/.pwd.lock",
+    "/etc/ssh/ssh_host_",
+    "/var/lib/privet",
+    "/etc/privet",
+)
 NEW += (
     "/etc/machine-id",
     "/etc/hostname",
