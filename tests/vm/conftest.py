@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,19 @@ import pytest
 
 from tests.house import ROOT
 from tests.vm import disk as disks
-from tests.vm import saved
+from tests.vm import figures, saved
 from tests.vm.guest import Guest
 
 PROGRAMS = ("busybox", "cpio", "mke2fs", "mmdebstrap", "modprobe", "qemu-img", "qemu-system-x86_64", "setpriv")
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 PRIVATE = 0x00044000  # MS_PRIVATE | MS_REC
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what was measured, and how long all took."""
+    for line in figures.LINES:
+        terminalreporter.write_line(line)
+    terminalreporter.write_line(f"machines: {time.monotonic() - figures.BEGUN:.0f} s in all")
 
 
 @pytest.fixture(scope="session", autouse=True)

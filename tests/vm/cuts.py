@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.boot.lab import Booted
+from tests.vm.figures import tell
 from tests.vm.qemu import Machine
 
 CUTS = int(os.environ.get("PRIVET_CUTS", "30"))
@@ -63,7 +64,7 @@ print(json.dumps(found))
 
 def instants(name: str, length: float, count: int) -> list[float]:
     """Return random instants within a length, in order; the same seed gives the same ones."""
-    print(f"{name}: PRIVET_SEED={SEED} PRIVET_CUTS={count}, within {length:.1f} processor seconds")
+    tell(f"{name}: PRIVET_SEED={SEED} PRIVET_CUTS={count}, within {length:.1f} processor seconds")
     numbers = [hashlib.sha256(f"{SEED} {name} {place}".encode()).digest() for place in range(count)]
     return sorted(int.from_bytes(number[:6], "big") / (1 << 48) * length for number in numbers)
 

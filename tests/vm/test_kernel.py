@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.vm.figures import tell
 from tests.vm.guest import Guest
 from tests.vm.saved import Saved
 
@@ -77,7 +78,7 @@ def test_memory_is_limited(shared: Guest, unit: str):
     small = str(64 << 20)  # the machine is smaller than the guard's limit: the same property at a size it can reach
     reached = count(under(shared, {"MemoryMax": small, "MemorySwapMax": "0"}, EAT))
     twin = count(under(shared, {"MemoryMax": "infinity"}, EAT))
-    print(f"{unit}: {int(limit) >> 20} MB in its group; of 120 MB under 64 it got {reached}, without {twin}")
+    tell(f"{unit}: {int(limit) >> 20} MB in its group; of 120 MB under 64 it got {reached}, without {twin}")
     assert reached < 64 < twin == 120
 
 
@@ -89,7 +90,7 @@ def test_tasks_are_limited(shared: Guest, unit: str):
     assert shared.read(f"/sys/fs/cgroup{group}/pids.max").strip() == limit
     reached = count(under(shared, {"TasksMax": limit}, FORK))
     twin = count(under(shared, {"TasksMax": "infinity"}, FORK))
-    print(f"{unit}: {limit} tasks; of 100 it got {reached}, without {twin}")
+    tell(f"{unit}: {limit} tasks; of 100 it got {reached}, without {twin}")
     assert reached < int(limit) <= 64 < twin
 
 
@@ -146,7 +147,7 @@ def test_a_loosening_ends_by_its_own_time(guest: Guest):
     guest.set_clock(86400)
     took = guest.machine.until(lambda: guest.read("/proc/sys/kernel/dmesg_restrict").strip() == "1", "its end", pause=1)
     lasted = time.monotonic() - begun
-    print(f"a loosening for 120 s lasted {lasted:.0f} s while the clock stood at 1970 (waited {took:.0f} s)")
+    tell(f"a loosening for 120 s lasted {lasted:.0f} s while the clock stood at 1970 (waited {took:.0f} s)")
     assert 115 <= lasted < 180
     guest.set_clock(now)
     guest.must(privet)
@@ -165,7 +166,7 @@ def test_a_full_disk_stops_nothing(guest: Guest):
     guest.privet("enforce")
     assert guest.read("/proc/sys/kernel/dmesg_restrict").strip() == "1"
     assert guest.statuses()["kernel.dmesg"] == "ok"
-    print(f"with a full disk a sysctl was back after {time.monotonic() - begun:.0f} s")
+    tell(f"with a full disk a sysctl was back after {time.monotonic() - begun:.0f} s")
     guest.must(["rm", "-f", "/fill", "/more"])
     guest.must(["sysctl", "-q", "-w", "kernel.dmesg_restrict=0"])
     guest.privet("enforce")

@@ -19,6 +19,7 @@ from tests.vm.cuts import (
     second_start,
 )
 from tests.vm.disk import Disk
+from tests.vm.figures import tell
 from tests.vm.guest import Guest
 from tests.vm.qemu import Machine
 from tests.vm.saved import MARKER, Saved
@@ -39,7 +40,9 @@ def judged(copies: list[tuple[str, Path]], verdict: Verdict, again: bool) -> tup
             counts[found] += 1
             if again:
                 wrong += [f"{name} ({found}): {sentence}" for sentence in second_start(device)]
-    print(dict(counts), *wrong, sep="\n  ")
+    tell(f"{len(copies)} cuts: {dict(counts)}")
+    for sentence in wrong:
+        tell(f"  {sentence}")
     return counts, wrong
 
 
@@ -70,7 +73,7 @@ def test_first_boot(held: Saved, settled: Saved, tmp_path: Path):
     begun = time.monotonic()
     copies = first_boot_cuts(held, settled, tmp_path / "disk", "first boot", CUTS)
     counts, wrong = judged(copies, first_boot_verdict, again=True)
-    print(f"{CUTS} cuts of first boot in {time.monotonic() - begun:.0f} s")
+    tell(f"{CUTS} cuts of first boot in {time.monotonic() - begun:.0f} s")
     assert counts["old, still shut in"] and counts["new, known to the owner"], "the instants miss what they are for"
     assert (bad(counts), wrong) == (0, [])
 
@@ -101,7 +104,7 @@ def test_loosening(settled: Saved, tmp_path: Path):
         copies = list(photographs(machine, disk, when))
         machine.cut()
     counts, wrong = judged([*copies, ("kill at the end", disk)], loosening_verdict, again=True)
-    print(f"{CUTS} cuts of a loosening in {time.monotonic() - begun:.0f} s")
+    tell(f"{CUTS} cuts of a loosening in {time.monotonic() - begun:.0f} s")
     assert counts["strict"] and counts["loose, with leave"], "the instants miss what they are for"
     assert (bad(counts), wrong) == (0, [])
 

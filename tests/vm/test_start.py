@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.vm.figures import tell
 from tests.vm.guest import Guest
 from tests.vm.qemu import Machine
 from tests.vm.saved import Saved
@@ -19,7 +20,7 @@ def test_first_boot_makes_it_private(held: Saved, tmp_path: Path):
         assert not guest.opens("pi", "raspberry")
         statuses = guest.statuses()
         assert len(statuses) >= 28 and set(statuses.values()) <= {"ok", "absent"}, statuses
-        print(f"first boot, from before the first unit to an active guard: {took:.1f} s emulated")
+        tell(f"first boot, from before the first unit to an active guard: {took:.1f} s emulated")
 
 
 def test_ordinary_start(settled: Saved, tmp_path: Path):
@@ -31,5 +32,5 @@ def test_ordinary_start(settled: Saved, tmp_path: Path):
         closed, active = guest.stamp(EARLY), guest.stamp(GUARD)
         assert 0 < closed < guest.stamp("systemd-networkd.service", "InactiveExit"), "closed before the network"
         pss = guest.memory(GUARD)
-        print(f"kernel to closed {closed:.1f} s, to active {active:.1f} s emulated; guard's PSS {pss / 1e6:.1f} MB")
+        tell(f"kernel to closed {closed:.1f} s, to active {active:.1f} s emulated; guard's PSS {pss / 1e6:.1f} MB")
         assert set(guest.statuses().values()) <= {"ok", "absent"}, guest.statuses()
