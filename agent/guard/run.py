@@ -15,6 +15,7 @@ from agent.guard.gate import first_boot
 from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
 from agent.guard.setup import ensure
+from agent.system import cores
 from agent.system.keys import FileSlot
 from agent.system.notify import Pulse, notify, patience
 from agent.system.queue import Queue
@@ -128,6 +129,7 @@ def first() -> None:
     A device that no fleet has flashed is set up before, unless setup.toml leaves that to a person.
     """
     os.umask(0o077)
+    cores.none()
     system = RealSystem()
     try:
         if not ensure(system):
@@ -155,6 +157,7 @@ def main() -> None:
         sys.exit(0 if words == ["--help"] else 64)
     courier = words[1] if words else ACCOUNT
     os.umask(0o077)
+    cores.none()
     system = RealSystem()
     try:
         if not ensure(system):

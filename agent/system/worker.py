@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import resource
 import signal
 import socket
 from collections.abc import Sequence
@@ -12,10 +11,10 @@ from agent.core import cbor
 from agent.core.cose import Stream
 from agent.core.errors import BadInput, Failed, PrivetError
 from agent.core.secret import Secret
+from agent.system import cores
 from agent.system.vault import FRAME, DirectVault, receive, send
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-PR_SET_DUMPABLE = 4
 
 
 def main(words: Sequence[str]) -> None:
@@ -39,8 +38,7 @@ def shut_in(parent: int) -> None:
     """End with the parent, and let nobody of the same user look into this memory, alive or as a core file."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    libc.prctl(PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cores.none()
     if os.getppid() != parent:  # it died before the first line above
         os._exit(0)
 
