@@ -76,7 +76,7 @@ def photographs(machine: Machine, disk: Path, when: list[float]) -> Iterator[tup
         waited = time.monotonic()
         while machine.processor_seconds() - begun < instant and time.monotonic() - waited < IDLE:
             time.sleep(0.005)
-        copy = disk.with_suffix(f".{number}")
+        copy = Path(f"{disk}.{number}")
         machine.freeze(disk, copy)
         yield f"cut {number} at {instant:.2f}", copy
 
@@ -84,7 +84,7 @@ def photographs(machine: Machine, disk: Path, when: list[float]) -> Iterator[tup
 @contextmanager
 def mounted(copy: Path) -> Iterator[Path]:
     """Mount a disk after a cut, which replays its journal; it is gone afterwards."""
-    raw, place = copy.with_suffix(".raw"), copy.with_suffix(".mounted")
+    raw, place = Path(f"{copy}.raw"), Path(f"{copy}.mounted")
     place.mkdir()
     subprocess.run(["qemu-img", "convert", "-O", "raw", str(copy), str(raw)], check=True)
     try:
