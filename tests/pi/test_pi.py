@@ -15,7 +15,7 @@ EARLY, FIRST, NETWORK, SSH = (
 )
 GUARD, COURIER = "privet-guard.service", "privet-courier.service"
 ORDER = (EARLY, FIRST, NETWORK, SSH, GUARD)
-MEMORY = 16 * 1024  # kB: on arm64, minutes after first boot, the guard takes 0.1 MB more than its budget of 15 at rest
+MEMORY = 16 * 1024  # kB; the budget is 15 MB, and on arm64, soon after first boot, the guard takes 15.1
 # On the device: write a loosening by hand, then look with the owner's eyes until it is warned about and undone.
 DRIFT = """
 import json, os, subprocess, sys, time
