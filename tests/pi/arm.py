@@ -1,4 +1,4 @@
-"""The Debian trees of a Raspberry Pi: arm64 with kernel and firmware, armhf with what the package needs; built once."""
+"""The Debian trees of a Raspberry Pi: arm64 with kernel and firmware, armhf with what the package needs."""
 
 import re
 import subprocess

@@ -18,7 +18,13 @@ RELAY = Path(__file__).resolve().parent / "relay.py"
 WITHOUT = "modprobe.blacklist=vc4,snd_bcm2835,hci_uart,bluetooth,cfg80211,bcm2835_v4l2"
 LONG = 1800.0  # seconds; a quiet machine needs a tenth
 PACE = 0.2  # seconds between two letters at the serial port
-CARELESS = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=30", "LogLevel=ERROR")
+CARELESS = (
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "ConnectTimeout=30",
+    "LogLevel=ERROR",
+    "ServerAliveInterval=20",
+)
 
 
 class Board(Machine):
