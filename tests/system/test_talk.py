@@ -166,11 +166,13 @@ def test_a_status_is_read_from_any_portions() -> None:
         ([b""], None),
         ([b"HTTP/1.1 x\n"], None),
     ):
-        waiting, said = iter((*parts, b"")), []
+        waiting: list[bytes] = [*parts, b""]
+        told: list[bytes] = []
 
-        def exchange(words: bytes, waiting=waiting, said=said) -> bytes:
-            said.append(words)
-            return next(waiting)
+        def exchange(words: bytes, waiting: list[bytes] = waiting, told: list[bytes] = told) -> bytes:
+            """Keep what is said, and hand out the next portion."""
+            told.append(words)
+            return waiting.pop(0)
 
         assert held(80, post("/a", "text/plain", b"body"), exchange) == status
-        assert said[0].endswith(b"Content-Length: 4\r\n\r\nbody")
+        assert told[0].endswith(b"Content-Length: 4\r\n\r\nbody")
