@@ -166,12 +166,13 @@ def test_a_status_is_read_from_any_portions() -> None:
         ([b""], None),
         ([b"HTTP/1.1 x\n"], None),
     ):
-        said: list[bytes] = []
-        waiting = [*parts, b""]
+        waiting: list[bytes] = [*parts, b""]
+        told: list[bytes] = []
 
-        def exchange(words: bytes, said: list[bytes] = said, waiting: list[bytes] = waiting) -> bytes:
-            said.append(words)
+        def exchange(words: bytes, waiting: list[bytes] = waiting, told: list[bytes] = told) -> bytes:
+            """Keep what is said, and hand out the next portion."""
+            told.append(words)
             return waiting.pop(0)
 
         assert held(80, post("/a", "text/plain", b"body"), exchange) == status
-        assert said[0].endswith(b"Content-Length: 4\r\n\r\nbody")
+        assert told[0].endswith(b"Content-Length: 4\r\n\r\nbody")
