@@ -7,10 +7,13 @@ from agent.system.parts import Post
 
 
 def deliver(system: System, post: Post, warning: PrivacyWarning) -> None:
-    """Write one line with priority auth.warning through logger(1); a device without it keeps the other channels."""
+    """Write one line with priority auth.warning through logger(1); a device without it keeps the other channels.
+
+    The line goes in by standard input: arguments can be read by everybody, and it holds the owner's own words.
+    """
     line = told(warning).replace("\n", " ")
     try:
-        system.run(("logger", "-t", "privet", "-p", "auth.warning", "--", line), seconds=5)
+        system.run(("logger", "-t", "privet", "-p", "auth.warning", "-S", "8192"), line.encode() + b"\n", seconds=5)
     except PrivetError:
         return
 
