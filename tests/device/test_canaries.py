@@ -154,6 +154,22 @@ def through_everything(whole: Whole, typed: str, mistake: str) -> bytes:
     device.run(["pkill", "mosquitto"])
     whole.until(lambda: whole.ask("status")["link"]["state"] != "connected", 40, "the courier to notice")
     assert tell(device, "telemetry", {"send": {"temperature": READING}})
+    said += through_a_full_disk(whole)
+    pid = whole.pid("agent.guard")
+    # The lab's own nsenter ends by the same signal as its child; its core file would lie over the guard's.
+    resource.prlimit(whole.guard.pid, resource.RLIMIT_CORE, (0, 0))
+    device.must(["kill", "-ABRT", str(pid)])
+    out, err = whole.guard.communicate(timeout=20)
+    assert whole.guard.returncode in {134, -6}
+    said += out + err
+    assert device.run(["sh", "-c", "ls -d /core* /srv/core* /var/lib/privet/core*"]).stdout == b""
+    whole.start()
+    return said
+
+
+def through_a_full_disk(whole: Whole) -> bytes:
+    """Send readings while the disk is full, then make room again; return what our processes printed."""
+    device, said = whole.device, b""
     filled = device.run(["dd", "if=/dev/zero", "of=/var/lib/privet/filler", "bs=64k"])
     assert b"No space left" in filled.stderr
     rows = [{"temperature": READING, "at": int(time.time()) - 61 * k} for k in range(1000)]
@@ -166,15 +182,6 @@ def through_everything(whole: Whole, typed: str, mistake: str) -> bytes:
         assert b"the disk is full; free some space" in err
         said += out + err
         whole.start()
-    pid = whole.pid("agent.guard")
-    # The lab's own nsenter ends by the same signal as its child; its core file would lie over the guard's.
-    resource.prlimit(whole.guard.pid, resource.RLIMIT_CORE, (0, 0))
-    device.must(["kill", "-ABRT", str(pid)])
-    out, err = whole.guard.communicate(timeout=20)
-    assert whole.guard.returncode in {134, -6}
-    said += out + err
-    assert device.run(["sh", "-c", "ls -d /core* /srv/core* /var/lib/privet/core*"]).stdout == b""
-    whole.start()
     return said
 
 
