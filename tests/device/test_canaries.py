@@ -155,6 +155,7 @@ def through_everything(whole: Whole, typed: str, mistake: str) -> bytes:
     whole.until(lambda: whole.ask("status")["link"]["state"] != "connected", 40, "the courier to notice")
     assert tell(device, "telemetry", {"send": {"temperature": READING}})
     said += through_a_full_disk(whole)
+    assert whole.guard is not None
     pid = whole.pid("agent.guard")
     # The lab's own nsenter ends by the same signal as its child; its core file would lie over the guard's.
     resource.prlimit(whole.guard.pid, resource.RLIMIT_CORE, (0, 0))
