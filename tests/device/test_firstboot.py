@@ -21,9 +21,9 @@ exec strace -f -qq -o /dev/null -e trace=%file,fsync,fcntl,write,rename -e injec
 """
 
 
-def ran(device: Device, *arguments: str) -> Any:
+def ran(device: Device, *arguments: str, seconds: float = 120) -> Any:
     """Run the first boot on the device and return what it printed."""
-    done = device.module("tests.device.rotate", *arguments, seconds=120)
+    done = device.module("tests.device.rotate", *arguments, seconds=seconds)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 
@@ -181,7 +181,7 @@ def test_power_cut_right_after_provisioned(device: Device, tmp_path, synced: str
     device.must(["mknod", "-m", "600", "/dev/loop-control", "c", "10", "237"])
     for number in range(16):
         device.must(["mknod", "-m", "660", f"/dev/loop{number}", "b", "7", str(number)])
-    found = ran(device, "cut", str(CUTS[synced]), synced)
+    found = ran(device, "cut", str(CUTS[synced]), synced, seconds=900)
     assert len(found) == CUTS[synced]
     returned = sum(one["old"] for one in found)
     known = sum(one["new"] for one in found)
