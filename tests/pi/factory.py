@@ -19,7 +19,9 @@ NAME = "d1"
 USER, PASSWORD = "pi", "raspberry"
 BROKER, PORT = "10.0.2.100", 8883  # where the emulated network leads to the broker on this machine
 LIBRARY = "import sys; sys.path.insert(0, '/usr/lib/privet')\n"
-NETWORK = "[Match]\nName=en* eth* usb*\n[Network]\nDHCP=ipv4\n"
+# The emulated card has another hardware address after each start, and the network's gate leads to the first guest only.
+LINK = "[Link]\nMACAddress=52:54:00:12:34:58\n"
+NETWORK = f"[Match]\nName=en* eth* usb*\n{LINK}[Network]\nDHCP=ipv4\n"
 NO_PASSWORD = f"{USER} ALL=(ALL) NOPASSWD: ALL\n"
 # What people leave on the FAT side for the first start of a stock image; each holds a secret of its own.
 CANARIES = {

@@ -15,7 +15,7 @@ from provisioning.broker.mosquitto import Broker, Setup, free_port
 from tests.house import ROOT
 from tests.pi.board import LONG, Board, Keyboard
 from tests.pi.card import Card
-from tests.pi.factory import BROKER, NAME, USER, Factory
+from tests.pi.factory import BROKER, CANARIES, NAME, USER, Factory
 
 
 class Story:
@@ -39,6 +39,8 @@ class Story:
     def make(self, tree: Path, deb: Path) -> None:
         """Make the card."""
         self.card = self.factory.make(tree, deb)
+        secrets = (self.factory.old_hash, *CANARIES.values())
+        assert all(self.card.found(*secrets).values()), "the search of a raw card does not find what is on it"
 
     def power(self, more: str = "") -> None:
         """Put the card in and switch the Pi on."""
