@@ -154,4 +154,5 @@ def looked(found: os.stat_result) -> Stat:
         size=found.st_size,
         inode=found.st_ino,
         changed=found.st_ctime_ns,
+        names=found.st_nlink,
     )

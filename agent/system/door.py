@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 class Stat(Record):
-    """What a path is: kind, permission bits, owner, size, inode, change time (ns).
+    """What a path is: kind, permission bits, owner, size, inode, change time (ns), how many names it has.
 
     Kinds: file directory link socket device fifo.
     """
 
-    __slots__ = ("changed", "gid", "inode", "kind", "mode", "size", "uid")
+    __slots__ = ("changed", "gid", "inode", "kind", "mode", "names", "size", "uid")
     kind: str
     mode: int
     uid: int
@@ -27,6 +27,7 @@ class Stat(Record):
     size: int
     inode: int
     changed: int
+    names: int
 
 
 class Outcome(Record):

@@ -79,6 +79,7 @@ class Files(InPlace):
         with telling("append to", path), self.parent(path, make=True) as (directory, name):
             number, made = self._for_append(directory, name)
             with self.held(number):
+                self.alone(directory, number, path)
                 try:
                     inode = self._lengthen(number, path, content, (mode, uid, gid))
                     if not self.remembers(path, inode):

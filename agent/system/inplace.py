@@ -79,6 +79,21 @@ class InPlace(Beneath):
                 if again(self.calls.write, number, memoryview(content)) != len(content):
                     raise Unreadable("the kernel took only a part of the value for %s; correct the value" % path)
 
+    def alone(self, directory: int, number: int, path: str) -> None:
+        """Refuse a file with a second name where others than root make names: it may be any file of this device.
+
+        fs.protected_hardlinks keeps users from making such links, but not the links made before it was on.
+        """
+        found = again(self.calls.stat, number)
+        if found.kind == "directory" or found.names < 2:
+            return
+        holder = again(self.calls.stat, directory)
+        if holder.uid not in (0, os.geteuid()) or holder.mode & 0o022:
+            raise Unreadable(
+                "cannot change %s: it is a hard link where others than root can make one, so it may be a file from "
+                "elsewhere; put a copy in its place" % path
+            )
+
     def _streamed(self, path: str) -> Generator[bytes, None, None]:
         """Read in parts; a device past the kernel's memory of it, which may be older than the medium."""
         with self.held(again(self.calls.follow, self.root, path, os.O_RDONLY | QUIET)) as number:
@@ -123,4 +138,5 @@ class InPlace(Beneath):
                 raise Unreadable("cannot change %s: it is a %s; name a file or a directory" % (path, kind))
             flags = access | os.O_NOFOLLOW | QUIET
             with self.held(again(self.calls.open, directory, name, flags)) as number:
+                self.alone(directory, number, path)
                 yield directory, number

@@ -30,11 +30,13 @@ class Bench:
         foreign: Callable[[str, bytes], None],
         link: Callable[[str, str], None],
         keep: Callable[[str], Callable[[], bytes]],
+        hard_link: Callable[[str, str], None],
     ) -> None:
         self.system = system
         self.foreign = foreign  # (path, content): an edit in place that we did not make
         self.link = link  # (path, text): a symbolic link that we did not make
         self.keep = keep  # (path): hold the file itself, whatever becomes of its name; call to read it
+        self.hard_link = hard_link  # (path, other): another name for a file, that we did not make
         self.uid = os.getuid()
         self.gid = os.getgid()
 
@@ -61,7 +63,10 @@ def on_real(root: Path, calls: Calls) -> Bench:
         held.hardlink_to(str(root) + path)
         return held.read_bytes
 
-    return Bench(RealSystem(str(root), calls, announce=lambda _: None), foreign, link, keep)
+    def hard_link(path: str, other: str) -> None:
+        Path(str(root) + path).hardlink_to(str(root) + other)
+
+    return Bench(RealSystem(str(root), calls, announce=lambda _: None), foreign, link, keep, hard_link)
 
 
 def on_simulated(openat2: bool) -> Bench:
@@ -75,7 +80,7 @@ def on_simulated(openat2: bool) -> Bench:
         node = device.disk.find(device.disk.root, path, last=False)
         return lambda: node.kept_content
 
-    return Bench(device, foreign, device.hand.link, keep)
+    return Bench(device, foreign, device.hand.link, keep, device.hand.hard_link)
 
 
 @pytest.fixture(params=["real", "real without openat2", "simulated", "simulated without openat2"])

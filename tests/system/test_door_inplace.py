@@ -1,5 +1,7 @@
 """The contract of what is done where the bytes lie, the same on the real machine and on the simulated device."""
 
+from collections.abc import Callable
+
 import pytest
 
 from agent.core.errors import Missing, Unreadable
@@ -46,6 +48,38 @@ def test_overwrite(bench: Bench) -> None:
     with pytest.raises(Missing):
         bench.system.overwrite(ABSENT, b"")
     assert bench.system.read("/boot/cmdline.txt") == b"one    "
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o755])
+def test_a_hard_link_that_others_could_have_made(bench: Bench, mode: int) -> None:
+    """Where others make names, a file with a second name may be any file: nothing in it changes; elsewhere it is ours.
+
+    What replaces or removes the name alone goes on.
+    """
+    system, mine = bench.system, (bench.uid, bench.gid)
+    bench.write("/outside", b"theirs", 0o640)
+    bench.write("/shared/other", b"x")
+    system.make_directory("/shared", mode, *mine)
+    acts: list[Callable[[], None]] = [
+        lambda: system.append("/shared/file", b"x", 0o600, *mine),
+        lambda: system.own("/shared/file", 0o600, *mine),
+        lambda: system.overwrite("/shared/file", b"ours!!"),
+        lambda: system.shred("/shared/file"),
+    ]
+    for act in acts:
+        bench.write("/outside", b"theirs", 0o640)
+        system.remove("/shared/file")
+        bench.hard_link("/shared/file", "/outside")
+        assert system.stat("/shared/file").names == 2
+        if mode == 0o755:
+            act()
+            continue
+        with pytest.raises(Unreadable, match="cannot change /shared/file: it is a hard link"):
+            act()
+        assert (system.read("/outside"), system.stat("/outside").mode) == (b"theirs", 0o640)
+    if mode == 0o777:
+        bench.write("/shared/file", b"ours")
+        assert (system.read("/outside"), system.read("/shared/file")) == (b"theirs", b"ours")
 
 
 def test_search(bench: Bench) -> None:

@@ -29,7 +29,7 @@ class Yard(Bench):
 def yard(request: pytest.FixtureRequest, tmp_path: Path) -> Yard:
     """Give each system in turn."""
     made = on_real(tmp_path, Calls()) if request.param == "real" else on_simulated(True)
-    yard = Yard(made.system, made.foreign, made.link, made.keep)
+    yard = Yard(made.system, made.foreign, made.link, made.keep, made.hard_link)
     if isinstance(made.system, SimulatedSystem):
         yard.move, yard.discard = made.system.hand.move, made.system.hand.discard
     else:

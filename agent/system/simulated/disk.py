@@ -64,6 +64,7 @@ class Node:
         self.produce: Callable[[], bytes] | None = None  # makes the content when it is read (/proc)
         self.accept: Callable[[bytes], None] | None = None  # takes what is written (/proc/sys)
         self.changed = 0
+        self.others = 0  # further names of a file: hard links
         self.kept_rights = rights
         self.kept_content = b""
         self.kept_names: dict[str, Node] = {}
@@ -78,7 +79,16 @@ class Node:
         """Return what it is."""
         size = 0 if self.produce is not None else len(self.content)
         mode, uid, gid = self.rights.mode, self.rights.uid, self.rights.gid
-        return Stat(kind=self.kind, mode=mode, uid=uid, gid=gid, size=size, inode=self.inode, changed=self.changed)
+        return Stat(
+            kind=self.kind,
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            size=size,
+            inode=self.inode,
+            changed=self.changed,
+            names=self.others + 1,
+        )
 
     def set(self, change: "dict[str, Node | None]") -> None:
         """Change names as one act."""

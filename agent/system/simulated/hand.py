@@ -76,6 +76,15 @@ class Hand:
             self.discard(path)
         self._put(above, name, "link", Rights(mode=0o777, uid=0, gid=0)).text = text
 
+    def hard_link(self, path: str, other: str) -> None:
+        """Give a file a second name."""
+        above, name = self._above(path)
+        node = self._disk.find(self._disk.root, other, last=False)
+        self._calls.step()
+        above.set({name: node})
+        node.others += 1
+        self._disk.touch(above)
+
     def special(self, path: str, kind: str, mode: int = 0o600) -> None:
         """Make a socket, fifo or device."""
         above, name = self._above(path)
