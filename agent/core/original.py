@@ -62,16 +62,18 @@ def things(steps: "tuple[Any, ...]") -> "tuple[Thing, ...]":
         elif isinstance(step, Reload):
             more = [thing(DAEMON, step.unit, step.pidfile)]
         elif isinstance(step, Run):
-            more = by_program(step.argv, written)
+            more = by_program(step.argv, written, step.stdin)
         else:
             more = []
         found += [one for one in more if one not in found]
     return tuple(found)
 
 
-def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]") -> "list[Thing]":
+def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]", stdin: bytes) -> "list[Thing]":
     """Name what a program changes, as far as it is one of those that providers run."""
     words = [word for word in argv[1:] if not word.startswith("-")]
+    if argv[0] == "sysctl" and argv[-1] == "-":
+        return [thing(KERNEL, key) for key in keys(stdin)]
     if argv[0] == "sysctl" and words:
         return [thing(KERNEL, key) for key in keys(written.get(words[-1], b""))]
     if argv[0] == "setfacl" and words:

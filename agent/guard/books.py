@@ -58,9 +58,10 @@ class Books:
 
     def keep_consent(self, consent: Consent) -> None:
         """Remember an answer and journal it."""
-        self.consents = {**self.consents, consent.purpose: consent}
-        rows = [as_map(self.consents[p]) for p in sorted(self.consents)]
+        consents = {**self.consents, consent.purpose: consent}
+        rows = [as_map(consents[p]) for p in sorted(consents)]
         self.store.put({"consents": rows}, (("consent", as_map(consent)),))
+        self.consents = consents
 
     def baseline(self) -> dict[str, Value]:
         """Return the baseline in force, empty before the first policy."""

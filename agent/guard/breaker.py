@@ -4,7 +4,9 @@ The count lies beside the sealed store, so that it is read and judged whatever s
 begins anew: a loop counts up again, and nothing is given up for a few lost bits.
 """
 
-from agent.core.errors import Missing, PrivetError, Tampered
+from contextlib import suppress
+
+from agent.core.errors import Missing, PrivetError, Tampered, Unreadable
 from agent.core.frame import framed, unframed
 from agent.system.door import System
 
@@ -13,10 +15,14 @@ COUNT = f"{FOLDER}/starts.cbor"
 
 
 def begin(system: System) -> int:
-    """Count this start, durably; return how many before it, in a row, never got well."""
-    system.make_directory(FOLDER, 0o700)
+    """Count this start, durably; return how many before it, in a row, never got well.
+
+    A disk that takes nothing keeps no start from going on: a guard that does not run is worse than one not counted.
+    """
     before = unhealthy(system)
-    system.write(COUNT, framed("STARTS", {"unhealthy": before + 1}), 0o600)
+    with suppress(Unreadable):
+        system.make_directory(FOLDER, 0o700)
+        system.write(COUNT, framed("STARTS", {"unhealthy": before + 1}), 0o600)
     return before
 
 

@@ -1,5 +1,6 @@
 """Apply steps through the door, in order, one journal entry before and one after."""
 
+import errno
 from collections.abc import Callable
 
 from agent.core.errors import Failed, PrivetError
@@ -7,6 +8,8 @@ from agent.core.plan import Own, Reload, Remove, Run, Write
 from agent.guard import originals
 from agent.system.door import System
 from agent.system.parts import Step
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 Recorder = Callable[[System, tuple[Step, ...]], None]
 
@@ -16,20 +19,45 @@ def apply(system: System, steps: tuple[Step, ...], recorder: Recorder = original
 
     How things were before the first change is recorded first, by whoever calls this and without being asked. A file
     that already holds the wanted content is left alone, so that enforcing twice writes once.
+
+    A file for which the disk has no room does not keep the steps after it from what they can do (the kernel's values,
+    the firewall that runs); that it could not be written is raised at the end.
     """
     recorder(system, steps)
+    lacking: PrivetError | None = None
     for step in steps:
-        if isinstance(step, Write):
-            if not holds(system, step):
-                system.write(step.path, step.content, step.mode, step.uid, step.gid)
-        elif isinstance(step, Remove):
-            system.remove(step.path)
-        elif isinstance(step, Own):
-            system.own(step.path, step.mode, step.uid, step.gid)
-        elif isinstance(step, Reload):
-            system.reload(step.unit, step.pidfile)
-        else:
-            launch(system, step)
+        try:
+            make(system, step)
+        except PrivetError as error:
+            if lacking is None and not no_room(error):
+                raise
+            lacking = lacking or error
+    if lacking is not None:
+        raise lacking
+
+
+def make(system: System, step: Step) -> None:
+    """Make one step."""
+    if isinstance(step, Write):
+        if not holds(system, step):
+            system.write(step.path, step.content, step.mode, step.uid, step.gid)
+    elif isinstance(step, Remove):
+        system.remove(step.path)
+    elif isinstance(step, Own):
+        system.own(step.path, step.mode, step.uid, step.gid)
+    elif isinstance(step, Reload):
+        system.reload(step.unit, step.pidfile)
+    else:
+        launch(system, step)
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Say whether an error comes of a disk that is full or read-only."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.errno in NO_ROOM
+        error = error.__cause__
+    return False
 
 
 def holds(system: System, step: Write) -> bool:

@@ -5,18 +5,20 @@ from agent.core.assess import ABSENT, LOOSENED, OK, UNKNOWN, Finding
 from agent.core.clock import Clock
 from agent.core.contest import Contest, fresh, restored, stopped
 from agent.core.errors import PrivetError
-from agent.core.order import ANY
 from agent.core.plan import Change, plan
 from agent.core.record import Value, replace
 from agent.core.setting import Setting
 from agent.core.trial import access
 from agent.core.waiver import Waiver, advance
-from agent.core.warn import PrivacyWarning, current, edges, notable, spell, told
+from agent.core.warn import PrivacyWarning, current, edges
+from agent.guard import words
 from agent.guard.books import Books, Journal
-from agent.guard.executor import apply, summary
+from agent.guard.executor import apply, no_room, summary
+from agent.guard.late import LateOriginals, LateStore
 from agent.guard.posture import Posture
 from agent.guard.proving import Proving
 from agent.guard.rules import Rules
+from agent.guard.words import noted, settled
 from agent.system.door import System
 from agent.system.parts import Post
 
@@ -27,14 +29,20 @@ ADVANCE = 60  # seconds between notes of the time that waivers have left
 class Guard:
     """Everything the root process decides and does about settings; sockets and telemetry stand around it."""
 
-    def __init__(self, system: System, books: Books, rules: Rules, settings: dict[str, Setting], post: Post) -> None:
+    def __init__(
+        self, system: System, books: Books, late: LateStore, rules: Rules, settings: dict[str, Setting], post: Post
+    ) -> None:
         self.system = system
         self.books = books
+        self.late = late
+        self.originals = LateOriginals()
+        self.lacking = ""  # why a file could not be written at the latest look
+        self.roomless = False  # whether the owner was told
         self.rules = rules
         self.settings = settings
         self.post = post
         self.posture = Posture(system, settings, {})
-        self.proving = Proving(system, books.store, settings)
+        self.proving = Proving(system, late, settings)
         self.contests: dict[str, Contest] = {}
         self.tried: set[str] = set()
         self.left_alone: set[str] = set()
@@ -64,6 +72,7 @@ class Guard:
         """Look at every setting; also where the time floor moves forward."""
         clock = self.system.clock()
         self.swept = clock.uptime
+        self.lacking = ""
         for finding in self.cycle(self.posture.names(), quiet):
             if finding.status == OK and access(self.settings[finding.setting]):
                 self.proving.remember(finding.setting, finding.wanted)
@@ -75,6 +84,8 @@ class Guard:
         """Return the seconds until something must be looked at without any event."""
         clock = self.system.clock()
         times = [self.swept + SWEEP - clock.uptime, self.proving.due()]
+        if self.late.cause:
+            times.append(self.late.left())
         if self.books.waivers:
             times.append(self.noted + ADVANCE - clock.uptime)
             times.extend(w.remaining(clock) for w in self.books.waivers)
@@ -82,6 +93,7 @@ class Guard:
 
     def tick(self) -> None:
         """Do what is due by time: end a trial, sweep, end waivers, note the time left."""
+        self.catch_up()
         clock = self.system.clock()
         self.proving.tick()
         self.tell_trials()
@@ -92,6 +104,25 @@ class Guard:
         if self.books.waivers and clock.uptime - self.noted >= ADVANCE:
             self.noted = clock.uptime
             self.books.keep_waivers(tuple(advance(w, clock) for w in self.books.waivers))
+
+    def catch_up(self) -> None:
+        """Write what waits for the disk; then do what could not be done without it."""
+        if self.late.due():
+            try:
+                self.late.write()
+                self.originals.write(self.system)
+            except PrivetError as error:
+                self.late.wait(error)
+                return
+            self.tried.clear()
+            self.sweep()
+
+    def tell_room(self) -> None:
+        """Tell once that the disk takes nothing, and again only when it took something in between."""
+        cause = self.late.cause or self.lacking
+        told, self.roomless = self.roomless, bool(cause)
+        if cause and not told:
+            self.announce(words.no_room(cause, self.system.clock()))
 
     def changed(self, directories: set[str]) -> None:
         """Answer a change in these directories."""
@@ -121,6 +152,7 @@ class Guard:
             self.tell_ended(ended, clock)
             self.count_restorations(changes, clock)
         self.tell_trials()
+        self.tell_room()
         return final
 
     def planned(self, findings: tuple[Finding, ...], clock: Clock) -> tuple[Change, ...]:
@@ -160,8 +192,11 @@ class Guard:
             self.books.store.append("intent", {"setting": change.setting, "steps": summary(steps)})
             if on_trial:
                 return self.proving.run(change, steps)
-            apply(self.system, steps)
+            apply(self.system, steps, self.originals.record)
         except PrivetError as error:
+            if no_room(error):  # nobody undoes it: what could not be written is missing
+                self.left_alone.add(change.setting)
+                self.lacking = str(error)
             self.books.store.append("failed", {"setting": change.setting, "why": str(error)})
             return f"Privet could not set it back: {error}"
         return ""
@@ -223,10 +258,7 @@ class Guard:
         """Say that a leave is over and what came of it."""
         self.close_waived(ended, clock)
         for name in ended:
-            finding = self.posture.findings[name]
-            done = "It is private again." if finding.status == OK else f"But: {finding.cause or finding.status}."
-            title = f"The time you gave is over: {self.settings[name].title}"
-            self.announce(notable("ended", name, title, "", done, clock))
+            self.announce(words.ended(self.settings[name], self.posture.findings[name], clock))
 
     def close_waived(self, names: tuple[str, ...], clock: Clock) -> None:
         """Close the standing warnings of settings whose waiver ended."""
@@ -250,10 +282,7 @@ class Guard:
         """Say that another program keeps undoing a setting, and which."""
         setting = self.settings[name]
         writers = self.system.writers(registry.provider(setting.provider).watches(setting.params))
-        by = ", ".join(writers) if writers else "a program that could not be identified"
-        title = f"Something keeps undoing: {setting.title}"
-        done = f"Privet has set it back 5 times within 10 minutes and now leaves it for an hour. It is written by {by}."
-        self.announce(notable("contested", name, title, setting.risk, done, clock))
+        self.announce(words.contested(setting, writers, clock))
 
     def stopped(self, clock: Clock) -> tuple[str, ...]:
         """Return the settings that are left alone for now."""
@@ -269,22 +298,3 @@ class Guard:
             if waiver.setting == name:
                 return waiver
         return None
-
-
-def noted(warning: PrivacyWarning) -> Journal:
-    """Write the journal entry of a warning."""
-    return "warned", {"kind": warning.kind, "setting": warning.setting, "text": told(warning)}
-
-
-def settled(warning: PrivacyWarning, seen: Finding, final: Finding, attempt: str | None, by: str) -> PrivacyWarning:
-    """Complete a warning with what came of it, where it was found, who wrote it, and what is left to do."""
-    found = f" Found in: {warning.outcome}." if warning.outcome else ""
-    said = attempt or ""
-    undo = warning.undo
-    if attempt == "":
-        said = "Privet tried to set it back and it is still open."
-        if final.status == OK:
-            value = spell(seen.found).replace(" ", "") if seen.found not in (None, ANY) else "VALUE"
-            said = "Privet has set it back; nothing is left for you to do."
-            undo = f"If you want it for a while: privet loosen {warning.setting} {value} --for 2h"
-    return replace(warning, outcome=(said + found + by).strip(), undo=undo)

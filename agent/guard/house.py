@@ -19,6 +19,7 @@ from agent.guard.books import Books
 from agent.guard.callers import caller
 from agent.guard.guard import Guard
 from agent.guard.lane import Mine
+from agent.guard.late import LateStore
 from agent.guard.line import Client, LineServer, Reply, refusal
 from agent.guard.outbox import Outbox
 from agent.guard.port import Courier, Port
@@ -57,13 +58,14 @@ class House:
         self.well = False
         self.doubted = False
         self.selector = selectors.DefaultSelector()
-        self.books = Books(parts.store)
+        self.store = LateStore(parts.store, parts.system)
+        self.books = Books(self.store)
         self.system.boot = self.books.next_boot()
         identity = parts.anchor.identity
         mine = Mine(fleet=identity.fleet, device=identity.device, boot=self.system.boot)
         self.outbox = Outbox(self.system, self.books, parts.vault, mine, parts.open_queue)
-        self.rules = Rules(parts.store, parts.vault, parts.settings, parts.anchor)
-        self.guard = Guard(self.system, self.books, self.rules, parts.settings, self.outbox.post)
+        self.rules = Rules(self.store, parts.vault, parts.settings, parts.anchor)
+        self.guard = Guard(self.system, self.books, self.store, self.rules, parts.settings, self.outbox.post)
         self.acts = Acts(self.guard, self.standing)
         self.watch: Watch | None = None
         self.watched: set[str] = set()
@@ -97,7 +99,7 @@ class House:
 
     def load(self) -> str:
         """Take up the policy in force; after too many starts that never got well the last good one, or none."""
-        known = self.parts.store.get("good") is not None
+        known = self.store.get("good") is not None
         step = stage(self.unhealthy, known)
         aside = "" if step == NORMAL else self.rules.fall_back(step)
         policy = self.rules.load(self.system) if step == NORMAL else self.rules.policy

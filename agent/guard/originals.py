@@ -63,10 +63,14 @@ def keep(system: System, found: Thing, made: tuple[bytes, ...]) -> None:
         ours = original.remembered(ours, mark)
     if before is None or (known and ours == known.ours):
         return
-    if not known:
-        system.make_directory(FOLDER, 0o700)
-    row = [list(part) for part in (values(found), values(before), ours)]
-    system.write(path_of(found), cbor.encode(row), 0o600)
+    put_down(system, Kept(thing=found, before=before, ours=ours))
+
+
+def put_down(system: System, kept: Kept) -> None:
+    """Write a record, durable on return."""
+    system.make_directory(FOLDER, 0o700)
+    row = [list(part) for part in (values(kept.thing), values(kept.before), kept.ours)]
+    system.write(path_of(kept.thing), cbor.encode(row), 0o600)
 
 
 def values(bundle: Record) -> tuple[Any, ...]:

@@ -8,11 +8,10 @@ only the owner can say whether they still get in, the change stays on trial and 
 
 import time
 from contextlib import suppress
-from typing import Any
 
-from agent.core.errors import PrivetError, Refused, Tampered
+from agent.core.errors import Failed, PrivetError, Refused, Tampered, Unreadable
 from agent.core.plan import Change, Reload
-from agent.core.record import Value, frozen
+from agent.core.record import frozen
 from agent.core.setting import Setting
 from agent.core.trial import (
     ARMED,
@@ -41,6 +40,7 @@ from agent.guard import trial as kept
 from agent.guard.books import Store
 from agent.guard.executor import apply, summary
 from agent.guard.posture import Posture
+from agent.guard.remembered import Remembered
 from agent.guard.session import signed_in_since
 from agent.system.door import System
 from agent.system.parts import Step
@@ -49,7 +49,7 @@ PAUSE = 0.25  # seconds between looks at a door that is just being opened anew
 AGAIN = 60  # seconds between looks while the owner is waited for
 
 
-class Proving:
+class Proving(Remembered):
     """The one change that may be on trial, and what became of those before."""
 
     def __init__(self, system: System, store: Store, settings: dict[str, Setting], patience: int = 12) -> None:
@@ -61,6 +61,7 @@ class Proving:
         self.trial: Trial | None = None
         self.first = False
         self.ended: set[str] = set()
+        self.stuck = ""  # why a trial that is over could not be ended: the disk takes nothing
         self.looked = 0
         self.news: list[PrivacyWarning] = []
 
@@ -76,16 +77,14 @@ class Proving:
         start = kept.start_of(self.system)
         if trial.state == ARMED and trial.start == start and trial.setting in self.settings:
             self.trial = trial
-            if self.left(trial):
-                self.decide(self.judged(trial), trial)
-            else:
-                self.set_back(trial, "nobody confirmed it in time")
+            self.attempt(trial)
         elif trial.state == ARMED:
             self.set_back(trial, "the device was started again before it was proven")
         else:
             if trial.state == REVERTED:
                 self.closed(trial, "the device was started again before it was proven", trial.left)
-            kept.forget(self.system)
+            with suppress(Unreadable):  # on a disk that takes nothing it is told at the next start once more
+                kept.forget(self.system)
 
     # -- one change
 
@@ -100,15 +99,6 @@ class Proving:
     def names(self) -> tuple[str, ...]:
         """Name the ways that are open now."""
         return tuple(way.name for way in usable((), self.ways()) if way.reach != "rights")
-
-    def held(self, change: Change) -> str:
-        """Say why a change of access must wait, or nothing."""
-        if self.trial is not None:
-            return f"a change of {self.trial.title} is still on trial"
-        row = (self.store.get("set_back") or {}).get(change.setting)
-        if row is None or frozen(row["wanted"]) != change.wanted or set(self.tried()) - set(row["tried"]):
-            return ""
-        return f"it was tried and set back: {row['why']}. To try again: privet tighten {change.setting}"
 
     def tried(self) -> list[str]:
         """Name the ways that were used just now."""
@@ -133,7 +123,12 @@ class Proving:
             originals=kept.snapshot(self.system, steps),
             left=(),
         )
-        kept.record(self.system, trial)
+        try:
+            kept.record(self.system, trial)
+        except PrivetError as error:
+            with suppress(PrivetError):
+                kept.forget(self.system)
+            raise Failed(f"the trial is not begun, because no record of it can be kept ({error})") from error
         self.trial = trial
         self.store.append("trial_armed", {"setting": trial.setting, "seconds": WINDOW, "steps": summary(steps)})
         try:
@@ -195,13 +190,13 @@ class Proving:
 
     def confirmed(self, trial: Trial, by: str) -> None:
         """Keep the change for good; the record of it goes first, so that no power cut brings it back."""
-        kept.settle(self.system, trial, CONFIRMED)
+        self.settle(trial, CONFIRMED)
         known = {**(self.store.get("settled") or {}), trial.setting: trial.wanted}
         failed = {k: v for k, v in (self.store.get("set_back") or {}).items() if k != trial.setting}
         note = ("trial_confirmed", {"setting": trial.setting, "by": by})
         self.store.put({"settled": known, "set_back": failed, "lived": self.tried()}, (note,))
         kept.forget(self.system)
-        self.trial = None
+        self.trial, self.stuck = None, ""
 
     def set_back(self, trial: Trial, why: str, *, failed: bool = False) -> None:
         """Bring back what was before, live and kept, and record and tell it; a step that `failed` is told elsewhere."""
@@ -212,13 +207,33 @@ class Proving:
         left = kept.put_back(self.system, trial.originals)
         left = kept.put_back(self.system, trial.originals) if left else ()
         self.each(tuple(step for step in steps if isinstance(step, Reload)))
-        kept.settle(self.system, trial, REVERTED, left)
-        self.trial = None
+        try:
+            self.settle(trial, REVERTED, left)
+        except PrivetError as error:  # it stays armed: tried again in a minute, and at the next start of the device
+            self.stick(trial, error)
+            return
+        self.trial, self.stuck = None, ""
         if failed and not left:
             self.store.append("trial_reverted", {"setting": trial.setting, "why": why, "left": left})
         else:
             self.closed(trial, why, left)
         kept.forget(self.system)
+
+    def settle(self, trial: Trial, state: str, left: tuple[str, ...] = ()) -> None:
+        """Record what became of a trial; with no room for that, and nothing left to bring back, it is let go of."""
+        try:
+            kept.settle(self.system, trial, state, left)
+        except PrivetError:
+            if left:
+                raise
+            kept.forget(self.system)
+
+    def stick(self, trial: Trial, error: PrivetError) -> None:
+        """Keep a trial that cannot be ended now, and tell it once."""
+        self.looked = self.system.clock().uptime
+        if not self.stuck:
+            self.news.append(words.stuck(trial, str(error), self.system.clock()))
+        self.stuck = str(error)
 
     def each(self, steps: tuple[Step, ...]) -> None:
         """Make steps one by one, whatever becomes of the others: what is kept is brought back by its bytes anyway."""
@@ -251,7 +266,8 @@ class Proving:
         """Return the seconds until something is to be done."""
         if self.trial is None:
             return AGAIN * AGAIN
-        return min(self.left(self.trial), max(0, self.looked + AGAIN - self.system.clock().uptime))
+        again = max(0, self.looked + AGAIN - self.system.clock().uptime)
+        return again if self.stuck else min(self.left(self.trial), again)
 
     def left(self, trial: Trial) -> int:
         """Return the seconds until the deadline."""
@@ -262,38 +278,22 @@ class Proving:
         trial = self.trial
         if trial is None:
             return
-        if self.left(trial) == 0:
-            self.set_back(trial, "nobody confirmed it in time")
-        elif self.system.clock().uptime - self.looked >= AGAIN:
-            verdict = self.judged(trial)
-            if verdict != WAIT:
+        due = self.system.clock().uptime - self.looked >= AGAIN
+        if due or (self.left(trial) == 0 and not self.stuck):
+            self.attempt(trial, silent=WAIT)
+
+    def attempt(self, trial: Trial, silent: str = "") -> None:
+        """Decide now, or set back what is over; where the disk takes nothing the trial stays for another attempt."""
+        try:
+            verdict = self.judged(trial) if self.left(trial) else ""
+            if not verdict:
+                self.set_back(trial, "nobody confirmed it in time")
+            elif verdict != silent:
                 self.decide(verdict, trial)
-
-    def live_with(self) -> None:
-        """Remember the ways that work while everything is private."""
-        tried = self.tried()
-        if self.trial is None and tried != self.store.get("lived"):
-            self.store.put({"lived": tried})
-
-    def remember(self, name: str, value: Value) -> None:
-        """Remember that a setting was private without any trial: its value is nothing new to the owner."""
-        known = self.store.get("settled") or {}
-        if self.trial is None and (name not in known or frozen(known[name]) != value):
-            self.store.put({"settled": {**known, name: value}})
-
-    def standing(self) -> dict[str, Any] | None:
-        """Say for the status what is on trial."""
-        if self.trial is None:
-            return None
-        return {"setting": self.trial.setting, "title": self.trial.title, "remaining": self.left(self.trial)}
+        except PrivetError as error:
+            self.stick(trial, error)
 
     def give_way(self, name: str) -> None:
         """End a trial of a setting because a person loosens it now: what was before comes first."""
         if self.trial is not None and self.trial.setting == name:
             self.set_back(self.trial, "a person loosened it", failed=True)
-
-    def retry(self, name: str) -> None:
-        """Forget that a change was set back: a person wants it tried again."""
-        known = self.store.get("set_back") or {}
-        if name in known:
-            self.store.put({"set_back": {k: v for k, v in known.items() if k != name}})

@@ -1,12 +1,15 @@
-"""What the owner is told about changes on trial."""
+"""What the owner is told, and what became of it."""
 
 import time
 
+from agent.core.assess import OK, Finding
 from agent.core.clock import Clock
+from agent.core.order import ANY
 from agent.core.record import replace
 from agent.core.setting import Setting
 from agent.core.trial import AFAR, SHUT, Trial
-from agent.core.warn import PrivacyWarning, notable
+from agent.core.warn import PrivacyWarning, notable, spell, told
+from agent.guard.books import Journal
 
 CONFIRM_BY = "sign in anew (by SSH, or at the device) and run: sudo privet confirm"
 NAMES = {"console": "at the device", "ssh_key": "SSH with a key", "ssh_password": "SSH with a password"}
@@ -40,6 +43,27 @@ def undone(trial: Trial, setting: Setting | None, why: str, left: tuple[str, ...
     return notable("trial", trial.setting, f"Set back to what it was before: {trial.title}", risk, done, clock)
 
 
+def stuck(trial: Trial, cause: str, clock: Clock) -> PrivacyWarning:
+    """Write that a trial cannot be ended now."""
+    title = f"A change on trial can be neither kept nor set back now: {trial.title}"
+    done = f"It is tried again every minute, and at the next start of this device. The reason given: {cause}"
+    return notable("trial", trial.setting, title, "", done, clock)
+
+
+def contested(setting: Setting, writers: tuple[str, ...], clock: Clock) -> PrivacyWarning:
+    """Write that another program keeps undoing a setting, and which."""
+    by = ", ".join(writers) if writers else "a program that could not be identified"
+    title = f"Something keeps undoing: {setting.title}"
+    done = f"Privet has set it back 5 times within 10 minutes and now leaves it for an hour. It is written by {by}."
+    return notable("contested", setting.id, title, setting.risk, done, clock)
+
+
+def ended(setting: Setting, finding: Finding, clock: Clock) -> PrivacyWarning:
+    """Write that a leave is over and what came of it."""
+    done = "It is private again." if finding.status == OK else f"But: {finding.cause or finding.status}."
+    return notable("ended", setting.id, f"The time you gave is over: {setting.title}", "", done, clock)
+
+
 def fallen_back(aside: str, bare: bool, unhealthy: int, clock: Clock) -> PrivacyWarning:
     """Write that a policy was set aside because the device did not get well with it."""
     title = f"This device did not start well {unhealthy} times in a row"
@@ -66,3 +90,33 @@ def unlinked(cause: str, clock: Clock) -> PrivacyWarning:
     title = "Your receiver cannot be reached since this device started; before, it could"
     done = f"Readings you agreed to wait here, sealed. The reason given: {cause or 'none'}"
     return notable("failed", "", title, "", done, clock)
+
+
+def no_room(cause: str, clock: Clock) -> PrivacyWarning:
+    """Write that the disk takes nothing, and what that means."""
+    title = "Nothing can be written on this device now: its disk is full, read-only or failing"
+    risk = "What is told and journaled meanwhile is lost if power goes; until then it waits and is written later."
+    done = (
+        "Privet goes on: what it can set back without the disk, it sets back. It changes no way of signing in, and "
+        f"takes no new leave or consent. The reason given: {cause}. See df -h and the log; free some space"
+    )
+    return notable("failed", "", title, risk, done, clock)
+
+
+def noted(warning: PrivacyWarning) -> Journal:
+    """Write the journal entry of a warning."""
+    return "warned", {"kind": warning.kind, "setting": warning.setting, "text": told(warning)}
+
+
+def settled(warning: PrivacyWarning, seen: Finding, final: Finding, attempt: str | None, by: str) -> PrivacyWarning:
+    """Complete a warning with what came of it, where it was found, who wrote it, and what is left to do."""
+    found = f" Found in: {warning.outcome}." if warning.outcome else ""
+    said = attempt or ""
+    undo = warning.undo
+    if attempt == "":
+        said = "Privet tried to set it back and it is still open."
+        if final.status == OK:
+            value = spell(seen.found).replace(" ", "") if seen.found not in (None, ANY) else "VALUE"
+            said = "Privet has set it back; nothing is left for you to do."
+            undo = f"If you want it for a while: privet loosen {warning.setting} {value} --for 2h"
+    return replace(warning, outcome=(said + found + by).strip(), undo=undo)

@@ -58,6 +58,7 @@ class Kept:
         self.built: House | None = None
         self.said: list[str] = []  # on the console, by first boot
         self.store: Store | None = None
+        self.opened: Callable[[Store], object] = lambda _store: None  # what befalls the state before the guard starts
 
     def base(self) -> Policy:
         """Compile the profile that ships, and add a purpose for warnings."""
@@ -94,6 +95,7 @@ class Kept:
         """Start the guard."""
         vault = DirectVault(Secret(b"k" * 32))
         self.store = Store(str(self.folder / "state.db"), vault, self.system.clock)
+        self.opened(self.store)
 
         def open_queue(purpose: str, budget: int) -> Queue:
             return Queue(self.system, f"/var/lib/privet/queue/{purpose}", budget)

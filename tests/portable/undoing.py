@@ -6,7 +6,7 @@ from agent.core.plan import Own, Reload, Remove, Run, Write
 
 def step_of(row):
     """Make a step from [kind, the field names that matter …]."""
-    kind, name, more = row
+    kind, name, more = row[:3]
     if kind == "write":
         return Write(path=name, content=more.encode(), mode=0o644, uid=0, gid=0)
     if kind == "remove":
@@ -14,7 +14,7 @@ def step_of(row):
     if kind == "own":
         return Own(path=name, mode=0o644, uid=0, gid=0)
     if kind == "run":
-        return Run(argv=tuple([name] + more.split()), stdin=b"")
+        return Run(argv=tuple([name] + more.split()), stdin="".join(row[3:]).encode())
     return Reload(unit=name, pidfile=more)
 
 

@@ -49,7 +49,7 @@ def probe(system: System, params: Params) -> Reading:
 
 
 def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
-    """Write our drop-in, named to sort after all others, and load it."""
+    """Write our drop-in, named to sort after all others, and load its lines, whether or not the disk took them."""
     named = [*texts(params, "found"), *texts(params, "keys")] if "found" in params else texts(params, "keys")
     body = "# Written by Privet. Removing this file gives the setting back to the system at the next start.\n"
     path, word = drop_in(params), str(option)
@@ -57,7 +57,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
         body += f"{key} = {word}\n"
     return (
         Write(path=path, content=body.encode(), mode=0o644, uid=0, gid=0),
-        Run(argv=("sysctl", "-q", "-p", path), stdin=b""),
+        Run(argv=("sysctl", "-q", "-p", "-"), stdin=body.encode()),
     )
 
 

@@ -47,12 +47,12 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
     direction = str(params["direction"])
     if not isinstance(option, tuple):
         raise BadInput(f"{option!r} is no list of flows; write flows as protocol/port@peer")
-    path = file_of(direction)
+    content = document(direction, option)
     return (
-        Write(path=path, content=document(direction, option), mode=0o600, uid=0, gid=0),
+        Write(path=file_of(direction), content=content, mode=0o600, uid=0, gid=0),
         # Wakes a table that somebody put to sleep; the kernel refuses that together with new chains.
         Run(argv=("nft", "add", "table", FAMILY, TABLE), stdin=b""),
-        Run(argv=("nft", "-j", "-f", path), stdin=b""),
+        Run(argv=("nft", "-j", "-f", "-"), stdin=content),  # what runs does not wait for room on the disk
     )
 
 

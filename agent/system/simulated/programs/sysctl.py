@@ -53,9 +53,11 @@ def boot(device: "SimulatedSystem") -> None:
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Set values: `-p FILE` or `-w key=value`; quiet with -q."""
+    """Set values: `-p FILE` (`-`: what it is given) or `-w key=value`; quiet with -q."""
     words = [word for word in argv[1:] if word not in {"-q", "-w"}]
-    if words[:1] == ["-p"]:
+    if words == ["-p", "-"]:
+        wanted = assignments(stdin.decode())
+    elif words[:1] == ["-p"]:
         try:
             wanted = lines(device, words[1] if len(words) > 1 else "/etc/sysctl.conf")
         except Missing:
@@ -108,9 +110,14 @@ def readable(device: "SimulatedSystem", path: str) -> list[tuple[str, str | None
 
 
 def lines(device: "SimulatedSystem", path: str) -> list[tuple[str, str | None]]:
-    """Read one file; a value of None excludes a key from patterns."""
+    """Read one file."""
+    return assignments(device.read(path).decode())
+
+
+def assignments(content: str) -> list[tuple[str, str | None]]:
+    """Read lines; a value of None excludes a key from patterns."""
     found: list[tuple[str, str | None]] = []
-    for line in device.read(path).decode().splitlines():
+    for line in content.splitlines():
         text = line.strip()
         if text and text[0] not in "#;" and ("=" in text or text[0] == "-"):
             key, equals, value = text.partition("=")

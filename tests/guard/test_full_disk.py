@@ -1,0 +1,250 @@
+"""A disk that is full or read-only: what needs no disk is set back and told all the same, the rest comes later."""
+
+from collections.abc import Callable
+
+import pytest
+
+from agent.core.errors import PrivetError, Unreadable
+from agent.core.plan import Own, Write
+from agent.core.trial import WINDOW
+from agent.guard import originals
+from agent.guard import trial as kept_trial
+from agent.guard.late import AGAIN, ENTRIES, LateOriginals, LateStore
+from agent.system.simulated import SimulatedSystem
+from agent.system.store import Store
+from tests.guard.conftest import Kept
+from tests.guard.test_proving import OPEN, SSH, entries, give_key, loose_from_the_start, new_policy, there
+
+DMESG = "/proc/sys/kernel/dmesg_restrict"
+DROP_IN = "/etc/sysctl.d/zz-privet-dmesg.conf"
+TITLE = "Nothing can be written on this device now"
+Fault = Callable[[Kept], None]
+
+
+def full(kept: Kept) -> None:
+    """Fill the disk to its last byte, beneath the files and beneath the state."""
+    assert kept.store is not None
+    kept.system.disk.capacity = kept.system.disk.used()
+    kept.store._rows.execute("PRAGMA max_page_count=1")  # SQLite makes it as many as there are now
+    for size in (2000, 200, 1):
+        with pytest.raises(Unreadable, match="the disk is full"):
+            fill(kept.store, size)
+
+
+def fill(store: Store, size: int) -> None:
+    """Append for as long as there is room."""
+    for _ in range(2000):
+        store.append("filling", {"with": "x" * size})
+
+
+def read_only(kept: Kept) -> None:
+    """Let the disk be read-only, as the kernel makes it after errors."""
+    assert kept.store is not None
+    kept.system.disk.read_only = True
+    kept.store._rows.execute("PRAGMA query_only=1")
+    with pytest.raises(Unreadable, match="read-only"):
+        kept.store.append("filling", {})
+
+
+def free(kept: Kept) -> None:
+    """Let there be room again, and time go on until the guard looks."""
+    assert kept.store is not None
+    kept.system.disk.capacity, kept.system.disk.read_only = None, False
+    kept.store._rows.execute("PRAGMA max_page_count=1000000")
+    kept.store._rows.execute("PRAGMA query_only=0")
+    kept.system.tick(AGAIN + 1)
+    kept.turn()
+
+
+FAULTS = pytest.mark.parametrize("fault", [full, read_only])
+
+
+def loosen_live(kept: Kept) -> None:
+    """Loosen a value of the running kernel by hand."""
+    kept.system.run(("sysctl", "-w", "kernel.dmesg_restrict=0"))
+    assert kept.system.read(DMESG) == b"0\n"
+
+
+def shown(kept: Kept) -> str:
+    """Return the greeting at a login."""
+    return kept.system.read("/run/motd.d/50-privet").decode()
+
+
+class Unbending(LateStore):
+    """Known bad: the store as it was, where nothing waits."""
+
+    def put(self, changes, notes=()):
+        """Write at once or not at all."""
+        return self.store.put(changes, notes)
+
+
+@FAULTS
+def test_what_needs_no_disk_is_set_back_and_told_and_journaled_later(kept: Kept, fault: Fault) -> None:
+    """The kernel's value is back and the owner warned; the journal gets all of it in order once there is room."""
+    fault(kept)
+    loosen_live(kept)
+    kept.ask("enforce")
+    assert kept.system.read(DMESG) == b"1\n" and kept.status("kernel.dmesg") == "ok"
+    assert "Privet has set it back" in shown(kept) and TITLE in shown(kept)
+    assert kept.told() == [], "it cannot have been written"
+    for _ in range(4):
+        kept.system.tick(AGAIN + 1)
+        kept.turn()
+    assert len([w for w in kept.warnings("failed") if w.title.startswith(TITLE)]) == 1
+    free(kept)
+    told = kept.told()
+    assert [t["setting"] for t in told] == ["kernel.dmesg", ""] and all("late" in t for t in told)
+    kinds = [e.kind for e in kept.store.entries(0, 9999)] if kept.store else []
+    assert kinds.index("intent", kinds.index("started")) < kinds.index("warned") < kinds.index("late")
+    late = entries(kept, "late")[0]
+    assert late["entries"] >= 3 and late["lost"] == 0 and ("full" in late["why"] or "read-only" in late["why"])
+    assert kept.ask("journal", verify=True)["sound"] is True
+    assert kept.house.store.cause == ""
+
+
+@FAULTS
+def test_twin_whose_journal_does_not_wait_sets_nothing_back(kept: Kept, fault: Fault) -> None:
+    """Known bad: with the store as it was, the entry that cannot be written keeps the value from being set back."""
+    assert kept.store is not None
+    kept.house.books.store = kept.house.guard.late = Unbending(kept.store, kept.system)
+    fault(kept)
+    loosen_live(kept)
+    with pytest.raises(Unreadable):
+        kept.ask("enforce")
+    assert kept.system.read(DMESG) == b"0\n"
+
+
+@FAULTS
+def test_a_file_that_cannot_be_written_does_not_keep_the_kernel_loose(kept: Kept, fault: Fault) -> None:
+    """Both the file and the kernel were loosened: the kernel at once, the file when there is room; nobody is blamed."""
+    kept.system.edit(DROP_IN, b"kernel.dmesg_restrict = 0\n")
+    loosen_live(kept)
+    fault(kept)
+    for _ in range(7):
+        kept.turn()
+        kept.ask("enforce")
+    assert kept.system.read(DMESG) == b"1\n" and kept.status("kernel.dmesg") == "loosened"
+    assert kept.system.read(DROP_IN) == b"kernel.dmesg_restrict = 0\n"
+    assert not kept.warnings("contested")
+    free(kept)
+    assert kept.status("kernel.dmesg") == "ok" and b"kernel/dmesg_restrict = 1" in kept.system.read(DROP_IN)
+
+
+@FAULTS
+def test_a_trial_without_room_for_its_record_is_not_begun(kept: Kept, fault: Fault) -> None:
+    """A way of signing in is not changed while no record of it can be kept: told, nothing left behind, done later."""
+    give_key(kept)
+    kept.system.edit(SSH, OPEN)
+    fault(kept)
+    kept.turn()
+    assert kept.status("ssh.password") == "loosened" and kept_trial.recorded(kept.system) is None
+    assert "the trial is not begun, because no record of it can be kept" in shown(kept)
+    assert kept.ask("status")["trial"] is None
+    free(kept)
+    assert kept.status("ssh.password") == "ok"
+
+
+@FAULTS
+def test_a_disk_that_fills_up_during_a_trial(fresh: Kept, fault: Fault) -> None:
+    """Nobody confirms and nothing can be written at the deadline: the guard stays, tells it, and ends it later."""
+    loose_from_the_start(fresh)
+    new_policy(fresh, ssh_password="no")
+    fault(fresh)
+    for _ in range(3):
+        fresh.system.tick(WINDOW)
+        fresh.turn()
+    free(fresh)
+    fresh.system.tick(61)
+    fresh.turn()
+    assert fresh.ask("status")["trial"] is None and kept_trial.recorded(fresh.system) is None
+    assert not there(fresh) and fresh.status("ssh.password") == "loosened"
+    assert [t for t in fresh.told() if t["text"].startswith("Set back to what it was before")]
+
+
+@FAULTS
+def test_a_start_with_such_a_disk(kept: Kept, fault: Fault) -> None:
+    """The guard starts, counts the start in memory, sets back; with room the count is on the disk before all else."""
+    before = kept.house.system.boot
+    kept.stop()
+    kept.system.reboot()
+    kept.opened = lambda _store: fault(kept)
+    kept.start()
+    loosen_live(kept)
+    kept.ask("enforce")
+    assert kept.system.boot == before + 1 and kept.system.read(DMESG) == b"1\n" and TITLE in shown(kept)
+    assert kept.store is not None
+    assert kept.store.get("boot") == before or not kept.system.disk.read_only  # one number finds room in a full one
+    free(kept)
+    assert kept.store.get("boot") == before + 1
+
+
+@FAULTS
+def test_nobody_gets_more_than_before_without_a_record(kept: Kept, fault: Fault) -> None:
+    """A waiver and a consent are refused; a consent withdrawn counts at once and is written later."""
+    kept.agree("warnings")
+    fault(kept)
+    with pytest.raises(Unreadable):
+        kept.loosen("kernel.dmesg", "0")
+    assert kept.house.books.waivers == () and kept.system.read(DMESG) == b"1\n"
+    kept.ask("consent", purpose="warnings", state="withdrawn", seen="")
+    with pytest.raises(Unreadable):
+        kept.agree("warnings")
+    assert kept.house.books.consents["warnings"].state == "withdrawn"
+    free(kept)
+    assert kept.store is not None
+    assert [row["state"] for row in kept.store.get("consents")] == ["withdrawn"]
+
+
+def test_what_waits_is_bounded(kept: Kept) -> None:
+    """So many entries and no more; how many were lost is said; the same thing said twice is one entry."""
+    full(kept)
+    late = kept.house.store
+    for number in range(ENTRIES * 2):
+        assert late.append("filling", {"number": number}) == 0 == late.append("filling", {"number": 0})
+    assert len(late.notes) == ENTRIES
+    free(kept)
+    assert entries(kept, "late")[0]["lost"] >= ENTRIES
+    assert not late.notes
+
+
+FOREIGN = Write(path="/etc/foreign.conf", content=b"ours\n", mode=0o644, uid=0, gid=0)
+OURS = Write(path="/etc/foreign.d/zz-privet.conf", content=b"ours\n", mode=0o644, uid=0, gid=0)
+RIGHTS = Own(path="/etc/foreign.conf", mode=0o600, uid=0, gid=0)
+
+
+@pytest.fixture
+def crowded() -> SimulatedSystem:
+    """A device whose disk is full."""
+    made = SimulatedSystem()
+    made.edit("/etc/foreign.conf", b"theirs\n", mode=0o644)
+    made.disk.capacity = made.disk.used()
+    return made
+
+
+def test_originals_that_wait(crowded: SimulatedSystem) -> None:
+    """Rights and files of our own may be changed before the record is there; it then tells what was before us."""
+    late = LateOriginals()
+    late.record(crowded, (RIGHTS, OURS))
+    crowded.own(RIGHTS.path, RIGHTS.mode, 0, 0)
+    late.record(crowded, (RIGHTS,))
+    assert originals.all_kept(crowded) == ((), ())
+    crowded.disk.capacity = None
+    late.record(crowded, (RIGHTS,))
+    kept, _ = originals.all_kept(crowded)
+    assert [(k.thing.kind, k.before.form, k.before.mode) for k in kept] == [
+        ("file", "absent", 0),
+        ("rights", "rights", 0o644),
+    ]
+    assert not late.held
+
+
+def test_a_foreign_file_is_not_changed_without_its_original(crowded: SimulatedSystem) -> None:
+    """What somebody else wrote would be gone for good."""
+    with pytest.raises(PrivetError, match="the disk is full"):
+        LateOriginals().record(crowded, (FOREIGN,))
+
+
+def test_twin_that_needs_every_original_refuses_rights_too(crowded: SimulatedSystem) -> None:
+    """Known bad: the recorder as it was keeps the guard from closing a file that everybody can read."""
+    with pytest.raises(PrivetError, match="the disk is full"):
+        originals.record(crowded, (RIGHTS,))
