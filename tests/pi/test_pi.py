@@ -6,7 +6,7 @@ import re
 from tests.pi.factory import CANARIES, NAME, PASSWORD, USER
 from tests.pi.story import Story
 
-DROP_IN = "/etc/ssh/sshd_config.d/000-a-visitor.conf"  # before ours: sshd takes the first word it reads
+DROP_IN = "/etc/ssh/sshd_config.d/000-privet-passwordauthentication.conf"  # our own: any other comes after it
 EARLY, FIRST, NETWORK, SSH = (
     "privet-early.service",
     "privet-firstboot.service",
