@@ -8,8 +8,8 @@ import click
 
 from agent import VERSION
 from agent.cli import local, show
-from agent.cli.call import call, first_boot
-from agent.core.errors import BadInput, PrivetError, Tampered
+from agent.cli.call import Answered, call, first_boot
+from agent.core.errors import BadInput, PrivetError, Refused, Tampered
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -176,13 +176,20 @@ def credentials(verb: str, *, once: bool) -> None:
         return
     if not once:
         raise BadInput("the new passwords can be shown once only; when you are ready: privet credentials show --once")
-    rows = call("control", {"op": "credentials", "once": once})["credentials"]
+    mine, request = False, {"op": "credentials", "once": once}
+    try:
+        rows = call("control", request)["credentials"]
+    except Answered as error:
+        if error.exit_code != Refused.exit_code:
+            raise
+        mine, request = True, {"op": "password"}  # whoever is not the owner: the new password of the own account
+        rows = call("control", request)["credentials"]
     if not rows:
-        click.echo("Nothing is waiting to be shown.")
+        click.echo("Nothing is waiting to be shown" + (" to you; to the owner: with sudo." if mine else "."))
     for row in rows:
         click.echo(f"{row['label']}: {row['secret']}")
     if rows:
-        call("control", {"op": "credentials", "taken": [row["label"] for row in rows]})
+        call("control", {**request, "taken": True if mine else [row["label"] for row in rows]})
         click.echo("Write this down now. It is not kept here any more.")
 
 

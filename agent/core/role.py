@@ -9,12 +9,14 @@ VIEWER = "viewer"
 NOBODY = "nobody"
 YEAR = 365 * 86400
 
-LOOK = ("status", "explain", "notice", "version")
+LOOK = ("status", "explain", "notice", "version", "password")
 ACTS = {
     OWNER: LOOK + ("loosen", "tighten", "enforce", "confirm", "consent", "credentials", "journal"),
     MAINTAINER: LOOK + ("tighten", "enforce", "journal"),
     VIEWER: LOOK,
-    NOBODY: (),
+    NOBODY: (
+        "password",
+    ),  # the new one of one's own account: without it the owner of a key alone never gets rights again
 }
 
 

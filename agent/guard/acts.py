@@ -38,6 +38,7 @@ class Acts:
             "notice": self.notice,
             "consent": self.consent,
             "credentials": self.credentials,
+            "password": self.password,
             "journal": self.journal,
             "version": self.version,
         }
@@ -235,17 +236,31 @@ class Acts:
         keys = {k[len("credential/") :]: k for k in store.keys("credential/")}
         taken = request.get("taken")
         if isinstance(taken, list):
-            shown = [label for label in taken if label in keys]
-            entry = ("credentials_shown", {"labels": shown, "to": caller.name})
-            store.put({keys[label]: None for label in shown}, (entry,))
-            recovery.taken(self.guard.system, left=len(shown) < len(keys))
-            return {"erased": shown}
+            return {"erased": self.erase([label for label in taken if label in keys], caller)}
         if request.get("sealed") is True:
             return {"sealed": recovery.kept(self.guard.system)}
         if request.get("once") is not True:
             return {"waiting": sorted(keys)}
         found = [{"label": label, "secret": revealed(store.get(keys[label]))} for label in sorted(keys)]
         return {"credentials": found}
+
+    def password(self, caller: Caller, request: Reply) -> Reply:
+        """Hand out the new password of the caller's own account; `taken`, once it was shown, erases it for good."""
+        label = f"linux_account/{caller.name}"
+        secret = self.guard.books.store.get(f"credential/{label}")
+        if secret is None:
+            return {"credentials": []}
+        if request.get("taken") is True:
+            return {"erased": self.erase([label], caller)}
+        return {"credentials": [{"label": label, "secret": revealed(secret)}]}
+
+    def erase(self, labels: list[str], caller: Caller) -> list[str]:
+        """Let go of secrets that were shown, journaled."""
+        store: Any = self.guard.books.store
+        entry = ("credentials_shown", {"labels": labels, "to": caller.name})
+        store.put({f"credential/{label}": None for label in labels}, (entry,))
+        recovery.taken(self.guard.system, left=bool(store.keys("credential/")))
+        return labels
 
     def journal(self, caller: Caller, request: Reply) -> Reply:
         """Return journal entries, or check the whole chain."""

@@ -2,6 +2,7 @@
 
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -142,12 +143,13 @@ class House:
         wait = min(limit, float(self.guard.due()), self.hold())
         for key, mask in self.selector.select(max(0.0, wait)):
             key.data(mask)
+        heard = time.monotonic()
         self.guard.tick()
         self.watch_more()
         self.outbox.flush()
         self.outbox.pump()
         for server in self.servers:
-            server.tidy()
+            server.tidy(heard)
         self.healthy()
         self.doubt()
 

@@ -178,13 +178,16 @@ class LineServer:
         if reply is not None:
             client.reply(reply)
 
-    def tidy(self) -> None:
-        """Drop clients that have been idle for too long and owe us a line or an ear."""
-        self.drop_idle(list(self.clients), PATIENCE)
+    def tidy(self, heard: float) -> None:
+        """Drop clients that have been idle for too long and owe us a line or an ear.
 
-    def drop_idle(self, clients: list[Client], patience: float) -> bool:
+        `heard` is when everybody was last listened to (monotonic): what we were busy with since is not their idleness.
+        """
+        self.drop_idle(list(self.clients), PATIENCE, heard)
+
+    def drop_idle(self, clients: list[Client], patience: float, now: float | None = None) -> bool:
         """Drop those of the clients that have been idle for so long; say whether there were any."""
-        limit = time.monotonic() - patience
+        limit = (time.monotonic() if now is None else now) - patience
         idle = [c for c in clients if c.since < limit and not c.waiting]
         for client in idle:
             self.drop(client)

@@ -6,6 +6,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.core.errors import BadInput, BadPolicy, ExpiredPolicy, OldPolicy, PrivetError, Refused, UnknownSetting
 from agent.core.plan import Change
+from agent.core.role import NOBODY
+from agent.guard.callers import Caller
 from tests.guard.conftest import Kept
 
 SYSCTL = "/etc/sysctl.d/99-mine.conf"
@@ -224,6 +226,23 @@ def test_credentials_are_shown_once(kept: Kept) -> None:
     assert check.code != 0
     check = kept.system.run(("unix_chkpwd", "pi", "nullok"), rows[0]["secret"].encode() + b"\0")
     assert check.code == 0
+
+
+def test_an_account_may_take_its_own_new_password(kept: Kept) -> None:
+    """Who signs in by key alone gets the password that sudo asks for: the own one, once, and nobody else's."""
+    assert kept.house is not None
+    acts, pi = kept.house.acts, Caller(name="pi", role=NOBODY)
+    for who in (Caller(name="nobody", role=NOBODY), Caller(name="recovery/code", role=NOBODY)):
+        assert acts.perform(who, {"op": "password"})["credentials"] == []
+        assert acts.perform(who, {"op": "password", "taken": True})["credentials"] == []
+    rows = acts.perform(pi, {"op": "password"})["credentials"]
+    assert [row["label"] for row in rows] == ["linux_account/pi"]
+    assert kept.system.run(("unix_chkpwd", "pi", "nullok"), rows[0]["secret"].encode() + b"\0").code == 0
+    with pytest.raises(Refused):
+        acts.perform(pi, {"op": "credentials", "once": True})
+    assert acts.perform(pi, {"op": "password", "taken": True})["erased"] == ["linux_account/pi"]
+    assert acts.perform(pi, {"op": "password"})["credentials"] == []
+    assert kept.ask("credentials")["waiting"] == ["recovery/code"]
 
 
 def test_nothing_comes_in_before_the_factory_password_is_gone(fresh: Kept) -> None:

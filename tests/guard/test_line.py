@@ -239,3 +239,20 @@ def test_answers_nobody_reads_do_not_pile_up(served: Served) -> None:
         until(lambda: sum(bool(one.owed) for one in served.server.clients) == 1)
         (client,) = [one for one in served.server.clients if one.owed]
         assert len(client.owed) + len(client.taken) < 4 * line.LINE
+
+
+def test_waiting_for_us_is_no_idleness(tmp_path: Path) -> None:
+    """Whoever waits while the guard is busy keeps the place; whoever says nothing while it listens does not."""
+    with selectors.DefaultSelector() as selector:
+        server = line.LineServer(selector, str(tmp_path / "y.sock"), 0o600, lambda client, request: {"ok": True})
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.connect(server.path)
+            server.accept(1)
+            heard = time.monotonic()
+            (client,) = server.clients
+            client.since = heard - line.PATIENCE / 2
+            server.tidy(heard)  # long after, by the clock, but nobody was listened to in between
+            assert server.clients == {client}
+            server.tidy(heard + line.PATIENCE)
+            assert not server.clients
+        server.close()
