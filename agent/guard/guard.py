@@ -107,7 +107,7 @@ class Guard:
 
     def catch_up(self) -> None:
         """Write what waits for the disk; then do what could not be done without it."""
-        if self.late.due():
+        if self.late.due() or (self.originals.held and not self.late.cause):
             try:
                 self.late.write()
                 self.originals.write(self.system)

@@ -154,6 +154,9 @@ class LateStore:
         Unreadable when the disk still takes nothing.
         """
         self.tried = self.system.clock().uptime
+        if not self.notes and not self.values:  # it was a file that the disk did not take
+            self.cause = ""
+            return 0
         late = [(kind, {**body, "late": clock.wall}) for clock, (kind, body) in self.notes]
         since = self.notes[0][0].wall if self.notes else self.system.clock().wall
         told = {"entries": len(late), "lost": self.lost, "since": since, "why": self.cause}

@@ -1,5 +1,6 @@
 """What is remembered of changes of access, so that none is tried for ever and none that is old counts as new."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from agent.core.plan import Change
@@ -8,19 +9,19 @@ from agent.core.trial import Trial
 from agent.guard.books import Store
 
 
-class Remembered:
+class Remembered(ABC):
     """Values that were private before, changes that were set back, ways that worked."""
 
     store: Store
     trial: Trial | None
 
+    @abstractmethod
     def tried(self) -> list[str]:
         """Name the ways that were used just now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def left(self, trial: Trial) -> int:
         """Return the seconds until the deadline of a trial."""
-        raise NotImplementedError
 
     def held(self, change: Change) -> str:
         """Say why a change of access must wait, or nothing."""

@@ -195,6 +195,22 @@ def test_nobody_gets_more_than_before_without_a_record(kept: Kept, fault: Fault)
     assert [row["state"] for row in kept.store.get("consents")] == ["withdrawn"]
 
 
+def test_originals_are_written_by_the_next_turn(kept: Kept) -> None:
+    """Only the files had no room, the state had: what waits is written without anybody asking, and without noise."""
+    guard = kept.house.guard
+    kept.system.edit("/etc/foreign.conf", b"theirs\n", mode=0o644)
+    kept.turn()
+    kept.system.disk.capacity = kept.system.disk.used()
+    guard.originals.record(kept.system, (RIGHTS,))
+    assert guard.originals.held
+    for _ in range(5):
+        kept.system.tick(AGAIN + 1)
+        kept.turn()
+    assert guard.originals.held and not entries(kept, "late")
+    free(kept)
+    assert not guard.originals.held and not entries(kept, "late")
+
+
 def test_what_waits_is_bounded(kept: Kept) -> None:
     """So many entries and no more; how many were lost is said; the same thing said twice is one entry."""
     full(kept)
