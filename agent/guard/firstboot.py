@@ -115,6 +115,7 @@ class FirstBoot(Rotations):
         self.kinds = {name: (kind, params) for name, kind, params in kinds}
         self.attempts = dict(attempts or {})
         self.signs = signs
+        self.finishes = True  # whether a later start does what had to wait
 
     def run(self) -> Reached:
         """Go from wherever the device is to provisioned, or raise one sentence and leave the gate shut.
@@ -273,7 +274,8 @@ class FirstBoot(Rotations):
         returned: list[str] = []
         for name, (kind, params) in self.kinds.items():
             if getattr(kind, "LATE", False):
-                self.late(name)
+                if self.finishes:
+                    self.late(name)
                 continue
             returned += [f"{name}/{found.label}" for found in kind.find(self.system, params, self.memory(name))]
             self.keep_memory(name)

@@ -58,6 +58,7 @@ def first_boot(house: "House") -> bool:
     kind_of_boot = glass.NewOwner if anew else FirstBoot
     signs = Signs(house.system, house.say)
     boot = kind_of_boot(house.system, house.books.store, FirewallGate(house), kinds, signs=signs)
+    boot.finishes = house.finishes
     fresh = not boot.provisioned()
     try:
         reached = boot.run()

@@ -75,6 +75,7 @@ class House:
         self.link = ("offline", "no courier is connected")
         self.stopping = False
         self.shut_in = False
+        self.finishes = True  # whether this start does what had to wait at first boot
         self.say: Callable[[str], None] = on_console  # where first boot tells how far it is
         self.lost = ""
 

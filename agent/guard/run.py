@@ -164,6 +164,7 @@ def main() -> None:
             raise Refused("nobody asked for this device to be guarded; begin with: privet setup")
         system.make_directory(RUN, 0o755)
         house, vault = build(system)
+        house.finishes = False  # privet-firstboot does that, whose sandbox lets it read the raw boot partition
         uid, gid = account(system, courier)
         house.listen(RUN, uid, gid)
         notify("STATUS=Looking at every setting")
