@@ -5,7 +5,6 @@ other policy, and nobody can ever sign this device another one. `device.cbor` is
 is set up; a power cut before it leaves nothing that counts. A device that a fleet has flashed is never touched.
 """
 
-import tomllib
 from typing import Any
 
 from agent import registry
@@ -108,6 +107,8 @@ def owner_account(system: System, wishes: Wishes) -> str:
 
 def read_wishes(system: System) -> Wishes:
     """Read setup.toml strictly; without the file, the device is set up by itself."""
+    import tomllib
+
     try:
         text = system.read(WISHES, 65536).decode("utf-8")
         said = tomllib.loads(text)

@@ -51,9 +51,9 @@ def test_memory_and_times(shipped: Booted):
     shipped.until(lambda: alone(shipped), 90, "the guard to rest")
     guard, courier = pss(shipped, GUARD), pss(shipped, COURIER)
     print(f"PSS at rest: guard {guard:.1f} MB, courier {courier:.1f} MB")
-    # DESIGN.md asks for 15 and 30; so few processes share Python's pages here that it is more. It must not grow.
-    assert guard <= 17
-    assert guard + courier <= 35
+    # DESIGN.md asks for 15 and 30. For both together it is more here, where they alone share Python's pages.
+    assert guard <= 15
+    assert guard + courier <= 34
 
 
 @pytest.mark.parametrize(("module", "most"), [("agent.guard.early", 0.5), ("agent.guard.run", 1.0)])

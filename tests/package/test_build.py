@@ -165,6 +165,14 @@ def test_every_module_is_compiled_and_never_compared_with_its_source(package: Pa
     assert seen > 150
 
 
+def test_only_the_commands_keep_their_docstrings(package: Path):
+    """They show them; in every process that runs for good they would be memory for nothing."""
+    kept = {name: "__doc__" in marshal.loads(content[16:]).co_names for name, content in compiled(package, "")}
+    ours = {name: has for name, has in kept.items() if "/privet/agent/" in name and (package / name).read_text()}
+    assert any(ours.values()) and len(ours) > 100
+    none_of([name for name, has in ours.items() if has != ("/agent/cli/" in name)])
+
+
 def test_control_fields(package: Path):
     """The package says what it needs and nothing that would be downloaded; no field is left unfilled."""
     text = (package / "DEBIAN/control").read_text()

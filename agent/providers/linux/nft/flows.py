@@ -1,9 +1,9 @@
 """The words of the firewall: what a flow is, and what is the same for those who write rules and those who read them."""
 
-import ipaddress
 from typing import Any
 
 from agent.core.errors import BadInput
+from agent.providers.linux.nft.blocks import plain as one_way
 
 FAMILY, TABLE = "inet", "privet"
 LAN = ("10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
@@ -53,7 +53,7 @@ def parsed(flow: str) -> tuple[str, str, str]:
         raise BadInput(f"{flow!r} has no port that {protocol} knows; use 1 to 65535, a range, or any")
     if peer not in {"any", "lan", "loopback"}:
         try:
-            plain = str(ipaddress.ip_network(peer))
+            plain = one_way(peer)
         except ValueError as error:
             raise BadInput(f"{flow!r}: {error}; use any, lan, loopback or an address block") from error
         if plain != peer:

@@ -1,11 +1,11 @@
 """The rules we read: what a listing of the kernel, or our file, lets through, as flows."""
 
-import ipaddress
 import json
 from typing import Any
 
 from agent.core.order import ANY, words
 from agent.core.record import Value
+from agent.providers.linux.nft.blocks import plain
 from agent.providers.linux.nft.flows import FAMILY, HOOKS, NEEDED, TABLE, UNLIMITED, WAY_IN, Table
 from agent.providers.linux.nft.writing import limits
 
@@ -125,7 +125,7 @@ def blocks(several: list[Any], lan: tuple[str, ...]) -> list[str]:
         prefix = one.get("prefix") if isinstance(one, dict) else None
         text = f"{prefix['addr']}/{prefix['len']}" if prefix else one
         try:
-            found.add(str(ipaddress.ip_network(text)))
+            found.add(plain(text))
         except (ValueError, TypeError):
             return ["any"]
     version6 = ":" in min(found)

@@ -1,10 +1,10 @@
 """The rules we write: one transaction a direction, to the byte the same for the same flows."""
 
-import ipaddress
 import json
 from typing import Any
 
 from agent.core.order import words
+from agent.providers.linux.nft.blocks import block
 from agent.providers.linux.nft.flows import (
     BURST,
     FAMILY,
@@ -99,10 +99,10 @@ def bodies_of(direction: str, protocol: str, port: str, peer: str) -> list[list[
     nets = {"any": (), "lan": blocks}.get(peer, (peer,))
     made = []
     for family, version, echo in (("ip", 4, "icmp"), ("ip6", 6, "icmpv6")):
-        own = [ipaddress.ip_network(net) for net in nets if ipaddress.ip_network(net).version == version]
+        own = [(address, size) for of, address, size in map(block, nets) if of == version]
         if nets and not own:
             continue
-        prefixes: list[Table] = [{"prefix": {"addr": str(net.network_address), "len": net.prefixlen}} for net in own]
+        prefixes: list[Table] = [{"prefix": {"addr": address, "len": size}} for address, size in own]
         right = prefixes[0] if len(prefixes) == 1 else {"set": prefixes}
         body = [matched("payload", {"protocol": family, "field": field}, right)] if own else []
         made.append(body + traffic(protocol, port, echo))
