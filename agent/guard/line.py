@@ -221,8 +221,14 @@ def turn_away(connection: socket.socket) -> None:
 
 def listen(path: str, mode: int, gid: int = -1) -> socket.socket:
     """Open a listening Unix socket with exactly these rights, replacing one that a dead process left."""
-    if os.path.lexists(path):
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise Unreachable(
+            f"cannot listen on {path}: what is in its place cannot be removed ({error.strerror}); remove it"
+        ) from error
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)
     try:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from agent.core import cbor
 from agent.core.clock import Clock, floor
-from agent.core.errors import BadPolicy, Missing
+from agent.core.errors import BadInput, BadPolicy, Missing
 from agent.core.health import GOOD
 from agent.core.policy import MAX_BYTES, Identity, Policy, admit, layer, read_policy
 from agent.core.record import Record, Value
@@ -49,6 +49,8 @@ def read_anchor(system: System) -> Anchor:
         raise Missing(
             f"this device was not set up: {DEVICE} is missing; flash or set it up with privet-fleet"
         ) from error
+    except BadInput as error:
+        raise BadPolicy(f"{DEVICE} is damaged ({error}); set the device up again") from error
     if not isinstance(table, dict):
         raise BadPolicy(f"{DEVICE} is damaged; set the device up again")
     keys = table.get("policy_keys")

@@ -9,8 +9,9 @@ no consent exists, so every setting is back at its baseline and nothing is colle
 import hashlib
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from agent.core import cbor, journal
@@ -153,6 +154,8 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         """Open the file, made for root alone."""
         if self._path != MEMORY:
+            for tail in ("", "-journal", "-wal", "-shm"):
+                ordinary(self._path + tail)
             number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             os.fchmod(number, 0o600)
             os.close(number)
@@ -251,6 +254,13 @@ def plain(name: str, value: Any) -> bytes:
 def summed(digests: Mapping[str, bytes]) -> bytes:
     """Return the digest over all values."""
     return hashlib.sha256(cbor.encode(dict(digests))).digest()
+
+
+def ordinary(path: str) -> None:
+    """Refuse what is there and no file: SQLite would wait at a pipe for ever."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise Unreadable(f"the state of this device cannot be opened: {path} is no plain file; move it away")
 
 
 def sync_directory(path: str) -> None:

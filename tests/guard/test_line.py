@@ -153,6 +153,20 @@ def test_the_socket_has_the_rights_it_was_given(served: Served) -> None:
     assert Path(served.path).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_directory_in_its_place_is_refused(tmp_path: Path) -> None:
+    """A sentence says what is in the way; a file, a pipe or a link there is replaced, what the link names stays."""
+    victim, place = tmp_path / "victim", tmp_path / "place.sock"
+    victim.write_text("mine")
+    for plant in (place.touch, lambda: os.mkfifo(place), lambda: place.symlink_to(victim)):
+        plant()
+        line.listen(str(place), 0o600).close()
+        assert place.is_socket() and not place.is_symlink() and victim.read_text() == "mine"
+        place.unlink()
+    place.mkdir()
+    with pytest.raises(Unreachable, match=r"cannot listen on .*place.sock: .* remove it"):
+        line.listen(str(place), 0o600)
+
+
 def until(done: Callable[[], bool], seconds: float = 5) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds

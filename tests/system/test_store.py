@@ -150,6 +150,25 @@ def test_a_link_in_its_place_is_not_followed(path, tmp_path):
     assert (tmp_path / "victim").read_text() == "mine"
 
 
+@pytest.mark.parametrize("tail", ["", "-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("what", ["pipe", "directory", "link"])
+def test_what_is_no_file_is_refused_at_once(path, tmp_path, what, tail):
+    """In the place of any of its files: a sentence that names it, no waiting at a pipe, no link followed."""
+    opened(path).close()
+    place = Path(f"{path}{tail}")
+    place.unlink(missing_ok=True)
+    if what == "pipe":
+        os.mkfifo(place)
+    elif what == "directory":
+        place.mkdir()
+    else:
+        (tmp_path / "victim").write_text("mine")
+        place.symlink_to(tmp_path / "victim")
+    with pytest.raises(Unreadable, match=f"{place.name} is no plain file; move it away"):
+        opened(path)
+    assert what != "link" or (tmp_path / "victim").read_text() == "mine"
+
+
 def test_a_full_disk_changes_nothing_and_passes(path):
     """When there is no room, a put fails whole with a sentence; when there is again, the same put succeeds."""
     store = opened(path)
