@@ -16,6 +16,8 @@ from agent.system.vault import Vault
 
 IN_FLIGHT = 20  # publishes the courier has not confirmed as sent
 AT_ONCE = 5000  # readings in one request
+LATE = 100  # texts of one purpose that wait for a disk that takes nothing
+AGAIN = 300  # seconds between attempts to queue them
 
 Publish = Callable[[int, str, bytes], None]
 Done = Callable[[PrivetError | None], None]
@@ -36,6 +38,8 @@ class Outbox:
         self.lanes: dict[str, Lane] = {}
         self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
         self.tickets: list[Done] = []
+        self.late: dict[str, list[tuple[str, str, int]]] = {}  # texts; whoever sent readings was told and keeps them
+        self.failed = 0  # when the disk took nothing
         self.count = 0
         self.publish: Publish | None = None
         self.number = 0
@@ -58,6 +62,7 @@ class Outbox:
                 self.lanes[purpose.id] = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store)
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
             self.lanes.pop(name).forget()
+            self.late.pop(name, None)
 
     def take(self, samples: list[Sample], done: Done) -> None:
         """Accept readings all together or refuse them all; `done` is called when they are durable."""
@@ -86,6 +91,12 @@ class Outbox:
 
     def flush(self) -> None:
         """Seal and queue all that waits, then answer whoever waits for it."""
+        uptime = self.system.clock().uptime
+        if self.late and uptime - self.failed >= AGAIN:
+            for purpose, texts in self.late.items():
+                self.waiting.setdefault(purpose, ([], []))[1][:0] = texts
+                self.count += len(texts)
+            self.late = {}
         if not self.count:
             return
         waiting, tickets = self.waiting, self.tickets
@@ -94,9 +105,11 @@ class Outbox:
         for purpose in sorted(waiting):
             messages, texts = waiting[purpose]
             try:
-                self.lanes[purpose].keep(messages, texts, self.system.clock().uptime)
+                self.lanes[purpose].keep(messages, texts, uptime)
             except PrivetError as error:
-                failure = error
+                failure, self.failed = error, uptime
+                if texts:
+                    self.late[purpose] = [*self.late.get(purpose, ()), *texts][:LATE]
         for done in tickets:
             done(failure)
 
@@ -152,6 +165,7 @@ class Outbox:
         Its numbers are never told as lost, nor are its ack keys kept: what comes later needs a start of its own.
         """
         self.waiting.pop(name, None)
+        self.late.pop(name, None)
         lane = self.lanes.get(name)
         if lane is not None:
             lane.forget()

@@ -9,6 +9,7 @@ from agent.core.plan import Own, Write
 from agent.core.trial import WINDOW
 from agent.guard import originals
 from agent.guard import trial as kept_trial
+from agent.guard.guard import SWEEP
 from agent.guard.late import AGAIN, ENTRIES, LateOriginals, LateStore
 from agent.system.simulated import SimulatedSystem
 from agent.system.store import Store
@@ -193,6 +194,31 @@ def test_nobody_gets_more_than_before_without_a_record(kept: Kept, fault: Fault)
     free(kept)
     assert kept.store is not None
     assert [row["state"] for row in kept.store.get("consents")] == ["withdrawn"]
+
+
+@FAULTS
+def test_the_receiver_is_told_later(kept: Kept, fault: Fault) -> None:
+    """A warning for the owner's own receiver cannot be queued: it waits, and goes out once, or never if withdrawn."""
+    kept.agree("warnings")
+    kept.turn()
+    lane = kept.house.outbox.lanes["warnings"]
+    before = lane.accepted
+    fault(kept)
+    loosen_live(kept)
+    kept.ask("enforce")
+    for _ in range(3):
+        kept.system.tick(SWEEP + 1)
+        kept.turn()
+    waiting = kept.house.outbox.late["warnings"]
+    assert lane.accepted == before and [name for name, _, _ in waiting] == ["warning/kernel.dmesg", "warning/failed"]
+    free(kept)
+    kept.system.tick(SWEEP + 1)
+    kept.turn()
+    assert lane.accepted == before + 2 and not kept.house.outbox.late
+    kept.ask("consent", purpose="warnings", state="withdrawn", seen="")
+    kept.house.outbox.late["warnings"] = waiting
+    kept.house.outbox.withdraw("warnings")
+    assert not kept.house.outbox.late
 
 
 def test_originals_are_written_by_the_next_turn(kept: Kept) -> None:
