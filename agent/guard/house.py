@@ -256,6 +256,7 @@ class House:
     def stop(self) -> None:
         """Close everything; state and queue are already on disk."""
         self.outbox.flush()
+        self.store.finish()
         for server in self.servers:
             server.close()
         if self.port is not None:

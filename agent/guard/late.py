@@ -53,6 +53,9 @@ class Sealed(Protocol):
     def verify(self) -> Verdict:
         """Check the journal."""
 
+    def close(self) -> None:
+        """Close it."""
+
 
 class LateStore:
     """The store as the guard sees it: what the disk does not take now and what may wait, waits."""
@@ -164,6 +167,16 @@ class LateStore:
         self.store.put(values, (*late, ("late", told)))
         self.values, self.notes, self.lost, self.cause = {}, [], 0, ""
         return len(late)
+
+    def finish(self) -> None:
+        """Write what waits, if that can be done now: the guard ends."""
+        if self.cause:
+            with suppress(PrivetError):
+                self.write()
+
+    def close(self) -> None:
+        """Close the store beneath."""
+        self.store.close()
 
 
 class LateOriginals:

@@ -4,16 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.core.errors import PrivetError, Unreadable
-from agent.core.plan import Own, Write
+from agent.core.errors import Unreadable
 from agent.core.trial import WINDOW
-from agent.guard import originals
 from agent.guard import trial as kept_trial
 from agent.guard.guard import SWEEP
-from agent.guard.late import AGAIN, ENTRIES, LateOriginals, LateStore
-from agent.system.simulated import SimulatedSystem
+from agent.guard.late import AGAIN, ENTRIES, LateStore
 from agent.system.store import Store
 from tests.guard.conftest import Kept
+from tests.guard.test_late_originals import RIGHTS
 from tests.guard.test_proving import OPEN, SSH, entries, give_key, loose_from_the_start, new_policy, there
 
 DMESG = "/proc/sys/kernel/dmesg_restrict"
@@ -237,6 +235,17 @@ def test_originals_are_written_by_the_next_turn(kept: Kept) -> None:
     assert not guard.originals.held and not entries(kept, "late")
 
 
+def test_what_waits_is_written_when_the_guard_is_stopped(kept: Kept) -> None:
+    """There was room again and nobody had looked yet: the end of the guard does; and without room it still ends."""
+    full(kept)
+    kept.house.store.append("filling", {"number": 1})
+    kept.house.store.finish()
+    assert kept.store is not None and kept.house.store.notes
+    kept.store._rows.execute("PRAGMA max_page_count=1000000")
+    kept.house.store.finish()
+    assert entries(kept, "late")[0]["entries"] == 1
+
+
 def test_what_waits_is_bounded(kept: Kept) -> None:
     """So many entries and no more; how many were lost is said; the same thing said twice is one entry."""
     full(kept)
@@ -247,46 +256,3 @@ def test_what_waits_is_bounded(kept: Kept) -> None:
     free(kept)
     assert entries(kept, "late")[0]["lost"] >= ENTRIES
     assert not late.notes
-
-
-FOREIGN = Write(path="/etc/foreign.conf", content=b"ours\n", mode=0o644, uid=0, gid=0)
-OURS = Write(path="/etc/foreign.d/zz-privet.conf", content=b"ours\n", mode=0o644, uid=0, gid=0)
-RIGHTS = Own(path="/etc/foreign.conf", mode=0o600, uid=0, gid=0)
-
-
-@pytest.fixture
-def crowded() -> SimulatedSystem:
-    """A device whose disk is full."""
-    made = SimulatedSystem()
-    made.edit("/etc/foreign.conf", b"theirs\n", mode=0o644)
-    made.disk.capacity = made.disk.used()
-    return made
-
-
-def test_originals_that_wait(crowded: SimulatedSystem) -> None:
-    """Rights and files of our own may be changed before the record is there; it then tells what was before us."""
-    late = LateOriginals()
-    late.record(crowded, (RIGHTS, OURS))
-    crowded.own(RIGHTS.path, RIGHTS.mode, 0, 0)
-    late.record(crowded, (RIGHTS,))
-    assert originals.all_kept(crowded) == ((), ())
-    crowded.disk.capacity = None
-    late.record(crowded, (RIGHTS,))
-    kept, _ = originals.all_kept(crowded)
-    assert [(k.thing.kind, k.before.form, k.before.mode) for k in kept] == [
-        ("file", "absent", 0),
-        ("rights", "rights", 0o644),
-    ]
-    assert not late.held
-
-
-def test_a_foreign_file_is_not_changed_without_its_original(crowded: SimulatedSystem) -> None:
-    """What somebody else wrote would be gone for good."""
-    with pytest.raises(PrivetError, match="the disk is full"):
-        LateOriginals().record(crowded, (FOREIGN,))
-
-
-def test_twin_that_needs_every_original_refuses_rights_too(crowded: SimulatedSystem) -> None:
-    """Known bad: the recorder as it was keeps the guard from closing a file that everybody can read."""
-    with pytest.raises(PrivetError, match="the disk is full"):
-        originals.record(crowded, (RIGHTS,))
