@@ -245,10 +245,11 @@ class Machine:
         self.process.kill()
         self.process.wait()
 
-    def freeze(self, disk: Path, path: Path) -> None:
+    def freeze(self, disk: Path, path: Path, after: signal.Signals = signal.SIGCONT) -> None:
         """Copy the disk as a cut at this very instant would leave it: the machine stands still meanwhile, then goes on.
 
-        What the machine keeps in its memory, and what QEMU has not yet given to this machine's kernel, is not in it.
+        With SIGKILL for `after` it is cut at that instant. What the machine keeps in its memory, and what QEMU has not
+        yet given to this machine's kernel, is not in the copy.
         """
         os.kill(self.process.pid, signal.SIGSTOP)
         try:
@@ -257,7 +258,7 @@ class Machine:
                 time.sleep(0.001)
             subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(disk), str(path)], check=True)
         finally:
-            os.kill(self.process.pid, signal.SIGCONT)
+            os.kill(self.process.pid, after)
 
     def processor_seconds(self) -> float:
         """Return the seconds of this machine's processors spent so far."""
