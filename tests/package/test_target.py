@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import BadInput
-from provisioning.package import target
+from agent.core.errors import BadInput, Failed
+from provisioning.package import target, words
 from tests.house import ROOT
 
 
@@ -34,3 +34,10 @@ def test_an_unknown_machine_is_refused():
     """The sentence names those there are."""
     with pytest.raises(BadInput, match="amd64, arm64, armhf"):
         target.named("armel")
+
+
+def test_a_wheel_without_a_licence_is_refused(tmp_path: Path):
+    """Nothing is shipped whose terms are unknown."""
+    (tmp_path / "nobody-1.0.dist-info").mkdir()
+    with pytest.raises(Failed, match="no licence"):
+        words.copyright_of(tmp_path)
