@@ -51,7 +51,7 @@ def test_memory_and_times(shipped: Booted):
     shipped.until(lambda: alone(shipped), 90, "the guard to rest")
     guard, courier = pss(shipped, GUARD), pss(shipped, COURIER)
     print(f"PSS at rest: guard {guard:.1f} MB, courier {courier:.1f} MB")
-    # DESIGN.md asks for 15 and 30. For both together it is more here, where they alone share Python's pages.
+    # The budgets are 15 and 30. For both together it is more here, where they alone share Python's pages.
     assert guard <= 15
     assert guard + courier <= 34
 
