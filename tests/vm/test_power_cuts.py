@@ -46,7 +46,7 @@ def judged(copies: list[tuple[str, Path]], verdict: Verdict, starts: int) -> tup
             counts[found] += 1
             if started < starts * number // len(copies):  # spread evenly; the last one, a real kill, is among them
                 started += 1
-                sentences = second_start(device, seen["ssh"] and "ssh.password" in seen["waivers"])
+                sentences = second_start(device)
                 wrong += [f"{name} ({found}): {sentence}" for sentence in sentences]
     tell(f"{len(copies)} cuts, {started} started again: {dict(counts)}")
     for sentence in wrong:
@@ -102,7 +102,10 @@ def test_twin_first_boot_that_flushes_nothing(held: Saved, settled: Saved, tmp_p
 
 
 def test_loosening(settled: Saved, tmp_path: Path):
-    """Power goes at random instants while a setting is loosened and set back: strict, or loose with leave."""
+    """Power goes while a setting is loosened and set back: on the disk it is strict, or loose with leave or just after.
+
+    Only the disk is judged. What the next start makes of it is not shown here.
+    """
     begun, disk = time.monotonic(), tmp_path / "disk"
     with settled.resume(disk) as machine:
         guest = Guest(machine)
@@ -119,10 +122,10 @@ def test_loosening(settled: Saved, tmp_path: Path):
         guest.must(["sh", "-c", both])
         copies = list(photographs(machine, disk, when))
         machine.cut()
-    counts, wrong = judged([*copies, ("kill at the end", disk)], loosening_verdict, min(STARTS, CUTS))
+    counts, _ = judged([*copies, ("kill at the end", disk)], loosening_verdict, 0)
     tell(f"{CUTS} cuts of a loosening in {time.monotonic() - begun:.0f} s")
     assert counts["strict"] and counts["loose, with leave"], "the instants miss what they are for"
-    assert (bad(counts), wrong) == (0, [])
+    assert bad(counts) == 0, counts
 
 
 def test_a_copy_is_what_a_kill_leaves(settled: Saved, tmp_path: Path):
