@@ -22,11 +22,9 @@ from tests.vm.cuts import (
     second_start,
     until_spent,
 )
-from tests.vm.disk import Disk
 from tests.vm.figures import tell
 from tests.vm.guest import Guest
-from tests.vm.qemu import Machine
-from tests.vm.saved import MARKER, Saved
+from tests.vm.saved import Saved
 
 LATE = 1.05  # the last instants lie behind the end
 LATER = 2.5  # what nobody flushed is written by the kernel bit by bit, in five to thirty seconds
@@ -139,22 +137,3 @@ def test_a_copy_is_what_a_kill_leaves(settled: Saved, tmp_path: Path):
             machine.process.wait()
         same, before = (differ(one, disk) for one in (copy, settled.copy(tmp_path / "before")))
         assert (same, before) == (False, True)
-
-
-def test_cold_start_after_a_cut(disk: Disk, held: Saved, settled: Saved, tmp_path: Path):
-    """A machine killed within its first boot starts again from cold, and comes to be private by itself."""
-    file = tmp_path / "disk"
-    when = instants("cold start", settled.first_boot, 1)
-    with held.resume(file) as machine:
-        guest = Guest(machine)
-        guest.set_clock()
-        guest.release()
-        for _, copy in photographs(machine, file, when):
-            copy.unlink()
-        machine.cut()
-    with Machine("pc", disk.start, file, form="qcow2") as cold:
-        guest = Guest(cold)
-        guest.until_active("privet-guard.service")
-        assert guest.run(["test", "-e", MARKER]).returncode == 0
-        assert not guest.opens("pi", FACTORY)
-        assert guest.privet("journal", "--verify").returncode == 0
