@@ -22,11 +22,9 @@ from tests.vm.cuts import (
     second_start,
     until_spent,
 )
-from tests.vm.disk import Disk
 from tests.vm.figures import tell
 from tests.vm.guest import Guest
-from tests.vm.qemu import Machine
-from tests.vm.saved import MARKER, Saved
+from tests.vm.saved import Saved
 
 LATE = 1.05  # the last instants lie behind the end
 LATER = 2.5  # what nobody flushed is written by the kernel bit by bit, in five to thirty seconds
@@ -46,7 +44,7 @@ def judged(copies: list[tuple[str, Path]], verdict: Verdict, starts: int) -> tup
             counts[found] += 1
             if started < starts * number // len(copies):  # spread evenly; the last one, a real kill, is among them
                 started += 1
-                sentences = second_start(device, seen["ssh"] and "ssh.password" in seen["waivers"])
+                sentences = second_start(device)
                 wrong += [f"{name} ({found}): {sentence}" for sentence in sentences]
     tell(f"{len(copies)} cuts, {started} started again: {dict(counts)}")
     for sentence in wrong:
@@ -102,7 +100,10 @@ def test_twin_first_boot_that_flushes_nothing(held: Saved, settled: Saved, tmp_p
 
 
 def test_loosening(settled: Saved, tmp_path: Path):
-    """Power goes at random instants while a setting is loosened and set back: strict, or loose with leave."""
+    """Power goes while a setting is loosened and set back: on the disk it is strict, or loose with leave or just after.
+
+    Only the disk is judged. What the next start makes of it is not shown here.
+    """
     begun, disk = time.monotonic(), tmp_path / "disk"
     with settled.resume(disk) as machine:
         guest = Guest(machine)
@@ -119,10 +120,10 @@ def test_loosening(settled: Saved, tmp_path: Path):
         guest.must(["sh", "-c", both])
         copies = list(photographs(machine, disk, when))
         machine.cut()
-    counts, wrong = judged([*copies, ("kill at the end", disk)], loosening_verdict, min(STARTS, CUTS))
+    counts, _ = judged([*copies, ("kill at the end", disk)], loosening_verdict, 0)
     tell(f"{CUTS} cuts of a loosening in {time.monotonic() - begun:.0f} s")
     assert counts["strict"] and counts["loose, with leave"], "the instants miss what they are for"
-    assert (bad(counts), wrong) == (0, [])
+    assert bad(counts) == 0, counts
 
 
 def test_a_copy_is_what_a_kill_leaves(settled: Saved, tmp_path: Path):
@@ -136,22 +137,3 @@ def test_a_copy_is_what_a_kill_leaves(settled: Saved, tmp_path: Path):
             machine.process.wait()
         same, before = (differ(one, disk) for one in (copy, settled.copy(tmp_path / "before")))
         assert (same, before) == (False, True)
-
-
-def test_cold_start_after_a_cut(disk: Disk, held: Saved, settled: Saved, tmp_path: Path):
-    """A machine killed within its first boot starts again from cold, and comes to be private by itself."""
-    file = tmp_path / "disk"
-    when = instants("cold start", settled.first_boot, 1)
-    with held.resume(file) as machine:
-        guest = Guest(machine)
-        guest.set_clock()
-        guest.release()
-        for _, copy in photographs(machine, file, when):
-            copy.unlink()
-        machine.cut()
-    with Machine("pc", disk.start, file, form="qcow2") as cold:
-        guest = Guest(cold)
-        guest.until_active("privet-guard.service")
-        assert guest.run(["test", "-e", MARKER]).returncode == 0
-        assert not guest.opens("pi", FACTORY)
-        assert guest.privet("journal", "--verify").returncode == 0
