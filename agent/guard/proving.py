@@ -244,7 +244,8 @@ class Proving(Remembered):
     def closed(self, trial: Trial, why: str, left: tuple[str, ...]) -> None:
         """Remember that a change was set back, so that it is not tried again for ever, and tell the owner."""
         row = {"wanted": trial.wanted, "why": why, "tried": [w.name for w in trial.before if w.state == TRIED]}
-        known = {**(self.store.get("set_back") or {}), trial.setting: row}
+        lived = trial.agreed == SETTLED and trial.start != kept.start_of(self.system)  # power alone undid it: made anew
+        known = {**(self.store.get("set_back") or {}), **({} if lived else {trial.setting: row})}
         note = ("trial_reverted", {"setting": trial.setting, "why": why, "left": left})
         self.store.put({"set_back": known}, (note,))
         setting = self.settings.get(trial.setting)
