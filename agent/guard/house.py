@@ -33,7 +33,14 @@ from agent.system.vault import Vault
 
 IDLE = 3600.0
 PATIENCE = 900  # seconds of a start in which a broker that was reached before may be out of reach without a word
-OURS = ("/etc", "/etc/privet", "/etc/privet/firewall", "/run/motd.d", "/var/lib/privet/keys")
+OURS = (
+    "/etc",
+    "/etc/privet",
+    "/etc/privet/firewall",
+    "/run/motd.d",
+    "/var/lib/privet/keys",
+    "/var/lib/privet/originals",
+)
 
 
 class Parts(Record):
