@@ -191,6 +191,8 @@ def credentials(verb: str, *, once: bool) -> None:
     if rows:
         call("control", {**request, "taken": True if mine else [row["label"] for row in rows]})
         click.echo("Write this down now. It is not kept here any more.")
+    if any(row["label"] == "recovery/code" for row in rows):
+        click.echo("If you ever lose every way in: the code, in privet-recovery.txt on the boot partition, resets it.")
 
 
 @main.command(epilog="\b\nExamples:\n  privet journal --since 40\n  privet journal --verify")
