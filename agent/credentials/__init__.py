@@ -138,10 +138,12 @@ def copies(system: System, path: str) -> tuple[str, ...]:
 
 
 def settle(system: System, path: str) -> None:
-    """Make durable what stands at a path: whoever put it there may have died before it was."""
+    """Make durable what stands at a path: whoever put it there may have died before it was, and left half of it."""
+    directory = path.rpartition("/")[0]
+    system.sweep([directory])
     with suppress(Missing):
         system.sync(path)
-    system.sync(path.rpartition("/")[0])
+    system.sync(directory)
 
 
 def replaced(system: System, path: str, made: bytes) -> None:

@@ -79,14 +79,14 @@ def until_spent(machine: Machine, end: float) -> None:
         time.sleep(0.005)
 
 
-def photographs(machine: Machine, disk: Path, when: list[float]) -> Iterator[tuple[str, Path]]:
+def photographs(machine: Machine, disk: Path, when: list[float], name: str = "cut") -> Iterator[tuple[str, Path]]:
     """Cut the power of a running machine at each instant; give the name of the instant and the disk as it stands."""
     begun = machine.processor_seconds()
     for number, instant in enumerate(when):
         until_spent(machine, begun + instant)
-        copy = Path(f"{disk}.{number}")
+        copy = disk.with_name(f"{disk.name}.{name}.{number}".replace(" ", "-"))
         machine.freeze(disk, copy)
-        yield f"cut {number} at {instant:.2f}", copy
+        yield f"{name} {number} at {instant:.2f}", copy
 
 
 @contextmanager
