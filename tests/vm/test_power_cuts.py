@@ -27,7 +27,6 @@ from tests.vm.guest import Guest
 from tests.vm.saved import MARKER, Saved
 
 LATE = 1.05  # the last instants lie behind the end
-LATER = 2.5  # what nobody flushed is written by the kernel bit by bit, in five to thirty seconds
 EATMYDATA = "[Service]\nEnvironment=LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libeatmydata.so\n"
 LOOSEN = ("privet", "loosen", "ssh.password", "yes", "--for", "2h", "--reason", "test", "--yes")
 TIGHTEN = ("privet", "tighten", "ssh.password")
@@ -77,6 +76,7 @@ def first_boot_cuts(held: Saved, length: float, disk: Path, name: str, count: in
         if prepare:
             guest.write("/run/systemd/system/privet-firstboot.service.d/twin.conf", prepare)
             guest.must(["systemctl", "daemon-reload"])
+            guest.must(["sysctl", "-q", "vm.dirty_expire_centisecs=60000"])  # the kernel is in no hurry by itself
         guest.release()
         copies = list(photographs(machine, disk, when))
         guest.await_path(MARKER)
@@ -96,7 +96,7 @@ def test_first_boot(held: Saved, settled: Saved, tmp_path: Path):
 
 def test_twin_first_boot_that_flushes_nothing(held: Saved, settled: Saved, tmp_path: Path):
     """Known bad: the same first boot with every fsync left out locks the owner out, or forgets, at some instants."""
-    length, count = settled.first_boot * LATER, max(CUTS // 2, 8)
+    length, count = settled.first_boot * LATE, max(CUTS // 2, 8)
     copies = first_boot_cuts(held, length, tmp_path / "disk", "twin of first boot", count, EATMYDATA)
     counts, _ = judged(copies, first_boot_verdict, 0)
     assert bad(counts) >= 1, counts
