@@ -1,6 +1,6 @@
 """What the device was like before: which things steps change, and what to do with each when all is put back."""
 
-from .plan import Own, Reload, Remove, Run, Write
+from .plan import Own, Reload, Remove, Run, Unlist, Write
 from .record import Record
 
 TYPE_CHECKING = False
@@ -59,6 +59,8 @@ def things(steps: "tuple[Any, ...]") -> "tuple[Thing, ...]":
             more = [thing(FILE, step.path)]
         elif isinstance(step, Own):
             more = [thing(RIGHTS, step.path)]
+        elif isinstance(step, Unlist):
+            more = [thing(LISTED, step.path)]
         elif isinstance(step, Reload):
             more = [thing(DAEMON, step.unit, step.pidfile)]
         elif isinstance(step, Run):
@@ -76,8 +78,6 @@ def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]", stdin: byte
         return [thing(KERNEL, key) for key in keys(stdin)]
     if argv[0] == "sysctl" and words:
         return [thing(KERNEL, key) for key in keys(written.get(words[-1], b""))]
-    if argv[0] == "setfacl" and words:
-        return [thing(LISTED, words[-1])]
     if argv[0] != "systemctl" or len(words) < 2:
         return []
     units = [plain(word) for word in words[1:]]

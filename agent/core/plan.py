@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .record import Value
     from .setting import Setting
 
-    Step = "Write | Remove | Own | Run | Reload"
+    Step = "Write | Remove | Own | Unlist | Run | Reload"
 
 WAYS = ("console", "ssh_key", "ssh_password")
 
@@ -40,6 +40,13 @@ class Own(Record):
     mode: int
     uid: int
     gid: int
+
+
+class Unlist(Record):
+    """Take the access lists from a file or directory, never through a link; what has none is fine."""
+
+    __slots__ = ("path",)
+    path: str
 
 
 class Run(Record):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from agent.core import cbor, original
-from agent.core.errors import BadInput, Failed, Missing, PrivetError, Unreadable
+from agent.core.errors import BadInput, Missing, PrivetError, Unreadable
 from agent.core.original import (
     ABSENT,
     DAEMON,
@@ -140,12 +140,8 @@ def unit_state(system: System, unit: str) -> State | None:
 
 
 def list_state(system: System, path: str) -> State | None:
-    """Return the access list of a file as getfacl writes it; Failed when it cannot be read: it would be lost."""
-    system.stat(path)
-    shown = system.run(("getfacl", "--omit-header", "--absolute-names", "--", path))
-    if shown.code != 0:
-        raise Failed(f"getfacl could not read the access list of {path}; look at it with getfacl, then try again")
-    return state(LISTED, shown.out)
+    """Return the access lists of a file as the kernel keeps them; one that cannot be read would be lost."""
+    return state(LISTED, cbor.encode(list(system.access_lists(path))))
 
 
 def spread(system: System, one: Thing) -> list[Thing]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 
 from agent import registry
+from agent.core import cbor
 from agent.core.errors import Failed, Missing, PrivetError, Unreachable
 from agent.core.original import (
     ABSENT,
@@ -158,7 +159,8 @@ def put_back(system: System, item: Item) -> None:
         with suppress(Missing):  # what was put back just now may have taken it away: it was ours
             system.own(one.name, before.mode, before.uid, before.gid)
     elif one.kind == LISTED:
-        ran(system, ("setfacl", "--set-file=-", "--", one.name), before.content)
+        access, default = cbor.decode(before.content)
+        system.list_access(one.name, access, default)
     elif one.kind == KERNEL:
         system.kernel(PROC + one.name, before.content)
     elif one.kind == UNIT:

@@ -96,6 +96,15 @@ class System(Protocol):
     def own(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Set owner and permission bits of an existing file or directory."""
 
+    def access_lists(self, path: str) -> tuple[bytes, bytes]:
+        """Return the access list of a file or directory and the one it gives to what is made in it; b"" for none.
+
+        As the kernel keeps them (xattr(7)); never through a link.
+        """
+
+    def list_access(self, path: str, access: bytes, default: bytes) -> None:
+        """Give a file or directory these access lists, or take them away (b""); never through a link."""
+
     def make_directory(self, path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
         """Make a directory with exactly these rights, or set them when it exists."""
 

@@ -65,7 +65,9 @@ class Node:
         self.accept: Callable[[bytes], None] | None = None  # takes what is written (/proc/sys)
         self.changed = 0
         self.others = 0  # further names of a file: hard links
+        self.lists: dict[str, bytes] = {}  # access lists
         self.kept_rights = rights
+        self.kept_lists: dict[str, bytes] = {}
         self.kept_content = b""
         self.kept_names: dict[str, Node] = {}
         self.pending: list[dict[str, Node | None]] = []  # changes of names, each all or nothing, in order
@@ -104,6 +106,7 @@ class Node:
             return
         before = self.kept_names
         self.kept_rights = self.rights
+        self.kept_lists = dict(self.lists)
         self.kept_content = bytes(self.content)
         self.kept_names = dict(self.names)
         self.pending.clear()
@@ -133,6 +136,7 @@ class Node:
             elif fate == TORN and self.kept_content != bytes(self.content):
                 self.kept_content = torn(self.kept_content, bytes(self.content))
         self.rights = self.kept_rights
+        self.lists = dict(self.kept_lists)
         self.content = bytearray(self.kept_content)
         self.names = dict(self.kept_names)
         self.pending.clear()
