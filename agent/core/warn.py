@@ -93,6 +93,16 @@ def risk_of(setting: "Setting", wanted: "Value", found: "Value") -> "tuple[str, 
     return text, tuple(sorted(set(exposes)))
 
 
+def undo_of(setting: "Setting", finding: "Finding") -> str:
+    """Say how the owner gets it private again: at once by us, or by changing what only the owner can judge."""
+    if setting.enforce:
+        return "To undo it yourself: privet tighten %s" % setting.id
+    found = finding.found
+    new = tuple([w for w in found if w not in finding.wanted]) if type(found) is tuple else found  # type: ignore[operator]
+    said = "VALUE" if new is None or new == ANY else spell(new).replace(", ", ",")
+    return "If it does not belong there, remove it; if it does: privet loosen %s %s --for 30d" % (setting.id, said)
+
+
 def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", clock: "Clock") -> PrivacyWarning:
     """Write the warning for one finding that is not fine; its outcome is filled in after enforcement."""
     found = finding.found
@@ -111,7 +121,7 @@ def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", 
         title=title,
         risk=risk,
         outcome=finding.cause,
-        undo="To undo it yourself: privet tighten %s" % setting.id,
+        undo=undo_of(setting, finding),
         since=clock.wall,
         last=clock.wall,
         count=1,

@@ -57,6 +57,20 @@ PRODUCTS_FOUND = (
     "tigervnc-tools",
     "wpasupplicant",
 )
+# What loosens a plain system: programs that listen, report, keep time, log and sign in by themselves.
+SYSTEM_FOUND = (
+    "avahi-daemon",
+    "chrony",
+    "dphys-swapfile",
+    "inetutils-telnetd",
+    "isc-dhcp-client",
+    "openbsd-inetd",
+    "popularity-contest",
+    "rsyslog",
+    "tftpd-hpa",
+    "unattended-upgrades",
+    "vsftpd",
+)
 LEFT_OUT = ("man", "locale", "doc")
 
 # The device as it leaves the factory: a published password, no host key, no name of a package mirror.
@@ -119,6 +133,7 @@ class Recipe:
 
 LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
+SYSTEM = LIGHT.more("system", *SYSTEM_FOUND)
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
 
 
