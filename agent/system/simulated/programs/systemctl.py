@@ -4,6 +4,8 @@ It starts at each boot what is wanted by links, starts nothing that is masked or
 files that have changed since only after `daemon-reload`. A unit whose program is simulated is that program's process.
 """
 
+import importlib
+import importlib.util
 import weakref
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 MASK = "/dev/null"
-DAEMONS: dict[str, ModuleType] = {"sshd": sshd}
+DAEMONS: dict[str, ModuleType] = {"sshd": sshd}  # and every program that says its UNIT
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
+
+PROGRAMS = "agent.system.simulated.programs."
 
 Lines = tuple[tuple[str, str], ...]
 
@@ -83,6 +87,16 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
     return Outcome(code=0, out=out.encode(), err=b"")
 
 
+def daemon(name: str) -> ModuleType | None:
+    """Return the simulated program of a service, None when there is none."""
+    word = name.replace("-", "_").replace(".", "_")
+    if name not in DAEMONS and word.isidentifier() and importlib.util.find_spec(PROGRAMS + word):
+        found = importlib.import_module(PROGRAMS + word)
+        if hasattr(found, "UNIT"):
+            DAEMONS[name] = found
+    return DAEMONS.get(name)
+
+
 def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
     """Do a verb that changes one running unit."""
     alive = running(device, unit)
@@ -96,11 +110,12 @@ def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
         stop(device, unit)
     elif verb == "reload" or (verb == "try-reload-or-restart" and alive):
         name = program(device, unit).rpartition("/")[2]
-        for process in device.running(name) if name in DAEMONS else ():
-            DAEMONS[name].reload(device, process)
-        if name not in DAEMONS and verb == "reload":
+        module = daemon(name)
+        for process in device.running(name) if module else ():
+            module.reload(device, process)  # type: ignore[union-attr]
+        if not module and verb == "reload":
             raise Refusal(f"Failed to reload {unit}: Job type reload is not applicable", 1)
-        if name not in DAEMONS:
+        if not module:
             stop(device, unit)
             start(device, unit)
     elif verb not in {"try-restart", "try-reload-or-restart"}:
@@ -206,7 +221,7 @@ def conditions_hold(device: "SimulatedSystem", read: Lines) -> bool:
 def running(device: "SimulatedSystem", unit: str) -> bool:
     """Say whether a unit is up."""
     name = program(device, unit).rpartition("/")[2]
-    return bool(device.running(name)) if name in DAEMONS else unit in BOOTED[device].active
+    return bool(device.running(name)) if daemon(name) else unit in BOOTED[device].active
 
 
 def start(device: "SimulatedSystem", unit: str) -> None:
@@ -219,8 +234,9 @@ def start(device: "SimulatedSystem", unit: str) -> None:
         return
     path = program(device, unit)
     name = path.rpartition("/")[2]
-    if name in DAEMONS:
-        DAEMONS[name].boot(device)
+    module = daemon(name)
+    if module:
+        module.boot(device)
         return
     if path:
         process = device.start((path,), None)
