@@ -17,7 +17,7 @@ from agent.core.warn import risk_of
 from agent.guard.executor import apply
 from agent.system.parts import Step
 from agent.system.simulated import SimulatedSystem
-from agent.system.simulated.raspberry import image
+from agent.system.simulated.raspberry import board
 
 SETTINGS = registry.settings()
 LOOSER = [(s.id, option) for s in SETTINGS.values() for option in s.options[1:]]
@@ -44,10 +44,19 @@ def steps(device: SimulatedSystem, setting: Setting, value: Value) -> tuple[Step
     return provider.steps(params, value)
 
 
+def settled(device: SimulatedSystem, setting: Setting) -> None:
+    """Start a device anew where what was set holds from the next start on only; until then it says so."""
+    if getattr(registry.provider(setting.provider), "RESTART", False):
+        reading = look(device, setting)
+        assert reading.live == reading.kept or reading.cause or reading.kept != setting.strictest(), reading
+        device.reboot()
+
+
 def safe(setting: Setting) -> SimulatedSystem:
     """Start a device on which this setting is at its strictest."""
-    device = SimulatedSystem(image=image)
+    device = SimulatedSystem(image=board)
     apply(device, steps(device, setting, setting.strictest()))
+    settled(device, setting)
     return device
 
 
@@ -89,7 +98,9 @@ def test_each_looser_option_is_found_told_and_undone(name: str, option: Option) 
     assert finding.found is not None
     risk, exposes = risk_of(setting, setting.strictest(), finding.found)
     assert risk and exposes
+    settled(device, setting)
     apply(device, steps(device, setting, setting.strictest()))
+    settled(device, setting)
     assert judged(device, setting, setting.strictest()).status == OK
 
 
@@ -109,7 +120,7 @@ def test_an_allowed_option_is_no_finding(name: str, option: Option) -> None:
 def test_the_image_before_privet_is_never_taken_for_private_by_mistake(name: str) -> None:
     """On the untouched image each place was read or says why not; what cannot be read is no pass."""
     setting = SETTINGS[name]
-    reading = look(SimulatedSystem(image=image), setting)
+    reading = look(SimulatedSystem(image=board), setting)
     assert reading.cause or (reading.live is not None and reading.kept is not None)
 
 
@@ -145,7 +156,7 @@ def test_watches_are_directories_and_params_are_complete(name: str) -> None:
     """What is watched are directories, never files; every parameter the provider asks for is given."""
     setting = SETTINGS[name]
     provider = registry.provider(setting.provider)
-    device = SimulatedSystem(image=image)
+    device = SimulatedSystem(image=board)
     for place in provider.watches(setting.params):
         assert place.startswith("/")
         with suppress(Missing):  # a place that is not there yet is watched through its parent

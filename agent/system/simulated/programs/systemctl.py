@@ -6,17 +6,20 @@ files that have changed since only after `daemon-reload`. A unit whose program i
 
 import weakref
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from agent.core.errors import Missing, PrivetError
 from agent.system.door import Outcome
-from agent.system.simulated.programs import sshd
+from agent.system.simulated.programs import sshd, systemd_getty_generator
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
 
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
+MADE = "/run/systemd/generator"  # what generators made at this start
+STARTED = "/run/systemd/units"
 MASK = "/dev/null"
 DAEMONS: dict[str, ModuleType] = {"sshd": sshd}
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
@@ -49,7 +52,9 @@ def boot(device: "SimulatedSystem") -> None:
     if not text(device, INIT):
         return
     device.hand.directory("/run/systemd/system", volatile=True)
+    device.hand.directory(STARTED, volatile=True)
     BOOTED[device] = Systemd()
+    systemd_getty_generator.run(device, (MADE,), b"")
     reread(device)
     for unit in sorted(wanted(device)):
         try:
@@ -107,10 +112,18 @@ def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
         raise Refusal(f"Unknown command verb {verb}.", 1)
 
 
+def template(unit: str) -> str:
+    """Return the name of the file that instances share."""
+    return f"{unit.partition('@')[0]}@.{unit.rpartition('.')[2]}"
+
+
 def matching(device: "SimulatedSystem", words: list[str]) -> list[str]:
-    """Return the units that words name; a pattern (here: one letter in brackets) matches running units only."""
+    """Return the units that words name; a pattern (a letter in brackets, @*) matches running units only."""
     found = []
     for word in words:
+        if "@*" in word:
+            found += [unit for unit in BOOTED[device].active if fnmatchcase(unit, word)]
+            continue
         plain = word.replace("[", "").replace("]", "")
         if plain == word or running(device, plain):
             found.append(plain)
@@ -137,14 +150,14 @@ def text(device: "SimulatedSystem", path: str) -> str:
 
 def lines(device: "SimulatedSystem", unit: str) -> Lines:
     """Return the assignments of a unit's file and drop-ins as `Section.Key`; none when it is masked or not there."""
-    own = [f"{place}/{unit}" for place in PLACES if unit in names(device, place)][:1]
+    kinds = [unit, template(unit)] if "@" in unit else [unit]
+    own = [f"{place}/{kind}" for kind in kinds for place in PLACES if kind in names(device, place)][:1]
     if not own or not text(device, own[0]):
         return ()
     parts: dict[str, str] = {}
     for place in reversed(PLACES):
-        for name in names(device, f"{place}/{unit}.d"):
-            if name.endswith(".conf"):
-                parts[name] = f"{place}/{unit}.d/{name}"
+        for folder in [f"{place}/{kind}.d" for kind in reversed(kinds)]:
+            parts.update({name: f"{folder}/{name}" for name in names(device, folder) if name.endswith(".conf")})
     found = [("", "")]
     for path in [own[0], *(parts[name] for name in sorted(parts))]:
         section = ""
@@ -160,6 +173,7 @@ def lines(device: "SimulatedSystem", unit: str) -> Lines:
 def reread(device: "SimulatedSystem") -> None:
     """Read all files of units anew."""
     every = {name for place in PLACES for name in names(device, place) if name.rpartition(".")[2] in TYPES}
+    every |= {unit for unit in [*wanted(device), *BOOTED[device].active] if "@" in unit}
     BOOTED[device].read = {unit: lines(device, unit) for unit in sorted(every)}
 
 
@@ -169,7 +183,7 @@ TYPES = {"service", "socket", "timer", "target", "path"}
 def wanted(device: "SimulatedSystem") -> set[str]:
     """Return the units that a link or a target's own file wants."""
     found: set[str] = set()
-    for place in PLACES:
+    for place in (*PLACES, MADE):
         for name in names(device, place):
             if name.endswith(".target.wants"):
                 found.update(names(device, f"{place}/{name}"))
@@ -226,6 +240,7 @@ def start(device: "SimulatedSystem", unit: str) -> None:
         process = device.start((path,), None)
         device.hand.link(f"/proc/{process.pid}/exe", path)
     systemd.active[unit] = moment(device)
+    device.hand.link(f"{STARTED}/invocation:{unit}", f"{moment(device):032x}")
 
 
 def stop(device: "SimulatedSystem", unit: str) -> None:
@@ -234,6 +249,7 @@ def stop(device: "SimulatedSystem", unit: str) -> None:
     for process in device.running(name) if name else ():
         device.stop(process.pid)
     BOOTED[device].active.pop(unit, None)
+    device.hand.discard(f"{STARTED}/invocation:{unit}")
 
 
 def moment(device: "SimulatedSystem") -> int:
