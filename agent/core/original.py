@@ -1,6 +1,6 @@
 """What the device was like before: which things steps change, and what to do with each when all is put back."""
 
-from .plan import Own, Reload, Remove, Run, Unlist, Write
+from .plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 from .record import Record
 
 TYPE_CHECKING = False
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FILE, RIGHTS, LISTED, KERNEL, UNIT, DAEMON = "file", "rights", "listed", "kernel", "unit", "daemon"
+PLACE = "place"  # a file that is changed where it lies, for it is on FAT
 ABSENT, LINK, OTHER = "absent", "link", "other"  # what a file may be besides "file"
 SAME, PUT, KEEP = "same", "put", "keep"
 RESTART = "restart"  # of a daemon, where there is no pid file to reload it by
@@ -57,6 +58,8 @@ def things(steps: "tuple[Any, ...]") -> "tuple[Thing, ...]":
             more = [thing(FILE, step.path)]
         elif isinstance(step, Remove):
             more = [thing(FILE, step.path)]
+        elif isinstance(step, Overwrite) or isinstance(step, Append):
+            more = [thing(PLACE, step.path)]
         elif isinstance(step, Own):
             more = [thing(RIGHTS, step.path)]
         elif isinstance(step, Unlist):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .record import Value
     from .setting import Setting
 
-    Step = "Write | Remove | Own | Unlist | Run | Reload"
+    Step = "Write | Overwrite | Append | Remove | Own | Unlist | Run | Reload"
 
 WAYS = ("console", "ssh_key", "ssh_password")
 OWNERS = "only you can say whether it belongs there"
@@ -24,6 +24,24 @@ class Write(Record):
     mode: int
     uid: int
     gid: int
+
+
+class Overwrite(Record):
+    """Put other bytes where a file lies, as many as it holds, while it still is `before`: FAT has no atomic replace."""
+
+    __slots__ = ("before", "content", "path")
+    path: str
+    before: bytes
+    content: bytes
+
+
+class Append(Record):
+    """Add bytes at the end of a file on FAT while it still is `before`; empty: it is not there, and is made."""
+
+    __slots__ = ("before", "content", "path")
+    path: str
+    before: bytes
+    content: bytes
 
 
 class Remove(Record):

@@ -3,8 +3,8 @@
 import errno
 from collections.abc import Callable
 
-from agent.core.errors import Failed, PrivetError
-from agent.core.plan import Own, Reload, Remove, Run, Unlist, Write
+from agent.core.errors import Failed, Missing, PrivetError
+from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 from agent.guard import originals
 from agent.system.door import System
 from agent.system.parts import Step
@@ -41,6 +41,8 @@ def make(system: System, step: Step) -> None:
     if isinstance(step, Write):
         if not holds(system, step):
             system.write(step.path, step.content, step.mode, step.uid, step.gid)
+    elif isinstance(step, Overwrite | Append):
+        in_place(system, step)
     elif isinstance(step, Remove):
         system.remove(step.path)
     elif isinstance(step, Own):
@@ -51,6 +53,23 @@ def make(system: System, step: Step) -> None:
         system.reload(step.unit, step.pidfile)
     else:
         launch(system, step)
+
+
+def in_place(system: System, step: Overwrite | Append) -> None:
+    """Change a file where it lies, unless it is done already; a file that is not as it was looked at is left alone."""
+    wanted = step.content if isinstance(step, Overwrite) else step.before + step.content
+    try:
+        now = system.read(step.path)
+    except Missing:
+        now = b""
+    if now == wanted:
+        return
+    if now != step.before:
+        raise Failed(f"{step.path} was changed meanwhile; run privet enforce again")
+    if isinstance(step, Overwrite):
+        system.overwrite(step.path, step.content)
+    else:
+        system.append(step.path, step.content, 0o644)
 
 
 def no_room(error: BaseException | None) -> bool:

@@ -168,8 +168,8 @@ class Guard:
             self.announce(warning)
 
     def worth(self, change: Change) -> bool:
-        """Say whether to try: an unproven setting is brought back once, then only when something changed."""
-        if change.found is not None:
+        """Say whether to try: what is unproven, or waits, is brought back once, then when something changed."""
+        if change.found is not None and not self.posture.waits(change.setting):
             return True
         if any(waiver.setting == change.setting for waiver in self.books.waivers):
             return False  # a look that told nothing, while the device shuts down say, takes no leave away

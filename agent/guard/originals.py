@@ -19,6 +19,7 @@ from agent.core.original import (
     LINK,
     LISTED,
     OTHER,
+    PLACE,
     RIGHTS,
     UNIT,
     State,
@@ -27,7 +28,7 @@ from agent.core.original import (
     thing,
     things,
 )
-from agent.core.plan import Own, Write
+from agent.core.plan import Append, Overwrite, Own, Write
 from agent.core.record import Record, replace
 from agent.system.door import System
 from agent.system.parts import Step
@@ -99,7 +100,7 @@ def first(system: System, found: Thing) -> State | None:
 
 def look(system: System, found: Thing) -> State | None:
     """Return how a thing is now; None when it cannot be told (a kernel value that is gone, no systemd)."""
-    if found.kind == FILE:
+    if found.kind in (FILE, PLACE):
         return file_state(system, found.name)
     if found.kind == DAEMON:
         return state(DAEMON)
@@ -162,6 +163,9 @@ def marks(found: Thing, steps: tuple[Step, ...]) -> tuple[bytes, ...]:
     for step in steps:
         if found.kind == FILE and isinstance(step, Write) and step.path == found.name:
             made.append(fingerprint(state(FILE, step.content)))
+        if found.kind == PLACE and isinstance(step, Overwrite | Append) and step.path == found.name:
+            added = step.before if isinstance(step, Append) else b""
+            made.append(fingerprint(state(FILE, added + step.content)))
         if found.kind == RIGHTS and isinstance(step, Own) and step.path == found.name:
             made.append(fingerprint(state(RIGHTS, mode=step.mode, uid=step.uid, gid=step.gid)))
     return tuple(made)

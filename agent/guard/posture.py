@@ -71,6 +71,12 @@ class Posture:
         except Exception as error:  # noqa: BLE001 - a defect in one probe must not blind the guard to the others
             return unread(f"the probe of {setting.id} broke ({type(error).__name__}); please report it")
 
+    def waits(self, name: str) -> bool:
+        """Say whether a setting is set already, and holds from the next start of the device on."""
+        finding, setting = self.findings[name], self.settings[name]
+        late = getattr(registry.provider(setting.provider), "RESTART", False)
+        return late and finding.kept is not None and setting.lattice().allows(finding.wanted, finding.kept)
+
     def steps(self, name: str, value: Value) -> tuple[Step, ...]:
         """Say what would make the value hold."""
         setting = self.settings[name]

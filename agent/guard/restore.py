@@ -25,6 +25,7 @@ from agent.core.original import (
     LINK,
     LISTED,
     OTHER,
+    PLACE,
     RESTART,
     RIGHTS,
     SAME,
@@ -46,7 +47,7 @@ TABLE = ("inet", "privet")
 UNITS = ("privet-courier.service", "privet-guard.service")
 SYSTEMD = "/etc/systemd/system/"
 BOOTED = "/run/systemd/system"
-ORDER = (FILE, LISTED, RIGHTS, KERNEL, DAEMON, UNIT)
+ORDER = (FILE, PLACE, LISTED, RIGHTS, KERNEL, DAEMON, UNIT)
 MOTD = "/run/motd.d/50-privet"
 
 Work = Callable[[], object]
@@ -104,6 +105,10 @@ def described(item: Item) -> str:
     if one.kind == FILE:
         end = "is removed" if before.form == ABSENT else "gets its former content back"
         return f"{one.name} {end}" + (f"{since}: a copy stays as {one.name}{ASIDE}" if since else "")
+    if one.kind == PLACE and since:
+        return f"{one.name} stays as it is{since}, and a mistake in it could keep this device from starting"
+    if one.kind == PLACE:
+        return f"{one.name} is as before at the next start of this device"
     if one.kind == RIGHTS:
         return f"{one.name} gets its former owner and rights back ({before.mode:04o}){since}"
     if one.kind == LISTED:
@@ -155,6 +160,8 @@ def put_back(system: System, item: Item) -> None:
     one, before = item.kept.thing, item.kept.before
     if one.kind == FILE:
         put_file(system, item)
+    elif one.kind == PLACE:
+        put_in_place(system, item)
     elif one.kind == RIGHTS:
         with suppress(Missing):  # what was put back just now may have taken it away: it was ours
             system.own(one.name, before.mode, before.uid, before.gid)
@@ -182,6 +189,23 @@ def put_file(system: System, item: Item) -> None:
         link(system, path, before.content)
     else:
         system.write(path, before.content, before.mode, before.uid, before.gid)
+
+
+def put_in_place(system: System, item: Item) -> None:
+    """Give a file on FAT its former bytes where it lies; what it grew by becomes empty lines, or the file goes.
+
+    What somebody else changed since is left: an old kernel line on a card that was copied meanwhile would not start.
+    """
+    path, before, now = item.kept.thing.name, item.kept.before, item.now
+    if item.act == KEEP or now.form != FILE:
+        return
+    if before.form == ABSENT:
+        system.remove(path)
+        return
+    room = len(now.content) - len(before.content)
+    if room < 0:
+        raise Failed(f"{path} became shorter since; put back by hand what is missing in it, then run privet restore")
+    system.overwrite(path, before.content + b"\n" * room)
 
 
 def link(system: System, path: str, target: bytes) -> None:

@@ -115,6 +115,8 @@ def settled(warning: PrivacyWarning, seen: Finding, final: Finding, attempt: str
     undo = warning.undo
     if attempt == "":
         said = "Privet tried to set it back and it is still open."
+        if final.status != OK and final.cause and final.kept == final.wanted:
+            said, found = f"Privet has set it back; {final.cause}.", ""
         if final.status == OK:
             value = spell(seen.found).replace(" ", "") if seen.found not in (None, ANY) else "VALUE"
             said = "Privet has set it back; nothing is left for you to do."

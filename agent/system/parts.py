@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.core.assess import Reading
 from agent.core.credential import Found, Memory
-from agent.core.plan import Own, Reload, Remove, Run, Unlist, Write
+from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 from agent.core.secret import Secret
 from agent.core.trial import Way
 from agent.core.warn import PrivacyWarning
@@ -13,7 +13,7 @@ from agent.system.door import System
 if TYPE_CHECKING:
     from agent.core.record import Params, Value
 
-Step = Write | Remove | Own | Unlist | Run | Reload
+Step = Write | Overwrite | Append | Remove | Own | Unlist | Run | Reload
 
 
 class Provider(Protocol):
@@ -28,7 +28,8 @@ class Provider(Protocol):
         """Say what makes the option hold now and after a reboot.
 
         A kind whose steps depend on what stands on the device also has `prepare(system, params) -> params`, called just
-        before: it looks and adds what `steps` must know, so that `steps` itself stays pure.
+        before: it looks and adds what `steps` must know, so that `steps` itself stays pure. A kind whose steps take
+        hold at the next start of the device only says so by `RESTART = True`, and its probe by a cause.
         """
 
     def watches(self, params: "Params") -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,7 +134,11 @@ class Factory:
 
     def flash(self, tree: Tree) -> None:
         """Lay down what makes it a device of the fleet; the courier's key is made in the tree."""
-        issued = issue_policy(self.fleet, ROOT / "device_profiles" / "base.toml")
+        with tempfile.TemporaryDirectory(prefix="privet-profile-") as name:
+            profile = Path(name) / "bench.toml"
+            shutil.copy(ROOT / "device_profiles" / "base.toml", name)
+            profile.write_text(BENCH, encoding="ascii")
+            issued = issue_policy(self.fleet, profile)
         tree.run("install", "-d", "-m", "700", "/etc/privet")
         for name, content in seed_files(self.fleet, issued, NAME).items():
             tree.write(f"etc/privet/{name}", content, 0o600)
@@ -142,6 +147,17 @@ class Factory:
         tree.write(f"{home}/cert.pem", self.fleet.sign_csr(request, NAME, 30), 0o600)
         tree.write(f"{home}/ca.pem", self.fleet.trust_anchor(), 0o600)
         tree.run("chown", "-R", f"{ACCOUNT}:", f"/{home}")
+
+
+# The story sits down at the serial port, which the base keeps shut.
+BENCH = """\
+model = "bench"
+title = "The private base, with a login on the serial port"
+inherits = "base"
+
+[settings]
+"serial.console" = { value = "login", reason = "Whoever tests it sits at this port." }
+"""
 
 
 def deb_for(architecture: str, folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """The vectors about putting things back; part of `runner.py`, with the same limits."""
 
 from agent.core.original import remembered, state, things, verdict
-from agent.core.plan import Own, Reload, Remove, Run, Unlist, Write
+from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 
 
 def step_of(row):
@@ -9,6 +9,9 @@ def step_of(row):
     kind, name, more = row[:3]
     if kind == "write":
         return Write(path=name, content=more.encode(), mode=0o644, uid=0, gid=0)
+    if kind in ("overwrite", "append"):
+        made = Overwrite if kind == "overwrite" else Append
+        return made(path=name, before=b"", content=more.encode())
     if kind == "remove":
         return Remove(path=name)
     if kind == "own":

@@ -1,10 +1,11 @@
 """The image of Raspberry Pi OS as it leaves the card writer: what makes it less private than plain Debian.
 
-Give it to a simulated device as its image: `SimulatedSystem(image=raspberry.image)`. Accounts get their factory
-passwords elsewhere; here they have none yet.
+Give it to a simulated device as its image: `SimulatedSystem(image=raspberry.image)`, or `board` for what its firmware
+reads as well. Accounts get their factory passwords elsewhere; here they have none yet.
 """
 
 from agent.system.simulated.system import SimulatedSystem
+from agent.system.simulated.volume import attach
 
 UNITS = "/usr/lib/systemd/system"
 ENABLED = "/etc/systemd/system"
@@ -23,6 +24,63 @@ pi:x:1000:
 """
 # A password that exists, so that sudo has one to ask for; its hash matches nothing.
 SHADOW = b"root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\npi:$y$j9T$factory$factory:20000:0:99999:7:::\n"
+BOOT = "/boot/firmware"
+CMDLINE = (
+    b"console=serial0,115200 console=tty1 root=PARTUUID=8a676486-02 rootfstype=ext4 fsck.repair=yes rootwait quiet\n"
+)
+CONFIG = b"""\
+# For more options and information see
+# http://rptl.io/configtxt
+# Some settings may impact device functionality. See link above for details
+
+# Uncomment some or all of these to enable the optional hardware interfaces
+#dtparam=i2c_arm=on
+#dtparam=i2s=on
+#dtparam=spi=on
+
+# Enable audio (loads snd_bcm2835)
+dtparam=audio=on
+
+# Additional overlays and parameters are documented
+# /boot/firmware/overlays/README
+
+# Automatically load overlays for detected cameras
+camera_auto_detect=1
+
+# Automatically load overlays for detected DSI displays
+display_auto_detect=1
+
+# Automatically load initramfs files, if found
+auto_initramfs=1
+
+# Enable DRM VC4 V3D driver
+dtoverlay=vc4-kms-v3d
+max_framebuffers=2
+
+# Don't have the firmware create an initial video= setting in cmdline.txt.
+# Use the kernel's default instead.
+disable_fw_kms_setup=1
+
+# Run in 64-bit mode
+arm_64bit=1
+
+# Disable compensation for displays with overscan
+disable_overscan=1
+
+# Run as fast as firmware / board allows
+arm_boost=1
+
+[cm4]
+# Enable host mode on the 2711 built-in XHCI USB controller.
+# This line should be removed if the legacy DWC2 controller is required
+# (e.g. for USB device mode) or if USB support is not required.
+otg_mode=1
+
+[cm5]
+dtoverlay=dwc2,dr_mode=host
+
+[all]
+"""
 # unit: the program it starts, the target that wants it; an unwanted one is installed and off
 SERVICES = {
     "avahi-daemon.service": ("/usr/sbin/avahi-daemon", "multi-user.target"),
@@ -35,6 +93,7 @@ OTHERS = {
     "apt-daily.timer": "timers.target",
     "apt-daily-upgrade.timer": "timers.target",
 }
+GETTY = b"[Unit]\nDescription=A login on a serial line\n[Service]\nExecStart=/sbin/agetty -o '-p' --keep-baud %I\n"
 JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
 
 
@@ -59,10 +118,19 @@ def image(device: SimulatedSystem) -> None:
         enable(device, unit, target)
 
 
+def board(device: SimulatedSystem) -> None:
+    """Lay down the files, and the boot partition with what a card of bookworm has there: the firmware acts by it."""
+    image(device)
+    attach(device, BOOT)
+    device.edit(f"{BOOT}/cmdline.txt", CMDLINE, in_place=True)
+    device.edit(f"{BOOT}/config.txt", CONFIG, in_place=True)
+
+
 def systemd(device: SimulatedSystem) -> None:
     """Lay down the first process and what it brings; a plain simulated device has none."""
     device.edit("/usr/lib/systemd/systemd", b"\x7fELF systemd", mode=0o755)
     device.edit(f"{UNITS}/systemd-journald.service", JOURNALD)
+    device.edit(f"{UNITS}/serial-getty@.service", GETTY)
     device.hand.link(f"{UNITS}/sysinit.target.wants/systemd-journald.service", "../systemd-journald.service")
     for target in ("graphical", "multi-user", "paths", "sockets", "sysinit", "timers"):
         device.edit(f"{UNITS}/{target}.target", b"[Unit]\nDescription=A target\n")

@@ -8,24 +8,23 @@ import importlib
 import importlib.util
 import weakref
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from agent.core.errors import Missing, PrivetError
 from agent.system.door import Outcome
-from agent.system.simulated.programs import sshd
+from agent.system.simulated.programs import sshd, systemd_getty_generator
+from agent.system.simulated.unit_files import MASK, PLACES, Lines, conditions_hold, lines, names, text
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
 
-PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
-MASK = "/dev/null"
+MADE = "/run/systemd/generator"  # what generators made at this start
+STARTED = "/run/systemd/units"
 DAEMONS: dict[str, ModuleType] = {"sshd": sshd}  # and every program that says its UNIT
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
 
 PROGRAMS = "agent.system.simulated.programs."
-
-Lines = tuple[tuple[str, str], ...]
 
 
 class Refusal(Exception):
@@ -53,7 +52,9 @@ def boot(device: "SimulatedSystem") -> None:
     if not text(device, INIT):
         return
     device.hand.directory("/run/systemd/system", volatile=True)
+    device.hand.directory(STARTED, volatile=True)
     BOOTED[device] = Systemd()
+    systemd_getty_generator.run(device, (MADE,), b"")
     reread(device)
     for unit in sorted(wanted(device)):
         try:
@@ -123,58 +124,22 @@ def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
 
 
 def matching(device: "SimulatedSystem", words: list[str]) -> list[str]:
-    """Return the units that words name; a pattern (here: one letter in brackets) matches running units only."""
+    """Return the units that words name; a pattern (a letter in brackets, @*) matches running units only."""
     found = []
     for word in words:
+        if "@*" in word:
+            found += [unit for unit in BOOTED[device].active if fnmatchcase(unit, word)]
+            continue
         plain = word.replace("[", "").replace("]", "")
         if plain == word or running(device, plain):
             found.append(plain)
     return found
 
 
-def names(device: "SimulatedSystem", directory: str) -> tuple[str, ...]:
-    """Return the names in a directory that may be missing."""
-    try:
-        return device.entries(directory)
-    except Missing:
-        return ()
-
-
-def text(device: "SimulatedSystem", path: str) -> str:
-    """Return the text of a file; empty for a mask and for a link to nowhere."""
-    try:
-        if device.stat(path).kind == "link" and device.target(path) == MASK:
-            return ""
-        return device.read(path).decode()
-    except PrivetError:
-        return ""
-
-
-def lines(device: "SimulatedSystem", unit: str) -> Lines:
-    """Return the assignments of a unit's file and drop-ins as `Section.Key`; none when it is masked or not there."""
-    own = [f"{place}/{unit}" for place in PLACES if unit in names(device, place)][:1]
-    if not own or not text(device, own[0]):
-        return ()
-    parts: dict[str, str] = {}
-    for place in reversed(PLACES):
-        for name in names(device, f"{place}/{unit}.d"):
-            if name.endswith(".conf"):
-                parts[name] = f"{place}/{unit}.d/{name}"
-    found = [("", "")]
-    for path in [own[0], *(parts[name] for name in sorted(parts))]:
-        section = ""
-        for line in text(device, path).splitlines():
-            if line.startswith("["):
-                section = line.strip("[] ")
-            elif "=" in line and not line.startswith(("#", ";")):
-                key, _, value = line.partition("=")
-                found.append((f"{section}.{key.strip()}", value.strip()))
-    return tuple(found)
-
-
 def reread(device: "SimulatedSystem") -> None:
     """Read all files of units anew."""
     every = {name for place in PLACES for name in names(device, place) if name.rpartition(".")[2] in TYPES}
+    every |= {unit for unit in [*wanted(device), *BOOTED[device].active] if "@" in unit}
     BOOTED[device].read = {unit: lines(device, unit) for unit in sorted(every)}
 
 
@@ -184,7 +149,7 @@ TYPES = {"service", "socket", "timer", "target", "path"}
 def wanted(device: "SimulatedSystem") -> set[str]:
     """Return the units that a link or a target's own file wants."""
     found: set[str] = set()
-    for place in PLACES:
+    for place in (*PLACES, MADE):
         for name in names(device, place):
             if name.endswith(".target.wants"):
                 found.update(names(device, f"{place}/{name}"))
@@ -198,24 +163,6 @@ def program(device: "SimulatedSystem", unit: str) -> str:
     """Return the program of a service."""
     values = [value for key, value in BOOTED[device].read.get(unit, ()) if key == "Service.ExecStart" and value]
     return values[-1].split()[0].lstrip("-@:+!") if values else ""
-
-
-def conditions_hold(device: "SimulatedSystem", read: Lines) -> bool:
-    """Say whether all conditions about paths hold; an empty one forgets those before it."""
-    standing: list[str] = []
-    for key, value in read:
-        if key.startswith("Unit.Condition"):
-            standing = [*standing, value] if value else []
-    for value in standing:
-        plain = value.lstrip("!")
-        try:
-            device.stat(plain)
-            there = True
-        except PrivetError:
-            there = False
-        if there == value.startswith("!"):
-            return False
-    return True
 
 
 def running(device: "SimulatedSystem", unit: str) -> bool:
@@ -242,6 +189,7 @@ def start(device: "SimulatedSystem", unit: str) -> None:
         process = device.start((path,), None)
         device.hand.link(f"/proc/{process.pid}/exe", path)
     systemd.active[unit] = moment(device)
+    device.hand.link(f"{STARTED}/invocation:{unit}", f"{moment(device):032x}")
 
 
 def stop(device: "SimulatedSystem", unit: str) -> None:
@@ -250,6 +198,7 @@ def stop(device: "SimulatedSystem", unit: str) -> None:
     for process in device.running(name) if name else ():
         device.stop(process.pid)
     BOOTED[device].active.pop(unit, None)
+    device.hand.discard(f"{STARTED}/invocation:{unit}")
 
 
 def moment(device: "SimulatedSystem") -> int:

@@ -1,0 +1,55 @@
+"""Settings that hold from the next start of the device on: honest until then, told once, and put back as a whole."""
+
+from agent.guard import restore
+from agent.system.simulated import raspberry
+from tests.guard.conftest import Kept
+
+LINE, CONFIG = f"{raspberry.BOOT}/cmdline.txt", f"{raspberry.BOOT}/config.txt"
+WAITING = ("camera.attached", "serial.console")
+
+
+def stock(kept: Kept) -> None:
+    """Give the card what a card of bookworm has, and start the device with it."""
+    kept.system.edit(LINE, raspberry.CMDLINE, in_place=True)
+    kept.system.edit(CONFIG, raspberry.CONFIG, in_place=True)
+    kept.system.reboot()
+
+
+def intents(kept: Kept) -> int:
+    """Count what was tried."""
+    assert kept.store is not None
+    return len([e for e in kept.store.entries(0, 5000) if e.kind == "intent" and e.body["setting"] in WAITING])
+
+
+def test_what_waits_for_the_next_start_is_told_once_and_not_tried_again(fresh: Kept) -> None:
+    """One warning each that says to restart; no further step until then, and all is well afterwards."""
+    stock(fresh)
+    fresh.start()
+    for _ in range(8):
+        fresh.turn()
+        fresh.system.tick(301)
+    rows = {r["setting"]: r for r in fresh.ask("status")["findings"] if r["status"] not in ("ok", "absent")}
+    assert set(rows) == set(WAITING)
+    assert all((row["status"], row["kept"]) == ("loosened", "off") for row in rows.values()), rows
+    told = [t["text"] for t in fresh.told()]
+    assert len(told) == 2 and all("Privet has set it back; " in text and "restart it" in text for text in told), told
+    assert intents(fresh) <= 3 * len(WAITING)  # first boot, the start, and what it saw of its own writing
+    fresh.reboot()
+    assert {r["status"] for r in fresh.ask("status")["findings"]} <= {"ok", "absent"}
+    assert len(fresh.told()) == 2
+
+
+def test_the_boot_partition_is_put_back_where_it_lies(fresh: Kept) -> None:
+    """After `privet restore` its files hold what they held, in the same places; what others changed since stays."""
+    stock(fresh)
+    fresh.start()
+    before = fresh.system.stat(LINE).inode, fresh.system.stat(CONFIG).inode
+    theirs = fresh.system.read(CONFIG) + b"[all]\ndtparam=i2c_arm=on\n"
+    fresh.stop()
+    fresh.system.edit(CONFIG, theirs, in_place=True)
+    wanted = restore.plan(fresh.system)
+    assert any("stays as it is" in restore.described(item) for item in wanted.items)
+    restore.carry_out(fresh.system, wanted)
+    assert fresh.system.read(LINE) == raspberry.CMDLINE
+    assert fresh.system.read(CONFIG) == theirs
+    assert (fresh.system.stat(LINE).inode, fresh.system.stat(CONFIG).inode) == before
