@@ -16,7 +16,7 @@ from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
 from agent.guard.setup import ensure
 from agent.system import cores
-from agent.system.beneath import on_stderr
+from agent.system.beneath import walked
 from agent.system.hands import Hands
 from agent.system.keys import FileSlot
 from agent.system.notify import Pulse, notify, patience
@@ -125,12 +125,6 @@ def announce_start(house: House) -> None:
         house.guard.announce(notable("failed", "", title, "", sentence, house.system.clock()))
 
 
-def walked(sentence: str) -> None:
-    """Announce what the door says, but for openat2: the sandbox takes it away on purpose, and walking is as tight."""
-    if "openat2" not in sentence:
-        on_stderr(sentence)
-
-
 def first() -> None:
     """Run the first boot to its end, before the network, and enforce; when it stays shut in, the guard tries again.
 
@@ -138,7 +132,7 @@ def first() -> None:
     """
     os.umask(0o077)
     cores.none()
-    system = RealSystem()
+    system = RealSystem(announce=walked)
     try:
         if not ensure(system):
             return

@@ -106,9 +106,9 @@ FORBIDDEN = {
     "privet-courier": COURIER,
     "privet-early": EVERYONE
     | {"change_groups", "change_user", "internet_socket", "open_process_memory", "read_environment", "see_program"}
-    | {"set_name"}
+    | {"make_suid", "set_name"}
     | {"take_port", "watch_files", "write_sysctl", "write_temporary"},
-    "privet-firstboot": EVERYONE | {"write_temporary"},
+    "privet-firstboot": EVERYONE | {"make_suid", "write_temporary"},
     "privet-guard": EVERYONE
     | {"change_groups", "change_user", "internet_socket", "make_suid", "netlink_socket", "open_process_memory"}
     | {
