@@ -14,6 +14,7 @@ from agent.core.errors import BadInput, Failed, Missing, PrivetError
 from agent.core.order import ANY
 from agent.guard import glass, trial
 from agent.providers.linux import nft
+from agent.system.beneath import walked
 from agent.system.door import System
 from agent.system.real import RealSystem
 
@@ -27,7 +28,7 @@ CONTINUES = "nothing reaches this device from outside until the guard has writte
 
 def main() -> None:
     """Do it all on this machine; the exit code says whether the firewall is in place."""
-    system = RealSystem()
+    system = RealSystem(announce=walked)
     try:
         said = prepare(system)
         code = 0

@@ -16,6 +16,8 @@ from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
 from agent.guard.setup import ensure
 from agent.system import cores
+from agent.system.beneath import walked
+from agent.system.hands import Hands
 from agent.system.keys import FileSlot
 from agent.system.notify import Pulse, notify, patience
 from agent.system.queue import Queue
@@ -130,7 +132,7 @@ def first() -> None:
     """
     os.umask(0o077)
     cores.none()
-    system = RealSystem()
+    system = RealSystem(announce=walked)
     try:
         if not ensure(system):
             return
@@ -158,7 +160,7 @@ def main() -> None:
     courier = words[1] if words else ACCOUNT
     os.umask(0o077)
     cores.none()
-    system = RealSystem()
+    system = RealSystem(announce=walked, hands=Hands())
     try:
         if not ensure(system):
             raise Refused("nobody asked for this device to be guarded; begin with: privet setup")

@@ -11,6 +11,7 @@ refused with a sentence that names the link.
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -19,6 +20,7 @@ from agent.system.beneath import DIRECTORY, QUIET, again, checked, split, tellin
 from agent.system.door import Stat
 from agent.system.inplace import CHUNK, InPlace
 
+SPECIAL = stat.S_ISUID | stat.S_ISGID  # RestrictSUIDSGID= of the units takes these away
 PREFIX, SUFFIX = ".privet-", ".tmp"  # no program that reads a directory of drop-ins takes a hidden name that ends so
 
 Rights = tuple[int, int, int]
@@ -228,12 +230,22 @@ class Files(InPlace):
         found = again(self.calls.stat, number)
         moving = (found.uid, found.gid) != (uid, gid)
         if moving and found.mode != found.mode & mode:
-            again(self.calls.chmod, number, found.mode & mode)
+            self._chmod(number, found.mode & mode)
         if moving:
             again(self.calls.chown, number, uid, gid)
         if moving or found.mode != mode:
-            again(self.calls.chmod, number, mode)
+            self._chmod(number, mode)
         return moving or found.mode != mode
+
+    def _chmod(self, number: int, mode: int) -> None:
+        """Set permission bits; set-user and set-group where the sandbox lets us, which else stay off: stricter."""
+        try:
+            again(self.calls.chmod, number, mode)
+        except PermissionError:
+            if not mode & SPECIAL:
+                raise
+            again(self.calls.chmod, number, mode & ~SPECIAL)
+            self.announce("a file or directory gets its rights without the set-user and set-group bits: not here")
 
     @contextmanager
     def _followed(self, path: str, flags: int) -> Iterator[int]:

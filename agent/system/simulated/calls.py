@@ -36,7 +36,8 @@ class SimulatedCalls(OpenFiles):
         self.step()
         if not self._has_openat2:
             raise refused(errno.ENOSYS, path)
-        return self._opened(self.disk.trace(self._at(directory).node, path, last=True, links=links), path, flags)
+        start = self._at(directory).node
+        return self._opened(self.disk.trace(start, path, last=True, links=links, beneath=True), path, flags)
 
     def follow(self, root: str, path: str, flags: int) -> int:
         """Open a path as any program sees it, through links; the only root here is "/"."""

@@ -199,10 +199,13 @@ class Disk:
         """Walk a path to its node; see `trace`."""
         return self.trace(start, path, last, links)[-1][1]
 
-    def trace(self, start: Node, path: str, last: bool, links: bool = True) -> list[tuple[str, Node]]:
+    def trace(
+        self, start: Node, path: str, last: bool, links: bool = True, beneath: bool = False
+    ) -> list[tuple[str, Node]]:
         """Walk a path and return the way: (name, node) from the root.
 
-        `last`: through a link at its end; not `links`: a link anywhere is ELOOP. OSError as Linux says.
+        `last`: through a link at its end; not `links`: a link anywhere is ELOOP;
+        `beneath`: leaving the start is EXDEV. OSError as Linux says.
         """
         way = [("", self.root)] if path.startswith("/") or start is self.root else [("", self.root), ("", start)]
         todo = [name for name in reversed(path.split("/")) if name not in ("", ".")]
@@ -215,6 +218,8 @@ class Disk:
             if too_long(name):
                 raise refused(errno.ENAMETOOLONG, path)
             if name == "..":
+                if beneath and here is start:
+                    raise refused(errno.EXDEV, path)
                 way = way[:-1] or way
                 continue
             node = here.names.get(name)
@@ -225,6 +230,8 @@ class Disk:
                 if not links or followed > LINKS:
                     raise refused(errno.ELOOP, path)
                 if node.text.startswith("/"):
+                    if beneath:
+                        raise refused(errno.EXDEV, path)
                     way = [("", self.root)]
                 todo.extend(part for part in reversed(node.text.split("/")) if part not in ("", "."))
                 continue
