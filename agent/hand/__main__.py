@@ -91,6 +91,8 @@ def done(system: RealSystem, verb: str, rest: list[Any], lent: list[int]) -> tup
         return ("done", system.read(rest[0]))
     if verb == "entries":
         return ("done", list(system.entries(rest[0])))
+    if verb == "targets":
+        return ("done", system.targets(rest[0]))
     if verb == "target":
         return ("done", system.target(rest[0]))
     if verb == "stat":

@@ -192,6 +192,11 @@ WORDS: dict[str, dict[str, Check]] = {
     "kernel": {"run": values, "kernel": light, "writers": lambda rest: rest == []},
     "accounts": {"run": account},
     "terminal": {"run": told, "stat": lambda rest: rest == [SCREEN]},
-    "look": {"read": of_process("stat"), "entries": of_process("fd"), "target": of_process("exe|root|fd/[0-9]{1,9}")},
+    "look": {
+        "read": of_process("environ|stat"),
+        "entries": of_process("fd"),
+        "targets": of_process("fd"),
+        "target": of_process("exe|root|ns/net|fd/[0-9]{1,9}"),
+    },
     "door": {"run": knock, "connect": lambda rest: len(rest) == 2 and is_port(rest[0]) and rest[1] in range(1, 121)},
 }

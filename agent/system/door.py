@@ -75,6 +75,9 @@ class System(Protocol):
     def target(self, path: str) -> str:
         """Return the text of a symbolic link; Missing, or Unreadable when it is no link."""
 
+    def targets(self, path: str) -> dict[str, str]:
+        """Return what every link in a directory says, by its name, without what goes meanwhile; Missing, Unreadable."""
+
     def write(self, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
         """Replace a file with new content, all or nothing; makes missing parent directories (0755 root)."""
 

@@ -65,6 +65,15 @@ class Files(InPlace):
                 raise Unreadable("cannot follow %s: it is no symbolic link; read it instead" % path)
             return again(self.calls.readlink, directory, name)
 
+    def targets(self, path: str) -> dict[str, str]:
+        """Return what every link in a directory says, by its name; one that goes meanwhile is left out."""
+        found = {}
+        with telling("list", path), self._followed(path, DIRECTORY) as number:
+            for name in sorted(again(self.calls.names, number)):
+                with suppress(OSError):  # it went meanwhile, or is no link
+                    found[name] = again(self.calls.readlink, number, name)
+        return found
+
     # -- changing: durable on return, through no link
 
     def write(self, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:

@@ -30,7 +30,7 @@ PROGRAMS = {
     **dict.fromkeys(("tee", "wall"), "terminal"),
     **dict.fromkeys(("smbclient", "ssh", "ssh-keyscan"), "door"),
 }
-PROCESS = re.compile(r"/proc/[1-9][0-9]{0,9}/(?:exe|root|stat|fd|fd/[0-9]{1,9})")
+PROCESS = re.compile(r"/proc/[1-9][0-9]{0,9}/(?:environ|exe|root|stat|ns/net|fd|fd/[0-9]{1,9})")
 SCREEN = "/dev/tty1"
 
 

@@ -69,6 +69,12 @@ class RealSystem(Files):
         text: str = self._ask(hand, "target", path)[0] if hand else super().target(path)
         return text
 
+    def targets(self, path: str) -> dict[str, str]:
+        """Return what every link in a directory says; of processes, what only a hand may see."""
+        hand = self._hand(of_path(path))
+        found: dict[str, str] = self._ask(hand, "targets", path)[0] if hand else super().targets(path)
+        return found
+
     def stat(self, path: str) -> Stat:
         """Look at a path itself; the screen of this device is there for a hand only."""
         hand = self._hand(of_path(path))

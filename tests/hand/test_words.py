@@ -51,7 +51,10 @@ ASKED = {
     "terminal": (run("wall", "--timeout", "2", stdin=b"Privet: x\n"), run("tee", "/dev/tty1"), ("stat", "/dev/tty1")),
     "look": (
         ("read", "/proc/17/stat"),
+        ("read", "/proc/17/environ"),
         ("entries", "/proc/17/fd"),
+        ("targets", "/proc/17/fd"),
+        ("target", "/proc/17/ns/net"),
         ("target", "/proc/17/fd/3"),
         ("target", "/proc/17/exe"),
         ("target", "/proc/17/root"),
@@ -104,13 +107,16 @@ REFUSED = {
         ("stat", "/etc/shadow"),
     ),
     "look": (
-        ("read", "/proc/17/environ"),
         ("read", "/proc/17/mem"),
         ("read", "/proc/self/stat"),
         ("read", "/proc/17/../../etc/shadow"),
         ("read", "/proc/17/stat\n"),
         ("entries", "/proc/17/root"),
         ("target", "/proc/17/fd/../exe"),
+        ("target", "/proc/17/ns/mnt"),
+        ("targets", "/proc/17"),
+        ("targets", "/proc/17/fd/3"),
+        ("read", "/proc/17/mem"),
         ("read", "/etc/shadow"),
     ),
     "door": (

@@ -36,7 +36,7 @@ def owners(system: System, inodes: set[int]) -> dict[int, Owner]:
             break
         folder = f"/proc/{pid}/fd"
         try:
-            mine = [wanted.pop(text) for text in held(system, folder) if text in wanted]
+            mine = [wanted.pop(text) for text in system.targets(folder).values() if text in wanted]
         except Unreadable:
             hidden = hidden or str(pid)
             continue
@@ -47,17 +47,6 @@ def owners(system: System, inodes: set[int]) -> dict[int, Owner]:
     if wanted and hidden:
         raise Unreadable(f"it cannot be seen which sockets process {hidden} holds; run it as root")
     return found
-
-
-def held(system: System, folder: str) -> list[str]:
-    """Return what the open files of a process are."""
-    made = []
-    for name in system.entries(folder):
-        try:
-            made.append(system.target(f"{folder}/{name}"))
-        except PrivetError:  # closed meanwhile
-            continue
-    return made
 
 
 def owner(system: System, pid: int) -> Owner:

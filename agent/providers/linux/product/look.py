@@ -108,12 +108,7 @@ def process(system: System, pid: str, words: tuple[str, ...]) -> Process:
 
 def doors(system: System, pid: str) -> tuple[Door, ...]:
     """Return where a process listens, in the network that it lives in."""
-    own = set()
-    for number in names(system, f"/proc/{pid}/fd"):
-        try:
-            own.add(system.target(f"/proc/{pid}/fd/{number}"))
-        except PrivetError:  # closed meanwhile
-            continue
+    own = set(system.targets(f"/proc/{pid}/fd").values())
     found = []
     for name in ("tcp", "tcp6"):
         for row in content(system, f"/proc/{pid}/net/{name}").split("\n")[1:]:
