@@ -87,6 +87,9 @@ class System(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file or link; one that is not there is fine."""
 
+    def aside(self, path: str) -> str:
+        """Give whatever stands at a path a name of its own beside it, durably; returns the new path; Missing."""
+
     def shred(self, path: str) -> None:
         """Overwrite a file in place with zeros to its full length, then remove it; Missing when it is not there."""
 

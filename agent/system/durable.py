@@ -113,6 +113,19 @@ class Files(InPlace):
                 self.sync_nearest(split(path))
             self.forget(path)
 
+    def aside(self, path: str) -> str:
+        """Give whatever has a name another one beside it, the first that is free; what it is does not matter."""
+        with telling("set aside", path), self.parent(path, make=False) as (directory, name):
+            again(self.calls.look, directory, name)
+            taken = set(again(self.calls.names, directory))
+            number = 1
+            while f"{name}.damaged-{number}" in taken:
+                number += 1
+            again(self.calls.rename, directory, name, f"{name}.damaged-{number}")
+            again(self.calls.fsync, directory)
+            self.forget()  # what was beneath a directory is elsewhere now
+            return f"{path}.damaged-{number}"
+
     def own(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Set owner and permission bits of a file or directory; on the way it is never looser than old or new."""
         with telling("set the rights of", path), self._plain(path) as (_, number):

@@ -35,6 +35,24 @@ def test_shred_of_what_is_no_file(bench: Bench) -> None:
     assert bench.system.read("/outside") == b"theirs"
 
 
+def test_aside(bench: Bench) -> None:
+    """Whatever stands somewhere gets a name beside it that is free: a file, a directory with what is in it, a link."""
+    bench.write("/srv/place", b"one")
+    assert bench.system.aside("/srv/place") == "/srv/place.damaged-1"
+    bench.write("/srv/place/below", b"two")
+    assert bench.system.aside("/srv/place") == "/srv/place.damaged-2"
+    bench.link("/srv/place", "elsewhere")
+    assert bench.system.aside("/srv/place") == "/srv/place.damaged-3"
+    assert bench.system.read("/srv/place.damaged-1") == b"one"
+    assert bench.system.read("/srv/place.damaged-2/below") == b"two"
+    assert bench.system.target("/srv/place.damaged-3") == "elsewhere"
+    assert bench.system.entries("/srv") == tuple(f"place.damaged-{n}" for n in (1, 2, 3))
+    bench.write("/srv/place/below", b"three")  # what was known of the way there is forgotten
+    assert bench.system.read("/srv/place/below") == b"three"
+    with pytest.raises(Missing):
+        bench.system.aside(ABSENT)
+
+
 def test_overwrite(bench: Bench) -> None:
     """The very file gets other bytes, as many as it had; any other length, a link and what is missing are refused."""
     bench.write("/boot/cmdline.txt", b"one two", 0o640)
