@@ -83,7 +83,7 @@ def mine(pid: int) -> bool:
     """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as cgroup:
-            names = cgroup.read().strip().split("/")
+            names = next((line for line in cgroup if line.startswith("0::")), "").strip().split("/")
     except OSError:
         return False
     return names[1:2] == ["system.slice"] and names[-1].startswith("privet-") and names[-1].endswith(".service")

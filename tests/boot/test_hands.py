@@ -18,11 +18,10 @@ except ConnectionError:
     print(([], []))
 """
 WRITER = """
-import sys, time
-for folder in sys.argv[1:]:
-    held = open(folder + "/00-mine.conf", "w")
+import os, sys
+with open(sys.argv[1] + "/mine.tmp", "w") as held:
     held.write("Match all\\n    PasswordAuthentication yes\\n")
-    held.close()
+os.rename(sys.argv[1] + "/mine.tmp", sys.argv[1] + "/00-mine.conf")
 print(flush=True)
 sys.stdin.read()
 """
