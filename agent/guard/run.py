@@ -20,10 +20,9 @@ from agent.guard.rules import read_anchor
 from agent.guard.setup import ensure
 from agent.system import cores
 from agent.system.beneath import walked
-from agent.system.hands import Hands
-from agent.system.keys import FileSlot
 from agent.system.copied import CopiedStore, open_copied, takes_nothing
 from agent.system.door import System
+from agent.system.hands import Hands
 from agent.system.keys import STATE_KEY, FileSlot
 from agent.system.notify import Pulse, notify, patience
 from agent.system.queue import Queue

@@ -77,12 +77,16 @@ def begin() -> int:
 
 
 def mine(pid: int) -> bool:
-    """Say whether a process belongs to a unit of Privet's own, as a hand does and what it starts."""
+    """Say whether a process belongs to a service of Privet's own, as a hand does and what it starts.
+
+    A service of the device: what a person calls so in a session of theirs lies elsewhere in systemd's tree.
+    """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as cgroup:
-            return any(name.startswith("privet-") for name in cgroup.read().strip().split("/"))
+            names = next((line for line in cgroup if line.startswith("0::")), "").strip().split("/")
     except OSError:
         return False
+    return names[1:2] == ["system.slice"] and names[-1].startswith("privet-") and names[-1].endswith(".service")
 
 
 def said(pid: int) -> str:

@@ -60,7 +60,7 @@ DROPPED = {
     *("Type", "Restart", "RestartSec", "WatchdogSec", "OnFailure", "Conflicts", "Before", "After", "Wants"),
     *("ConditionPathExists", "RuntimeDirectoryPreserve", "RequiresMountsFor", "StandardError", "RemainAfterExit"),
     *("DefaultDependencies", "StartLimitIntervalSec", "TimeoutStartSec", "NotifyAccess"),
-    *("CollectMode", "LogLevelMax", "RuntimeMaxSec"),
+    *("CollectMode", "LogLevelMax", "RuntimeMaxSec", "SyslogLevel"),
 }
 
 
