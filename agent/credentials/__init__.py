@@ -12,7 +12,7 @@ from agent.core.credential import candidates, read_pairs, recognise
 from agent.core.errors import BadInput, Failed, Missing, PrivetError, Unreachable
 from agent.core.secret import Secret
 from agent.system.door import System
-from agent.system.factory import shipped
+from agent.system.factory import shipped as shipped
 
 if TYPE_CHECKING:
     from agent.core.record import Params

@@ -11,8 +11,9 @@ def put(device: SimulatedSystem, params: Params, value: Value) -> None:
     """Write the accounts that make exactly this value true; all others open nothing."""
     salt = crypt.salt("$5$", b"0123456789abcdef", 1000)
     fields = {"known": crypt.hashed("raspberry", salt), "locked": "!" + crypt.hashed("raspberry", salt), "blank": ""}
-    passwd, shadow = "root:x:0:0:root:/root:/bin/bash\n" * ("root" not in value), "root:*:20000:0:99999:7:::\n"
-    for word in value if isinstance(value, tuple) else ():
+    wanted = value if isinstance(value, tuple) else ()
+    passwd, shadow = "root:x:0:0:root:/root:/bin/bash\n" * ("root" not in wanted), "root:*:20000:0:99999:7:::\n"
+    for word in wanted:
         name, _, how = word.partition(":")
         number = "0" if how == "root" or name == "root" else "1000"
         passwd += f"{name}:x:{number}:{number}::/home/{name}:/bin/bash\n"
