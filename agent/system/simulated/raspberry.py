@@ -35,6 +35,21 @@ OTHERS = {
     "apt-daily.timer": "timers.target",
     "apt-daily-upgrade.timer": "timers.target",
 }
+# As Debian ships it, but for the one line that the image changes.
+AVAHI = b"""[server]
+use-ipv4=yes
+use-ipv6=yes
+
+[wide-area]
+enable-wide-area=yes
+
+[publish]
+publish-hinfo=no
+publish-workstation=yes
+
+[reflector]
+#enable-reflector=no
+"""
 JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
 
 
@@ -51,6 +66,8 @@ def image(device: SimulatedSystem) -> None:
     device.edit("/etc/sudoers.d/010_global-tty", b"Defaults timestamp_type=global\n", mode=0o440)
     device.edit("/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf", b"[Journal]\nStorage=volatile\n")
     device.edit("/usr/bin/unattended-upgrade", b"", mode=0o755)
+    device.edit("/usr/sbin/avahi-daemon", b"\x7fELF avahi", mode=0o755)
+    device.edit("/etc/avahi/avahi-daemon.conf", AVAHI)
     for unit, (program, target) in SERVICES.items():
         device.edit(f"{UNITS}/{unit}", unit_text(f"[Service]\nExecStart={program}\n", target))
         enable(device, unit, target)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 MASK = "/dev/null"
 DAEMONS: dict[str, ModuleType] = {"sshd": sshd}
+PIDFILES = {"avahi-daemon": "/run/avahi-daemon/pid"}  # of programs that write their number down
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
 
 Lines = tuple[tuple[str, str], ...]
@@ -223,7 +224,7 @@ def start(device: "SimulatedSystem", unit: str) -> None:
         DAEMONS[name].boot(device)
         return
     if path:
-        process = device.start((path,), None)
+        process = device.start((path,), None, pidfile=PIDFILES.get(name, ""))
         device.hand.link(f"/proc/{process.pid}/exe", path)
     systemd.active[unit] = moment(device)
 
@@ -233,6 +234,7 @@ def stop(device: "SimulatedSystem", unit: str) -> None:
     name = program(device, unit).rpartition("/")[2]
     for process in device.running(name) if name else ():
         device.stop(process.pid)
+        device.hand.discard(PIDFILES.get(name, "/run/no-pidfile"))
     BOOTED[device].active.pop(unit, None)
 
 
