@@ -27,6 +27,7 @@ SHADOW = b"root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\npi:$y$j9T$fac
 SERVICES = {
     "avahi-daemon.service": ("/usr/sbin/avahi-daemon", "multi-user.target"),
     "bluetooth.service": ("/usr/libexec/bluetooth/bluetoothd", "multi-user.target"),
+    "dphys-swapfile.service": ("/sbin/dphys-swapfile", "multi-user.target"),
     "pigpiod.service": ("/usr/bin/pigpiod", ""),
     "wayvnc.service": ("/usr/bin/wayvnc", ""),
 }
@@ -36,12 +37,13 @@ OTHERS = {
     "apt-daily-upgrade.timer": "timers.target",
 }
 CONSOLES = {"getty": "-o '-p -- \\\\u' --noclear", "serial-getty": "-o '-p -- \\\\u' --keep-baud 115200"}
-# Programs that may report, or that keep what others had in memory.
+# Programs that may report, or that put what others had in memory on the card.
 REPORTING = (
     "/etc/update-motd.d/50-motd-news",
     "/usr/bin/whoopsie",
     "/usr/lib/systemd/systemd-coredump",
     "/usr/libexec/fwupd/fwupd",
+    "/usr/sbin/dphys-swapfile",
     "/usr/sbin/popularity-contest",
 )
 # As Debian ships it, but for the one line that the image changes.
