@@ -1,13 +1,11 @@
 """Programs that wait for connections, on a real system: the kernel's tables and real daemons say what is true."""
 
 import textwrap
-from collections.abc import Iterator
 
 import pytest
 
-from tests.device import tree
 from tests.device.enforced import look
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
 
 # Waits on one socket of a kind until its input ends; says when it does.
 WAITER = textwrap.dedent("""
@@ -43,21 +41,6 @@ LATER = textwrap.dedent("""
 
     print(json.dumps(listeners.probe(Later(), {"what": sys.argv[1]}).live))
 """)
-
-
-@pytest.fixture(scope="module")
-def services() -> Iterator[Lab]:
-    """Give the source of devices that have more daemons."""
-    made = Lab(tree.SYSTEM)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def served(services: Lab) -> Iterator[Device]:
-    """Give one device that has more daemons, none of them running."""
-    with services.device() as made:
-        yield made
 
 
 def waits(device: Device, *words: str, inside: tuple[str, ...] = ()) -> None:

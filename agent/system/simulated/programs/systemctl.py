@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MADE = "/run/systemd/generator"  # what generators made at this start
 STARTED = "/run/systemd/units"
 DAEMONS: dict[str, ModuleType] = {"sshd": sshd}  # and every program that says its UNIT
+PIDFILES = {"avahi-daemon": "/run/avahi-daemon/pid"}  # of programs that write their number down
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
 
 PROGRAMS = "agent.system.simulated.programs."
@@ -186,7 +187,7 @@ def start(device: "SimulatedSystem", unit: str) -> None:
         module.boot(device)
         return
     if path:
-        process = device.start((path,), None)
+        process = device.start((path,), None, pidfile=PIDFILES.get(name, ""))
         device.hand.link(f"/proc/{process.pid}/exe", path)
     systemd.active[unit] = moment(device)
     device.hand.link(f"{STARTED}/invocation:{unit}", f"{moment(device):032x}")
@@ -197,6 +198,7 @@ def stop(device: "SimulatedSystem", unit: str) -> None:
     name = program(device, unit).rpartition("/")[2]
     for process in device.running(name) if name else ():
         device.stop(process.pid)
+        device.hand.discard(PIDFILES.get(name, "/run/no-pidfile"))
     BOOTED[device].active.pop(unit, None)
     device.hand.discard(f"{STARTED}/invocation:{unit}")
 
