@@ -41,7 +41,7 @@ class Product(Protocol):
     GIVEN: dict[str, dict[str, str]]
 
     def paths(self, system: System) -> tuple[str, ...]:
-        """Name the files it reads at its start; a new file in one of their directories counts as well."""
+        """Name the files it reads at its start, and the directories in which a new or missing one would count."""
 
     def kept(self, system: System, what: str, environment: dict[str, str]) -> Value | None:
         """Say what its files make of it, started with this environment; None when they do not tell."""
