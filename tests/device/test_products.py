@@ -85,3 +85,53 @@ def test_mosquitto(device: Device, name: str) -> None:
         assert enforce(device, f"mosquitto.{what}", loose) == ""
     after = device.must(["sh", "-c", "cat /etc/mosquitto/mosquitto.conf /etc/mosquitto/conf.d/*.conf || true"])
     assert after == before
+
+
+INFLUX = """
+set -a; for file in /etc/default/influxdb /etc/systemd/system/influxdb.service.d/*.env; do
+if [ -f "$file" ]; then . "$file"; fi; done
+mkdir -p /run/systemd/units; ln -sfn now /run/systemd/units/invocation:influxdb.service
+exec setpriv --reuid influxdb --regid influxdb --clear-groups /usr/bin/influxd -config /etc/influxdb/influxdb.conf
+"""
+
+
+def influx(device: Device) -> None:
+    """Start the database as its unit does, in place of one that runs."""
+    device.must(["sh", "-c", "pkill -x influxd; while pgrep -x influxd >/dev/null; do :; done"])
+    device.spawn(["sh", "-c", INFLUX])
+    device.listener(8086, seconds=60)
+
+
+def databases(device: Device, host: str = "127.0.0.1") -> int:
+    """Return the status of a question for the databases; 0 when nobody answers."""
+    source = "import sys, urllib.error, urllib.request\ntry:\n  print(urllib.request.urlopen(sys.argv[1]).status)\n"
+    source += "except urllib.error.HTTPError as error:\n  print(error.code)\nexcept OSError:\n  print(0)\n"
+    return int(device.must(["python3", "-c", source, f"http://{host}:8086/query?q=SHOW+DATABASES"]))
+
+
+def test_influxdb(device: Device) -> None:
+    """As Debian ships it everybody reads it; by our variables it asks, near only; without them it is as before."""
+    device.address("192.0.2.7/32")
+    influx(device)
+    names = [f"influxdb.{what}" for what in ("bind", "auth", "tls", "reports")]
+    assert (databases(device), databases(device, "192.0.2.7")) == (200, 200)
+    assert [look(device, name)["live"] for name in names] == ["network", "open", "no", "off"]
+    assert [look(device, name)["kept"] for name in names] == ["network", "open", "no", "off"]
+    for name, strict in zip(names, ("loopback", "asks", "yes", "off"), strict=True):
+        assert enforce(device, name, strict) == ""
+    assert look(device, "influxdb.auth")["live"] == "open", "one that was not started again is no other"
+    influx(device)
+    assert (databases(device), databases(device, "192.0.2.7")) == (403, 0), "it has no administrator yet"
+    assert [look(device, name)["live"] for name in names] == ["loopback", "asks", "yes", "off"]
+    assert [look(device, name)["kept"] for name in names] == ["loopback", "asks", "yes", "off"]
+    for name, loose in zip(names, ("network", "open", "no", "on"), strict=True):
+        assert enforce(device, name, loose) == ""
+    influx(device)
+    assert (databases(device), databases(device, "192.0.2.7")) == (200, 200)
+    change = (
+        "s/^reporting-enabled = false/reporting-enabled = true/; s/# auth-enabled = false/auth-enabled = true # here/"
+    )
+    device.must(["sed", "-i", change, "/etc/influxdb/influxdb.conf"])
+    influx(device)
+    assert databases(device) == 403
+    assert [look(device, name)["live"] for name in names] == ["network", "asks", "no", "on"]

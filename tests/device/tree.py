@@ -49,6 +49,7 @@ BOOTED = (
 # What a device may offer beside SSH; heavy, so only the tests of their passwords have them.
 PRODUCTS_FOUND = (
     "hostapd",
+    "influxdb",
     "network-manager",
     "nodejs",
     "samba",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agent.system.simulated.system import Process, SimulatedSystem
 
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
-PROGRAMS = {"mosquitto": "mosquitto"}
+PROGRAMS = {"mosquitto": "mosquitto", "node_red": "node_red", "grafana": "grafana_server", "influxdb": "influxd"}
 UNITS = "/usr/lib/systemd/system"
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -38,6 +38,15 @@ def text(device: "SimulatedSystem", path: str) -> str:
         return device.read(path).decode()
     except PrivetError:
         return ""
+
+
+def there(device: "SimulatedSystem", path: str) -> bool:
+    """Say whether a path is there."""
+    try:
+        device.stat(path)
+    except PrivetError:
+        return False
+    return True
 
 
 def listing(device: "SimulatedSystem", path: str) -> tuple[str, ...]:
@@ -92,4 +101,4 @@ def started(
 
 def http(status: int, body: str = "") -> bytes:
     """Return an answer."""
-    return f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n\r\n{body}".encode()
+    return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}".encode()

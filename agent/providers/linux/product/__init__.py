@@ -31,7 +31,7 @@ class Product(Protocol):
     of its program. `SAFE`: the strictest value of each thing it has settings about. `GIVEN`: for those, the variables
     of its environment that hold them so. A module may have `EDITED` too, the options of each thing that are held by
     changing files of its own, and `edits(system, what, option)`, which returns those files as they must be. `MARKS`:
-    files that are written whenever it starts.
+    files that are written whenever it starts. `given(system, what, environment)`: what GIVEN is on this device.
     """
 
     FILES: tuple[str, ...]
@@ -41,7 +41,7 @@ class Product(Protocol):
     GIVEN: dict[str, dict[str, str]]
 
     def paths(self, system: System) -> tuple[str, ...]:
-        """Name the files it reads at its start; a new file in one of their directories counts as well."""
+        """Name the files it reads at its start, and the directories in which a new or missing one would count."""
 
     def kept(self, system: System, what: str, environment: dict[str, str]) -> Value | None:
         """Say what its files make of it, started with this environment; None when they do not tell."""
@@ -112,7 +112,8 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
         mode, uid, gid = (int(word) for word in rights.split())
         made.append(Write(path=path, content=body.encode("utf-8", "surrogateescape"), mode=mode, uid=uid, gid=gid))
     if what in product.GIVEN:
-        made += unit.given(name, what, product.GIVEN[what] if option == product.SAFE[what] else {})
+        table = dict(word.partition("=")[::2] for word in cast(tuple[str, ...], params["given"]))
+        made += unit.given(name, what, table if option == product.SAFE[what] else {})
     return (*made, *(unit.again(name) if params["systemd"] == "yes" else ()))
 
 
@@ -120,6 +121,10 @@ def prepare(system: System, params: Params) -> Params:
     """Add what steps have to know of this device: its unit, and the files as each option would have them."""
     product, what = product_of(params), text(params, "what")
     added: Params = {"unit": unit.found(system, product.UNITS), "systemd": "yes" if unit.booted(system) else "no"}
+    table = product.GIVEN.get(what, {})
+    if hasattr(product, "given"):
+        table = product.given(system, what, unit.environment(system, unit.found(system, product.UNITS)))
+    added["given"] = tuple(f"{key}={value}" for key, value in table.items())
     for option in getattr(product, "EDITED", {}).get(what, ()):
         rows: list[str] = []
         for path, body in product.edits(system, what, option).items():  # type: ignore[attr-defined]

@@ -135,13 +135,13 @@ def widest(running: tuple[Process, ...]) -> str:
 
 
 def fresh(system: System, running: tuple[Process, ...], paths: tuple[str, ...], marks: tuple[str, ...]) -> bool:
-    """Say whether each process started after all of these files, and the names in their directories, had changed.
+    """Say whether each process started after all of these files (or names in directories) had changed.
 
     The kernel tells a start to a second only. `marks` are files written when the product starts; the one of
     that second tells it better.
     """
     newest = 0
-    for path in {*paths, *(path.rpartition("/")[0] for path in paths)}:
+    for path in paths:
         try:
             newest = max(newest, system.stat(path).changed)
         except Missing:
@@ -156,13 +156,22 @@ def get(path: str, more: str = "") -> Conversation[tuple[int, bytes]]:
     """Speak HTTP: ask for a path, return status and what was heard; 0 when no HTTP comes back."""
     heard = yield f"GET {path} HTTP/1.0\r\nHost: localhost\r\n{more}\r\n".encode()
     part = heard
-    while part and len(heard) < ANSWER:
+    while part and not whole(heard):
         part = yield b""
         heard += part
     words = heard.split(b"\n", 1)[0].split(b" ")
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].strip().isdigit():
         return 0, heard
     return int(words[1]), heard.partition(b"\r\n\r\n")[2]
+
+
+def whole(heard: bytes) -> bool:
+    """Say whether an answer is complete by its own words, or longer than anybody wants to hear."""
+    head, ended, body = heard.partition(b"\r\n\r\n")
+    sizes = [
+        line.partition(b":")[2].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+    ]
+    return len(heard) >= ANSWER or (bool(ended) and bool(sizes) and sizes[0].isdigit() and len(body) >= int(sizes[0]))
 
 
 def asked(system: System, running: tuple[Process, ...], path: str) -> tuple[int, bytes] | None:

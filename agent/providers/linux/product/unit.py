@@ -57,18 +57,19 @@ def service(system: System, unit: str, key: str) -> list[str]:
 
 
 def sources(system: System, unit: str) -> tuple[str, ...]:
-    """Return every file that a unit's environment is made of."""
+    """Return every file and directory that a unit's environment is made of."""
     named = [value.lstrip("-") for value in service(system, unit, "EnvironmentFile")]
-    return (*files(system, unit), *named)
+    return (*files(system, unit), *(f"{place}/{unit}.d" for place in PLACES), *named)
 
 
-def environment(system: System, unit: str) -> dict[str, str]:
-    """Return the variables that a unit starts its program with."""
+def environment(system: System, unit: str, without: str = "") -> dict[str, str]:
+    """Return the variables that a unit starts its program with; `without` is a file that is not looked at."""
     table: dict[str, str] = {}
     for line in service(system, unit, "Environment"):
         table.update(word.partition("=")[::2] for word in words(line) if "=" in word)
     for path in service(system, unit, "EnvironmentFile"):
-        table.update(variables(content(system, path.lstrip("-"))))
+        if path != without:
+            table.update(variables(content(system, path.lstrip("-"))))
     return table
 
 

@@ -112,9 +112,9 @@ class Configuration:
 
 
 def paths(system: System) -> tuple[str, ...]:
-    """Name every file that is read."""
+    """Name every file that is read, and the directories they lie in."""
     folders = {line.path for line in read(system)}
-    return (MAIN, *sorted(folders - {MAIN}), *(f"{place}/." for place in included(system)))
+    return ("/etc/mosquitto", MAIN, *sorted(folders - {MAIN}), *included(system))
 
 
 def included(system: System) -> tuple[str, ...]:
