@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     Step = "Write | Overwrite | Append | Remove | Own | Run | Reload"
 
 WAYS = ("console", "ssh_key", "ssh_password")
+OWNERS = "only you can say whether it belongs there"
 
 
 class Write(Record):
@@ -92,7 +93,8 @@ def plan(
     """Plan the changes that bring every loosened or unproven setting back to what is wanted.
 
     `ways` are the owner's proven ways in (of WAYS); a change that closes the last of them is held. `stopped` are the
-    settings that another program keeps undoing; those are left alone, the owner was told.
+    settings that another program keeps undoing; those are left alone, the owner was told. What only the
+    owner can settle is held.
     """
     open_ways = list(ways)
     changes = []
@@ -102,7 +104,9 @@ def plan(
         setting = settings[finding.setting]
         left = [way for way in open_ways if way not in setting.closes]
         held = ""
-        if open_ways and not left:
+        if not setting.enforce:
+            held = OWNERS
+        elif open_ways and not left:
             held = "it would close the only way in that is known to work (%s)" % ", ".join(open_ways)
         else:
             open_ways = left

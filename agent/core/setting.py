@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .record import Params, Value
 
 REQUIRED = ("id", "title", "provider", "order", "risk", "satisfies", "axis", "option")
-OPTIONAL = ("params", "exposes", "closes", "touches", "gates")
+OPTIONAL = ("params", "exposes", "closes", "touches", "gates", "enforce")
 AXES = ("amount", "extent", "period", "access")
 
 
@@ -28,12 +28,14 @@ class Setting(Record):
     """One knob. Its first option is the strictest and the default: a loose default cannot be written down.
 
     Ways in: `closes` those its strictest option shuts, `touches` those it may break but must not shut, `gates` those
-    that come in through a flow its value lists.
+    that come in through a flow its value lists. Without `enforce` it is found and told, and its owner settles it:
+    nobody else can know whether what was found belongs there.
     """
 
     __slots__ = (
         "axis",
         "closes",
+        "enforce",
         "exposes",
         "gates",
         "id",
@@ -59,6 +61,7 @@ class Setting(Record):
     closes: "tuple[str, ...]"
     touches: "tuple[str, ...]"
     gates: "tuple[str, ...]"
+    enforce: bool
 
     def lattice(self) -> Order:
         """Return the order of this setting's values."""
@@ -128,6 +131,8 @@ def read_setting(table: "dict[str, Any]") -> Setting:
         if key not in REQUIRED and key not in OPTIONAL:
             raise BadInput("setting %s has no key %r; remove it" % (name, key))
     params = table.get("params", {})
+    if type(table.get("enforce", True)) is not bool:
+        raise BadInput("setting %s: enforce is true or false; correct the file" % name)
     if type(params) is not dict or type(table.get("option")) is not list or not table["option"]:
         raise BadInput("setting %s needs params as a table and at least one option" % name)
     setting = Setting(
@@ -144,6 +149,7 @@ def read_setting(table: "dict[str, Any]") -> Setting:
         closes=listed(table, "closes", name),
         touches=listed(table, "touches", name),
         gates=listed(table, "gates", name),
+        enforce=table.get("enforce", True) is True,
     )
     lawful(setting)
     return setting

@@ -93,6 +93,15 @@ def risk_of(setting: "Setting", wanted: "Value", found: "Value") -> "tuple[str, 
     return text, tuple(sorted(set(exposes)))
 
 
+def undo_of(setting: "Setting", found: "Value | None") -> str:
+    """Say how the owner gets it private again: at once by us, or by changing what only the owner can judge."""
+    if setting.enforce:
+        return "To undo it yourself: privet tighten %s" % setting.id
+    value = "VALUE" if found is None or found == ANY else spell(found).replace(", ", ",")
+    said = "If you do not want it, remove it. If you do, for a while: privet loosen %s %s --for 30d"
+    return said % (setting.id, value)
+
+
 def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", clock: "Clock") -> PrivacyWarning:
     """Write the warning for one finding that is not fine; its outcome is filled in after enforcement."""
     found = finding.found
@@ -111,7 +120,7 @@ def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", 
         title=title,
         risk=risk,
         outcome=finding.cause,
-        undo="To undo it yourself: privet tighten %s" % setting.id,
+        undo=undo_of(setting, found),
         since=clock.wall,
         last=clock.wall,
         count=1,
