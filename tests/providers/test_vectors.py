@@ -18,7 +18,17 @@ from agent.providers.linux import nft
 from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.raspberry import board
 
-KINDS = ("boot_config", "file_mode", "journald", "kernel_cmdline", "nft", "sudoers", "sysctl", "systemd_unit")
+KINDS = (
+    "boot_config",
+    "device_access",
+    "file_mode",
+    "journald",
+    "kernel_cmdline",
+    "nft",
+    "sudoers",
+    "sysctl",
+    "systemd_unit",
+)
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
 SETTINGS = registry.settings()
@@ -96,7 +106,8 @@ def test_one_enforcement_mends_every_row(kind: str, row: dict[str, Any]) -> None
 BEYOND = {
     "a broken file", "rules also come from a directory of the network", "a link in its place", "for one user only",
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
-    "the system in another folder", "an exclusion takes a key out of all patterns", "to another machine",
+    "the system in another folder", "a program watches all the same",
+    "a rule before ours that has the last word", "an exclusion takes a key out of all patterns", "to another machine",
 }  # fmt: skip
 
 

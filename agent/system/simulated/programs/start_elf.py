@@ -1,7 +1,7 @@
 """The firmware of a simulated Raspberry Pi: it reads the boot partition before anything else runs, and shows hardware.
 
-It reads config.txt by itself, through none of our code. A camera hangs at the ribbon cable of every
-simulated Raspberry Pi.
+It reads config.txt by itself, through none of our code. A camera hangs at the ribbon cable of each,
+and a microphone at the USB port.
 """
 
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ def boot(device: "SimulatedSystem") -> None:
         show(device, "/proc/device-tree/model", MODEL)
     told = "coherent_pool=1M 8250.nr_uarts=1 " + line.replace("console=serial0", "console=ttyS0")
     device.hand.produced("/proc/cmdline", lambda: told.encode() + b"\n")
+    show(device, "/sys/class/sound/pcmC1D0c/device/id", "USB Audio")  # a microphone in the USB port
     overlays = [row.removeprefix("dtoverlay=") for row in said if row.startswith("dtoverlay=")]
     detect = [row for row in said if row.startswith("camera_auto_detect=")][-1:]
     if detect == ["camera_auto_detect=1"] or any(row.startswith(CAMERA) for row in overlays):
