@@ -1,7 +1,7 @@
 """Device nodes: who may open them (a rule for udev), and who has them open.
 
-Params: `name` (of our rule's file), `subsystem`, `nodes` (patterns), `group` (what Debian's rules give them to). Values:
-closed (nobody but root), group (that group, and whoever sits at the device), everyone.
+Params: `name` (of our rule's file), `subsystem`, `nodes` (patterns), `group` (what Debian's rules give them to).
+Values: closed (nobody but root), group (that group, and whoever sits at the device), everyone.
 
 A program that has one open although nobody may is found as if the group could: it sees what the device sees. Root can
 open anything; what it has open is found the same way. Absent where no such device is and no rule of ours either: the
@@ -56,7 +56,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Remove | Run, ...]:
         made = (Write(path=own, content=rule(params, str(option)), mode=0o644, uid=0, gid=0),)
     if params.get("live", "yes") != "yes":
         return made
-    again = ("udevadm", "trigger", "--action=change", "--settle", f"--subsystem-match={params['subsystem']}")
+    again = ("udevadm", "trigger", "--action=change", "--settle", f"--subsystem-match={one(params, 'subsystem')}")
     return (*made, Run(argv=("udevadm", "control", "--reload"), stdin=b""), Run(argv=again, stdin=b""))
 
 
@@ -72,7 +72,7 @@ def prepare(system: System, params: Params) -> Params:
 
 def path_of(params: Params) -> str:
     """Return the file of our rule: after what gives devices to who sits here, before what acts by it."""
-    return f"{FOLDERS[0]}/72-privet-{params['name']}.rules"
+    return f"{FOLDERS[0]}/72-privet-{one(params, 'name')}.rules"
 
 
 def rule(params: Params, option: str) -> bytes:
@@ -80,7 +80,7 @@ def rule(params: Params, option: str) -> bytes:
     lines = NOTE
     for node in words(params, "nodes"):
         kernel = node.rpartition("/")[2]
-        match = f'SUBSYSTEM=="{params["subsystem"]}", KERNEL=="{kernel}"'
+        match = f'SUBSYSTEM=="{one(params, "subsystem")}", KERNEL=="{kernel}"'
         if option == "closed":
             lines += f'{match}, TAG-="uaccess", OWNER:="root", GROUP:="root", MODE:="{MODES[option]}"\n'
         else:
@@ -92,6 +92,11 @@ def words(params: Params, name: str) -> list[str]:
     """Return a parameter as a list of words."""
     value = params[name]
     return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
+
+
+def one(params: Params, name: str) -> str:
+    """Return a parameter that is one word."""
+    return words(params, name)[0]
 
 
 def exists(system: System, path: str) -> bool:
@@ -164,7 +169,7 @@ def about(params: Params, line: str) -> bool:
     of_them = any(
         fnmatchcase(one.replace("*", "0"), kernel) for name in named for one in name.split("|") for kernel in kernels
     )
-    return of_them or (f'SUBSYSTEM=="{params["subsystem"]}"' in line and not named)
+    return of_them or (f'SUBSYSTEM=="{one(params, "subsystem")}"' in line and not named)
 
 
 def opened(params: Params, text: str) -> list[str]:
