@@ -19,8 +19,8 @@ from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.raspberry import board
 
 KINDS = (
-    "boot_config", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "nft", "sudoers", "sysctl",
-    "systemd_unit",
+    "boot_config", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module", "nft",
+    "sudoers", "sysctl", "systemd_unit",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
@@ -100,7 +100,8 @@ BEYOND = {
     "a broken file", "rules also come from a directory of the network", "a link in its place", "for one user only",
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
     "the system in another folder", "a program watches all the same",
-    "a rule before ours that has the last word", "an exclusion takes a key out of all patterns", "to another machine",
+    "a rule before ours that has the last word", "a command in an earlier file",
+    "an exclusion takes a key out of all patterns", "to another machine",
 }  # fmt: skip
 
 
