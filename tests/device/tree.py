@@ -119,6 +119,7 @@ class Recipe:
 
 LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
+RADIOS = LIGHT.more("radios", "network-manager")
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
 
 
