@@ -19,8 +19,9 @@ from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.raspberry import board
 
 KINDS = (
-    "boot_config", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
+    "boot_config", "boot_flag", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
     "nft", "nm_conf", "sudoers", "sysctl", "systemd_unit",
+    "udev_property",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
@@ -101,7 +102,7 @@ BEYOND = {
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
     "the system in another folder", "a program watches all the same",
     "a rule before ours that has the last word", "a command in an earlier file",
-    "a connection says otherwise", "for one device only",
+    "a connection says otherwise", "for one device only", "a rule after ours",
     "an exclusion takes a key out of all patterns", "to another machine",
 }  # fmt: skip
 
