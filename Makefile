@@ -10,8 +10,8 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 PACKAGES_DEMO := python3 python3-venv mosquitto
 PACKAGES_TEST := $(PACKAGES_DEMO) git
 PACKAGES_DEB := python3 python3-venv dpkg git
-PACKAGES_DEVICE := $(PACKAGES_TEST) dosfstools iproute2 lintian mmdebstrap mosquitto-clients mtools nftables openssh-client openssh-server \
-	procps sudo util-linux zstd
+PACKAGES_DEVICE := $(PACKAGES_TEST) dosfstools iproute2 kmod lintian mmdebstrap mosquitto-clients mtools nftables openssh-client openssh-server \
+	procps sudo udev util-linux zstd
 PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools mtools qemu-system-arm qemu-user-static

@@ -55,14 +55,6 @@ def steps(device: SimulatedSystem, setting: Setting, value: Value) -> tuple[Step
     return provider.steps(params, value)
 
 
-def bring(device: SimulatedSystem, setting: Setting, value: Value) -> None:
-    """Make a value hold: by its steps, or by a foreign hand where only its owner settles it."""
-    if setting.enforce:
-        apply(device, steps(device, setting, value))
-    else:
-        importlib.import_module(f"tests.hands.{setting.provider}").put(device, setting.params, value)
-
-
 def settled(device: SimulatedSystem, setting: Setting) -> None:
     """Start a device anew where what was set holds from the next start on only; until then it says so."""
     if getattr(registry.provider(setting.provider), "RESTART", False):
@@ -71,11 +63,19 @@ def settled(device: SimulatedSystem, setting: Setting) -> None:
         device.reboot()
 
 
+def bring(device: SimulatedSystem, setting: Setting, value: Value) -> None:
+    """Make a value hold: by its steps, or by a foreign hand where only its owner settles it."""
+    if setting.enforce:
+        apply(device, steps(device, setting, value))
+        settled(device, setting)
+    else:
+        importlib.import_module(f"tests.hands.{setting.provider}").put(device, setting.params, value)
+
+
 def safe(setting: Setting) -> SimulatedSystem:
     """Start a device on which this setting is at its strictest."""
     device = made(setting)
     bring(device, setting, setting.strictest())
-    settled(device, setting)
     return device
 
 
@@ -118,11 +118,9 @@ def test_each_looser_option_is_found_told_and_undone(name: str, option: Option) 
     assert finding.found is not None
     risk, exposes = risk_of(setting, setting.strictest(), finding.found)
     assert risk and exposes
-    settled(device, setting)
     if not setting.enforce:
         assert steps(device, setting, setting.strictest()) == ()
     bring(device, setting, setting.strictest())
-    settled(device, setting)
     assert judged(device, setting, setting.strictest()).status == OK
 
 

@@ -39,7 +39,7 @@ NEVER_LINES = (
 NEVER_MODULES = (
     "vfat", "fat", "nls_*", "ext4", "jbd2", "mbcache", "f2fs", "btrfs", "squashfs", "overlay", "dm_*", "mmc_*",
     "sdhci*", "bcm2835*", "bcm2711*", "brcmstb*", "pcie_brcmstb", "nvme*", "sd_mod", "scsi_mod", "xhci*", "ehci*",
-    "dwc2", "dwc_otg", "phy_generic", "loop", "nf_tables", "nft_*", "nfnetlink", "unix", "ipv6",
+    "usb_storage", "uas", "dwc2", "dwc_otg", "phy_generic", "loop", "nf_tables", "nft_*", "nfnetlink", "unix", "ipv6",
 )  # fmt: skip
 # A filter, and the boards it is for; then those of which nobody here is sure: lines for them may count.
 MODELS = {

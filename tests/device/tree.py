@@ -135,6 +135,7 @@ class Recipe:
 LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
 SYSTEM = LIGHT.more("system", *SYSTEM_FOUND)
+RADIOS = LIGHT.more("radios", "network-manager")
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
 
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import registry
-from agent.core.errors import Failed, Missing, PrivetError, Refused
+from agent.core.errors import Failed, LockOut, Missing, PrivetError, Refused
 from agent.core.plan import Append, Overwrite
 from agent.core.record import Params
 from agent.guard.executor import apply
+from agent.providers.linux import kernel_module
 from agent.system import board
 from agent.system.simulated import SimulatedSystem, raspberry
 
@@ -21,7 +22,7 @@ SECTOR = 512
 CHANGES = [
     (name, value)
     for name, setting in SETTINGS.items()
-    if getattr(registry.provider(setting.provider), "RESTART", False)
+    if setting.provider in ("boot_config", "kernel_cmdline")
     for value in (setting.options[-1].value, setting.strictest())
 ]
 NEEDED = {"root=PARTUUID=8a676486-02", "rootfstype=ext4", "fsck.repair=yes", "rootwait", "console=tty1"}
@@ -152,6 +153,28 @@ def test_no_shipped_setting_names_what_is_never_touched() -> None:
             hit = any(fnmatchcase(text, one) for one in patterns) and not any(fnmatchcase(text, one) for one in but)
             never = any(fnmatchcase(text, one) for one in (*board.NEVER_WORDS, *board.NEVER_LINES))
             assert not (hit and never), (setting.id, text)
+
+
+def test_no_shipped_setting_takes_a_module_that_a_start_needs() -> None:
+    """Neither FAT, nor the disk, nor the firewall; and a setting that named one would be refused."""
+    kinds = [setting for setting in SETTINGS.values() if setting.provider == "kernel_module"]
+    for setting in kinds:
+        for name in listed(setting.params["modules"]):
+            assert not any(fnmatchcase(str(name), one) for one in board.NEVER_MODULES), name
+    assert kinds
+    for name in ("vfat", "ext4", "mmc_block", "nf_tables", "usb_storage"):
+        with pytest.raises(Refused, match="needed by this device"):
+            kernel_module.steps({"name": "x", "modules": name}, ())
+
+
+def test_a_gadget_that_carries_somebody_is_left_alone() -> None:
+    """A network at the other end of the USB cable is up: its modules stay, and it is said why."""
+    device = SimulatedSystem(image=raspberry.board)
+    device.hand.produced("/sys/class/net/usb0/operstate", lambda: b"up\n")
+    with pytest.raises(LockOut, match="usb0"):
+        kernel_module.steps(kernel_module.prepare(device, SETTINGS["usb.gadget"].params), ())
+    device.hand.produced("/sys/class/net/usb0/operstate", lambda: b"down\n")
+    assert kernel_module.steps(kernel_module.prepare(device, SETTINGS["usb.gadget"].params), ())
 
 
 def listed(value: object) -> tuple[object, ...]:

@@ -103,10 +103,10 @@ class SimulatedSystem(Loopback, Files):
         self.edit = self.hand.edit
         self.boot = 0
         self.wall = 1_767_225_600  # the first moment of 2026
-        self.uptime = 0
-        self.starts = 0  # of the device, as the kernel names them
+        self.uptime = self.starts = 0  # starts of the device, as the kernel names them
         self.processes: list[Process] = []
         self.writing: list[tuple[str, str]] = []  # (directory, program) that writers() tells
+        self.plugged: set[str] = set()  # hardware at it, which is there after each start (programs/start_elf.py)
         self.absent: set[str] = set()  # programs that are not installed
         self.programs: dict[str, Any] = {}  # programs of this device alone, by name: what a module has, they have
         self._last_pid = 300

@@ -12,18 +12,44 @@ if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
 
 FOLDER = "/etc/NetworkManager/system-connections"
+MAIN, CONF = "/etc/NetworkManager/NetworkManager.conf", "/etc/NetworkManager/conf.d"
 DAEMON = "/usr/sbin/NetworkManager"
 Loaded = dict[str, dict[str, str]]
 
 
 def boot(device: "SimulatedSystem") -> None:
     """Start NetworkManager where it is installed, and activate every access point."""
+    if "eth0" in device.plugged:
+        device.hand.produced("/sys/class/net/eth0/operstate", lambda: b"up\n")
+        device.hand.produced("/sys/class/net/eth0/device/uevent", lambda: b"DRIVER=smsc95xx\n")
+        kind = b"0\n" if bears_own(device) else b"3\n"
+        device.hand.produced("/sys/class/net/eth0/addr_assign_type", lambda: kind)
     try:
         files = device.entries(FOLDER)
     except PrivetError:
         return
     loaded: Loaded = {file: read(device, f"{FOLDER}/{file}") for file in files if file[0] != "." and file[-1] != "~"}
     device.start((DAEMON,), (loaded, {file: dict(values) for file, values in loaded.items()}))
+
+
+def bears_own(device: "SimulatedSystem") -> bool:
+    """Say whether the wired network is told the number that the hardware was made with: the last word counts."""
+    said = "preserve"
+    for path in (MAIN, *(f"{CONF}/{name}" for name in (device.entries(CONF) if exists(device, CONF) else ()))):
+        if exists(device, path):
+            for row in device.read(path).decode().splitlines():
+                key, _, value = row.replace(" ", "").partition("=")
+                said = value if key == "ethernet.cloned-mac-address" else said
+    return said in {"preserve", "permanent"}
+
+
+def exists(device: "SimulatedSystem", path: str) -> bool:
+    """Say whether a path is there."""
+    try:
+        device.stat(path)
+        return True
+    except PrivetError:
+        return False
 
 
 def read(device: "SimulatedSystem", path: str) -> dict[str, str]:

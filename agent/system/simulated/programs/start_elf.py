@@ -1,7 +1,7 @@
 """The firmware of a simulated Raspberry Pi: it reads the boot partition before anything else runs, and shows hardware.
 
-It reads config.txt by itself, through none of our code. A camera hangs at the ribbon cable of every
-simulated Raspberry Pi.
+It reads config.txt by itself, through none of our code. What hangs at the device is in `device.plugged`; a camera is
+shown when config.txt says so.
 """
 
 from typing import TYPE_CHECKING
@@ -34,10 +34,15 @@ def boot(device: "SimulatedSystem") -> None:
         show(device, "/proc/device-tree/model", MODEL)
     told = "coherent_pool=1M 8250.nr_uarts=1 " + line.replace("console=serial0", "console=ttyS0")
     device.hand.produced("/proc/cmdline", lambda: told.encode() + b"\n")
+    if "microphone:device" in device.plugged:
+        show(device, "/sys/class/sound/pcmC1D0c/dev", "116:2")
+        show(device, "/sys/class/sound/card1/id", "Device")
     overlays = [row.removeprefix("dtoverlay=") for row in said if row.startswith("dtoverlay=")]
     detect = [row for row in said if row.startswith("camera_auto_detect=")][-1:]
-    if detect == ["camera_auto_detect=1"] or any(row.startswith(CAMERA) for row in overlays):
+    told_to = detect == ["camera_auto_detect=1"] or any(row.startswith(CAMERA) for row in overlays)
+    if told_to and f"camera:{CAMERA}" in device.plugged:
         show(device, "/sys/class/video4linux/video0/name", "unicam")
+        show(device, "/sys/class/video4linux/v4l-subdev0/name", f"{CAMERA} 10-0010")
         show(device, "/sys/bus/i2c/devices/10-0010/name", CAMERA)
 
 

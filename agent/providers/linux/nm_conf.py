@@ -1,0 +1,176 @@
+"""What NetworkManager tells of this device when it joins a network, by its configuration and by each connection's own.
+
+Params: `name` (of our file in conf.d), `keys` ("section key default" each), `ladder` (rungs strictest first, each the
+raw values that are equal, joined by commas, blank separated; the first is the one we write and report) and the optional
+`own` (keys by which a connection may say otherwise) and `assigned` ("yes": the kernel shows whether an interface that
+is up bears the number it was made with).
+
+A connection's own file is never changed: it holds secrets of the owner's; where one of them is looser the finding names
+it, and what to type. What a running connection uses changes when it is made anew: at the next start at the latest.
+"""
+
+from agent.core.assess import Reading, absent, unread
+from agent.core.errors import Missing, PrivetError
+from agent.core.order import ANY
+from agent.core.plan import Remove, Write
+from agent.core.record import Params, Value
+from agent.system import board
+from agent.system.door import System
+
+PARAMS = ("name", "keys", "ladder")
+RESTART = True
+DAEMON = "/usr/sbin/NetworkManager"
+MAIN = "/etc/NetworkManager/NetworkManager.conf"
+# In the order in which they count; a file hides those of the same name in the folders before it.
+BEFORE, AFTER = ("/usr/lib/NetworkManager/conf.d", "/run/NetworkManager/conf.d"), "/etc/NetworkManager/conf.d"
+PROFILES = (
+    "/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections",
+    "/usr/lib/NetworkManager/system-connections",
+)  # fmt: skip
+NET = "/sys/class/net"
+NOTE = "# Written by Privet. Removing this file gives the setting back to NetworkManager at the next start.\n"
+
+Rows = list[tuple[str, str, str]]
+
+
+def probe(system: System, params: Params) -> Reading:
+    """Join every key with what single connections say of it."""
+    if not exists(system, DAEMON):
+        return absent("NetworkManager is not installed")
+    try:
+        kept, cause = value_of(params, values(system, params)), ""
+        for name, value in own_words(system, params):
+            found = value_of(params, [value])
+            if looser(params, found, kept):
+                kept, cause = found, f"the connection {name} says so itself; see nmcli connection show {name}"
+    except PrivetError as error:
+        return unread(str(error))
+    try:
+        live = assigned(system, params) if "assigned" in params else kept
+    except PrivetError as error:
+        return unread(str(error), kept=kept)
+    if not cause and looser(params, live, kept):
+        cause = "what is connected now keeps it until it connects anew; restart this device"
+    return Reading(live=live, kept=kept, cause=cause, absent=False)
+
+
+def steps(params: Params, option: Value) -> tuple[Write | Remove, ...]:
+    """Write our file, which NetworkManager reads last."""
+    raw = {rung.split(",")[0]: rung.split(",")[0] for rung in str(params["ladder"]).split()}[str(option)]
+    sections: dict[str, list[str]] = {}
+    for row in texts(params, "keys"):
+        section, key, _ = row.split()
+        sections.setdefault(section, []).append(f"{key}={raw}\n")
+    body = NOTE + "".join(f"[{section}]\n{''.join(rows)}" for section, rows in sections.items())
+    return (Write(path=own_file(params), content=body.encode(), mode=0o644, uid=0, gid=0),)
+
+
+def watches(params: Params) -> tuple[str, ...]:
+    """Name where its files are."""
+    return (*BEFORE, "/etc/NetworkManager", AFTER, *PROFILES)
+
+
+def own_file(params: Params) -> str:
+    """Return the path of our file."""
+    return f"{AFTER}/zz-privet-{texts(params, 'name')[0]}.conf"
+
+
+def texts(params: Params, name: str) -> list[str]:
+    """Return a parameter as a list of words, empty when it is not given."""
+    value = params.get(name, ())
+    return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
+
+
+def exists(system: System, path: str) -> bool:
+    """Say whether a path is there."""
+    try:
+        system.stat(path)
+        return True
+    except Missing:
+        return False
+
+
+def names(system: System, directory: str) -> tuple[str, ...]:
+    """Return the names in a directory, none when it is not there."""
+    try:
+        return system.entries(directory)
+    except Missing:
+        return ()
+
+
+def rows(text: str) -> Rows:
+    """Read a key file: section, key, value."""
+    found, section = [], ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif "=" in line and line[0] not in "#;":
+            key, _, value = line.partition("=")
+            found.append((section, key.strip(), value.strip()))
+    return found
+
+
+def configuration(system: System) -> Rows:
+    """Return every assignment in the order in which NetworkManager takes it up."""
+    before: dict[str, str] = {}
+    mine = [name for name in names(system, AFTER) if name.endswith(".conf")]
+    for folder in BEFORE:
+        before.update({name: f"{folder}/{name}" for name in names(system, folder) if name.endswith(".conf")})
+    paths = [before[name] for name in sorted(before) if name not in mine]
+    paths += [MAIN, *(f"{AFTER}/{name}" for name in mine)]
+    return [row for path in paths for row in rows((board.there(system, path) or b"").decode("utf-8", "replace"))]
+
+
+def values(system: System, params: Params) -> list[str]:
+    """Return what each key comes to: the last one of its own section, and any of a section for some devices only."""
+    found = configuration(system)
+    wanted = []
+    for row in texts(params, "keys"):
+        section, key, default = row.split()
+        plain = [value for place, name, value in found if (place, name) == (section, key)]
+        wanted.append(plain[-1] if plain else default)
+        wanted += [value for place, name, value in found if place.startswith(f"{section}-") and name == key]
+    return wanted
+
+
+def own_words(system: System, params: Params) -> list[tuple[str, str]]:
+    """Return what connections say themselves, each with its name."""
+    found = []
+    for folder in PROFILES:
+        for name in names(system, folder):
+            if name.startswith(".") or name.endswith("~"):
+                continue
+            text = (board.there(system, f"{folder}/{name}") or b"").decode("utf-8", "replace")
+            found += [(name, value) for _, key, value in rows(text) if value and key in texts(params, "own")]
+    return found
+
+
+def ladder(params: Params) -> list[list[str]]:
+    """Return the rungs, strictest first, each a list of equal raw values."""
+    return [rung.split(",") for rung in str(params["ladder"]).split()]
+
+
+def value_of(params: Params, found: list[str]) -> Value:
+    """Return the loosest rung; a value on none of them (a number of somebody's choice) is as loose as the last."""
+    rungs = ladder(params)
+    places = [next((n for n, rung in enumerate(rungs) if value in rung), len(rungs) - 1) for value in found]
+    return rungs[max(places, default=0)][0]
+
+
+def looser(params: Params, one: Value, other: Value) -> bool:
+    """Say whether a value stands further down than another."""
+    order = [rung[0] for rung in ladder(params)]
+    return one == ANY or order.index(str(one)) > order.index(str(other))
+
+
+def assigned(system: System, params: Params) -> Value:
+    """Say whether a piece of hardware that is up bears the number it was made with: the kernel calls that 0."""
+    rungs = ladder(params)
+    for name in names(system, NET):
+        place = f"{NET}/{name}"
+        up = (board.there(system, f"{place}/operstate") or b"").strip() == b"up"
+        made = (board.there(system, f"{place}/addr_assign_type") or b"").strip() == b"0"
+        if up and made and exists(system, f"{place}/device"):
+            return rungs[-1][0]
+    return rungs[0][0]

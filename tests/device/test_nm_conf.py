@@ -1,0 +1,93 @@
+"""Our reading of NetworkManager's files beside what the real one makes of them."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.device import tree
+from tests.device.enforced import enforce, look
+from tests.device.lab import Device, Lab
+
+KEYS = ("wifi.cloned-mac-address", "ethernet.cloned-mac-address", "wifi.scan-rand-mac-address")
+READ = """
+import json
+from agent.providers.linux import nm_conf
+from agent.system.real import RealSystem
+found = {}
+for section, key, value in nm_conf.configuration(RealSystem()):
+    found[f"{section} {key}"] = value
+print(json.dumps(found))
+"""
+CASES: list[dict[str, str]] = [
+    {},
+    {"/etc/NetworkManager/conf.d/a.conf": "[connection]\nwifi.cloned-mac-address=random\n"},
+    {
+        "/usr/lib/NetworkManager/conf.d/a.conf": "[connection]\nwifi.cloned-mac-address=random\n",
+        "/etc/NetworkManager/conf.d/a.conf": "[connection]\nethernet.cloned-mac-address=stable\n",
+    },
+    {
+        "/usr/lib/NetworkManager/conf.d/zz.conf": "[device]\nwifi.scan-rand-mac-address=yes\n",
+        "/etc/NetworkManager/NetworkManager.conf": "[device]\nwifi.scan-rand-mac-address=no\n",
+    },
+    {
+        "/run/NetworkManager/conf.d/b.conf": "[device]\nwifi.scan-rand-mac-address=no\n",
+        "/usr/lib/NetworkManager/conf.d/b.conf": "[device]\nwifi.scan-rand-mac-address=yes\n",
+        "/usr/lib/NetworkManager/conf.d/c.conf": "[connection]\nethernet.cloned-mac-address = permanent\n",
+    },
+    {
+        "/etc/NetworkManager/NetworkManager.conf": "[connection]\nwifi.cloned-mac-address=preserve\n",
+        "/etc/NetworkManager/conf.d/99-x.conf": "# a note\n[connection]\n;wifi.cloned-mac-address=random\n",
+        "/etc/NetworkManager/conf.d/zz-y.conf": "[connection]\nwifi.cloned-mac-address=stable-ssid\n",
+        "/etc/NetworkManager/conf.d/zzz": "[connection]\nwifi.cloned-mac-address=permanent\n",
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Give the source of devices that have NetworkManager."""
+    made = Lab(tree.RADIOS)
+    yield made
+    made.close()
+
+
+def printed(device: Device) -> dict[str, str]:
+    """Return what the real NetworkManager has come to, of the keys that we are about."""
+    found, section = {}, ""
+    for line in device.must(["NetworkManager", "--print-config"]).splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        key, equals, value = line.partition("=")
+        if equals and key in KEYS:
+            found[f"{section} {key}"] = value
+    return found
+
+
+def test_what_we_read_is_what_it_takes_up(device: Device) -> None:
+    """Order of folders and files, names that hide each other, comments, blanks: the last word is the same."""
+    for case in CASES:
+        device.must(
+            [
+                "sh",
+                "-c",
+                "rm -rf /etc/NetworkManager/conf.d/* /run/NetworkManager/conf.d /usr/lib/NetworkManager/conf.d/*",
+            ]
+        )
+        device.write("/etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=keyfile\n")
+        for path, text in case.items():
+            device.write(path, text)
+        ours = {key: value for key, value in device.ask(READ).items() if key.split(" ")[1] in KEYS}
+        assert ours == printed(device), (case, json.dumps(ours))
+
+
+def test_our_file_has_the_last_word(device: Device) -> None:
+    """After enforcement the real one says what we wanted, whatever others wrote before; without it, it did not."""
+    device.write("/etc/NetworkManager/conf.d/99-theirs.conf", "[connection]\nwifi.cloned-mac-address=permanent\n")
+    assert printed(device)["connection wifi.cloned-mac-address"] == "permanent"
+    assert enforce(device, "net.mac", "stable") == ""
+    assert printed(device) == {
+        "connection ethernet.cloned-mac-address": "stable",
+        "connection wifi.cloned-mac-address": "stable",
+    }
+    assert look(device, "net.mac")["kept"] == "stable"
