@@ -135,6 +135,7 @@ LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
 SYSTEM = LIGHT.more("system", *SYSTEM_FOUND)
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
+FIREWALLS = LIGHT.more("firewalls", "iptables")  # what Docker and ufw write their rules with
 
 
 def sources(recipe: Recipe) -> str:
