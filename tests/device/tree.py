@@ -137,6 +137,7 @@ BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
 SYSTEM = LIGHT.more("system", *SYSTEM_FOUND)
 RADIOS = LIGHT.more("radios", "network-manager")
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
+FIREWALLS = LIGHT.more("firewalls", "iptables")  # what Docker and ufw write their rules with
 
 
 def sources(recipe: Recipe) -> str:
