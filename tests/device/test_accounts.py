@@ -46,7 +46,7 @@ def test_blank_locked_and_second_roots(device: Device) -> None:
 
 def test_who_can_sign_in(device: Device) -> None:
     """A password or a key opens; a shell that takes nobody, and a locked account without a key, do not."""
-    assert look(device, "accounts.sign_in")["live"] == ["pi"]
+    assert look(device, "accounts.sign_in")["live"] == ["uid:1000"]
     device.must(["passwd", "-q", "-l", "pi"])
     assert look(device, "accounts.sign_in")["live"] == []
     device.key("root")

@@ -14,8 +14,8 @@ def put(device: SimulatedSystem, params: Params, value: Value) -> None:
     wanted = value if isinstance(value, tuple) else ()
     passwd, shadow = "root:x:0:0:root:/root:/bin/bash\n" * ("root" not in wanted), "root:*:20000:0:99999:7:::\n"
     for word in wanted:
-        name, _, how = word.partition(":")
-        number = "0" if how == "root" or name == "root" else "1000"
+        name, _, how = word.replace("uid:1000", "pi").partition(":")
+        number = "0" if how == "root" or name == "root" else "1000" if name == "pi" else "1001"
         passwd += f"{name}:x:{number}:{number}::/home/{name}:/bin/bash\n"
         field = fields.get(how) if how in fields else crypt.hashed("no list has this", salt)
         shadow = f"{name}:{field}:20000:0:99999:7:::\n{shadow}"

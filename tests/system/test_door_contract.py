@@ -119,17 +119,6 @@ def test_stat_and_target_look_at_the_link(bench: Bench) -> None:
         bench.system.read("/etc/way")
 
 
-def test_the_links_of_a_directory(bench: Bench) -> None:
-    """All links in a directory are told at once, by name; a file among them is none."""
-    bench.link("/srv/b", "/no/where")
-    bench.link("/srv/a", "b")
-    bench.foreign("/srv/file", b"")
-    assert bench.system.targets("/srv") == {"a": "b", "b": "/no/where"}
-    assert list(bench.system.targets("/srv")) == ["a", "b"]
-    with pytest.raises(Missing):
-        bench.system.targets("/srv/absent")
-
-
 def test_missing(bench: Bench) -> None:
     """What is not there is Missing, with the path and what to do."""
     for look in (bench.system.read, bench.system.entries, bench.system.stat, bench.system.target, bench.system.sync):

@@ -3,8 +3,8 @@
 Param: `what`:
 `known`: accounts with a password on the list of factory passwords (`name:known`), with none at all (`name:blank`), or
 with one under a lock that anybody may lift (`name:locked`).
-`sign_in`: accounts that a password or an SSH key opens (`name`), and those that are root under another name
-(`name:root`), whatever opens them.
+`sign_in`: accounts that a password or an SSH key opens (`name`; `uid:1000` is the first person's, however it is called
+now), and those that are root under another name (`name:root`), whatever opens them.
 
 Told and not undone: whether somebody belongs on the device only its owner knows. An account is what its files say, so
 live is kept. An account of a directory service elsewhere is beyond this look.
@@ -24,6 +24,7 @@ from agent.system.parts import Step
 PARAMS = ("what",)
 SHUT = ("/nologin", "/false", "/sync", "/shutdown", "/halt")
 LOCKED = "!"
+FIRST = 1000
 KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 
 Account = tuple[str, int, str, str, str]
@@ -97,7 +98,8 @@ def sign_in(system: System, account: Account) -> list[str]:
     if shell.endswith(SHUT):
         return []
     opened = field == "" or crypt.strength(field) != crypt.INVALID
-    return [plain(name)] if opened or any(filled(system, f"{home}/{path}") for path in KEYS) else []
+    word = f"uid:{FIRST}" if number == FIRST else plain(name)
+    return [word] if opened or any(filled(system, f"{home}/{path}") for path in KEYS) else []
 
 
 def filled(system: System, path: str) -> bool:

@@ -185,7 +185,7 @@ def holding(system: System, found: list[str]) -> str:
         if not pid.isdigit():
             continue
         try:
-            if any(system.target(f"/proc/{pid}/fd/{number}") in wanted for number in names(system, f"/proc/{pid}/fd")):
+            if wanted.intersection(system.targets(f"/proc/{pid}/fd").values()):
                 return system.read(f"/proc/{pid}/comm").decode("utf-8", "replace").strip() or pid
         except PrivetError:  # ended meanwhile, or hidden from us
             continue

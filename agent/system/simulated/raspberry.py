@@ -143,7 +143,6 @@ def image(device: SimulatedSystem) -> None:
     for name, options in CONSOLES.items():
         device.edit(f"{UNITS}/{name}@.service", f"[Service]\nExecStart=-/sbin/agetty {options} - $TERM\n".encode())
     device.hand.link(f"{ENABLED}/getty.target.wants/getty@tty1.service", f"{UNITS}/getty@.service")
-    device.hand.link(f"{ENABLED}/getty.target.wants/serial-getty@ttyAMA0.service", f"{UNITS}/serial-getty@.service")
     device.edit("/usr/sbin/lightdm", b"\x7fELF", mode=0o755)
     device.edit("/etc/lightdm/lightdm.conf", b"[LightDM]\n\n[Seat:*]\n#autologin-user=\n")
     device.edit("/usr/sbin/avahi-daemon", b"\x7fELF avahi", mode=0o755)
