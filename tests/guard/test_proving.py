@@ -138,7 +138,7 @@ def test_without_a_confirmation_it_is_set_back_told_and_not_tried_for_ever(fresh
         fresh.turn()
     assert fresh.status("ssh.password") == "loosened"
     texts = [t["text"] for t in fresh.told()]
-    assert [t for t in texts if "nobody confirmed it in time" in t]
+    assert [t for t in texts if "nobody confirmed it in time. To try again: privet tighten ssh.password" in t]
     assert [t for t in texts if "left it as it is" in t and "privet tighten ssh.password" in t]
     assert len(entries(fresh, "trial_reverted")) == 1
     fresh.ask("tighten", setting="ssh.password")
