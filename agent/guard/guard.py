@@ -124,12 +124,12 @@ class Guard:
         if cause and not told:
             self.announce(words.no_room(cause, self.system.clock()))
 
-    def changed(self, directories: set[str]) -> None:
-        """Answer a change in these directories."""
-        names = self.posture.touched(directories)
+    def changed(self, events: set[tuple[str, str]]) -> None:
+        """Answer changes of names in directories."""
+        names = self.posture.touched(events)
         if names:
             self.tried.difference_update(names)
-            self.authors = self.system.writers(sorted(directories))
+            self.authors = self.system.writers(sorted({directory for directory, _ in events}))
             self.cycle(names)
             self.authors = ()
 

@@ -203,7 +203,7 @@ def test_what_breaks_the_key_is_undone_at_once(fresh: Kept) -> None:
 
     fresh.system.edit("/etc/ssh/sshd_config.d/000-privet-permitrootlogin.conf", b"PermitRootLogin yes\n")
     fresh.system.programs["sshd"] = Broken
-    fresh.house.guard.changed({"/etc/ssh/sshd_config.d"})
+    fresh.house.guard.changed({("/etc/ssh/sshd_config.d", "")})
     del fresh.system.programs["sshd"]
     assert [t for t in fresh.told() if "no way in was left that works" in t["text"]]
     assert entries(fresh, "trial_reverted")
@@ -268,7 +268,7 @@ def test_what_is_left_alone_is_no_fight(fresh: Kept) -> None:
     fresh.system.tick(WINDOW)
     fresh.turn()
     for _ in range(7):
-        fresh.house.guard.changed({"/etc/ssh/sshd_config.d"})
+        fresh.house.guard.changed({("/etc/ssh/sshd_config.d", "")})
     assert not fresh.warnings("contested")
 
 
