@@ -50,7 +50,7 @@ class Way(Record):
     cause: str
 
 
-class Original(Record):
+class FormerPath(Record):
     """What a path was before: kind file (with content), directory (rights alone) or absent."""
 
     __slots__ = ("content", "gid", "kind", "mode", "path", "uid")
@@ -80,7 +80,7 @@ class Trial(Record):
     deadline: int
     tries: int
     before: "tuple[Way, ...]"
-    originals: "tuple[Original, ...]"
+    originals: "tuple[FormerPath, ...]"
     left: "tuple[str, ...]"
 
 
@@ -184,7 +184,7 @@ def read(table: "dict[str, Any]") -> Trial:
     """Rebuild the record."""
     fields = dict(table)
     fields["before"] = tuple([Way(**d) for d in table["before"]])
-    fields["originals"] = tuple([Original(**o) for o in table["originals"]])
+    fields["originals"] = tuple([FormerPath(**o) for o in table["originals"]])
     for name in ("wanted", "former", "left"):
         if type(fields[name]) is list:
             fields[name] = tuple(fields[name])

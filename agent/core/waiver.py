@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .setting import Setting
 
 LONGEST = 30 * 86400
-UNSEEN = 60  # seconds charged for each restart: the guard notes the time left at least this often
+UNSEEN = 60  # seconds charged for each restart besides its own: the guard notes the time left at least this often
 
 
 class Waiver(Record):
@@ -35,8 +35,7 @@ class Waiver(Record):
 
     def remaining(self, clock: "Clock") -> int:
         """Return the seconds left, 0 when it is over."""
-        spent = clock.uptime - self.uptime if clock.boot == self.boot else UNSEEN
-        left = self.left - (spent if spent > 0 else 0)
+        left = self.left - passed(self, clock, False)
         by_wall = self.until - clock.wall
         shortest = left if left < by_wall else by_wall
         return shortest if shortest > 0 else 0
@@ -76,11 +75,19 @@ def grant(
     )
 
 
-def advance(waiver: Waiver, clock: "Clock") -> Waiver:
-    """Charge the time that has passed; call at start and at least every UNSEEN seconds, and keep the result."""
-    if clock.boot == waiver.boot:
+def passed(waiver: Waiver, clock: "Clock", same: bool) -> int:
+    """Return the seconds since the time left was noted; what is not known of a restart counts as long as it can be.
+
+    `same`: only the guard was started again, the device runs on. Else the device has run for its whole uptime since,
+    before anybody looked, and for up to UNSEEN before its power went.
+    """
+    if same or clock.boot == waiver.boot:
         spent = clock.uptime - waiver.uptime
-    else:
-        spent = UNSEEN
-    left = waiver.left - (spent if spent > 0 else 0)
+        return spent if spent > 0 else 0
+    return UNSEEN + (clock.uptime if clock.uptime > 0 else 0)
+
+
+def advance(waiver: Waiver, clock: "Clock", same: bool = False) -> Waiver:
+    """Charge the time that has passed; call at start and at least every UNSEEN seconds, and keep the result."""
+    left = waiver.left - passed(waiver, clock, same)
     return replace(waiver, left=left if left > 0 else 0, boot=clock.boot, uptime=clock.uptime)

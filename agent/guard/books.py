@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from agent.core.clock import Clock
 from agent.core.consent import Consent
 from agent.core.record import Value, as_map, from_map, frozen
 from agent.core.role import Grant
-from agent.core.waiver import Waiver
+from agent.core.waiver import Waiver, advance
 from agent.core.warn import PrivacyWarning
 
 Journal = tuple[str, Mapping[str, Any]]
@@ -48,6 +49,13 @@ class Books:
     def keep_waivers(self, waivers: tuple[Waiver, ...], journal: tuple[Journal, ...] = ()) -> None:
         """Remember the waivers in force together with why they changed."""
         self.store.put({"waivers": [as_map(w) for w in waivers]}, journal)
+        self.waivers = waivers
+
+    def begin(self, start: str, clock: Clock, said: Mapping[str, Any]) -> None:
+        """Remember in one piece which start of the device this is, and what it has left of the waivers."""
+        same = start != "" and self.store.get("start") == start
+        waivers = tuple(advance(waiver, clock, same) for waiver in self.waivers)
+        self.store.put({"waivers": [as_map(w) for w in waivers], "start": start}, (("started", said),))
         self.waivers = waivers
 
     def keep_warnings(self, warnings: tuple[PrivacyWarning, ...], journal: tuple[Journal, ...] = ()) -> None:

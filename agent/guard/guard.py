@@ -18,6 +18,7 @@ from agent.guard.late import LateOriginals, LateStore
 from agent.guard.posture import Posture
 from agent.guard.proving import Proving
 from agent.guard.rules import Rules
+from agent.guard.trial import start_of
 from agent.guard.words import noted, settled
 from agent.system.door import System
 from agent.system.parts import Post
@@ -55,9 +56,8 @@ class Guard:
 
         `quiet` is for the first boot: what a factory left open is closed and journaled, not warned about one by one.
         """
-        self.books.store.append("started", {"version": VERSION})
         clock = self.system.clock()
-        self.books.keep_waivers(tuple(advance(w, clock) for w in self.books.waivers))
+        self.books.begin(start_of(self.system), clock, {"version": VERSION})
         self.posture = self.proving.posture = Posture(self.system, self.settings, self.rules.baseline())
         self.noted = clock.uptime
         self.system.writers(sorted(self.posture.places))
@@ -124,12 +124,12 @@ class Guard:
         if cause and not told:
             self.announce(words.no_room(cause, self.system.clock()))
 
-    def changed(self, directories: set[str]) -> None:
-        """Answer a change in these directories."""
-        names = self.posture.touched(directories)
+    def changed(self, events: set[tuple[str, str]]) -> None:
+        """Answer changes of names in directories."""
+        names = self.posture.touched(events)
         if names:
             self.tried.difference_update(names)
-            self.authors = self.system.writers(sorted(directories))
+            self.authors = self.system.writers(sorted({directory for directory, _ in events}))
             self.cycle(names)
             self.authors = ()
 

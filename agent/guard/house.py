@@ -177,7 +177,7 @@ class House:
     def moved(self, mask: int) -> None:
         """Answer changes in watched directories."""
         if self.watch is not None:
-            self.guard.changed({directory for directory, _ in self.watch.events()})
+            self.guard.changed(set(self.watch.events()))
 
     def standing(self) -> dict[str, Any]:
         """Say for the status how telemetry and the link stand."""

@@ -31,7 +31,7 @@ ORIGINALS = 64  # originals that wait at most
 # What is remembered, and what is the worse for nobody when it is forgotten at a power cut. `boot` is written before
 # anything that is numbered by it, because nothing overtakes what waits.
 FIRST = ("policy", "baseline", "newest", "channels")  # may wait while there is no policy yet: it lies in the seed
-REMEMBERED = ("boot", "floor", "good", "linked", "lived", "proven", "set_back", "settled", "warnings")
+REMEMBERED = ("boot", "floor", "good", "linked", "lived", "proven", "set_back", "settled", "start", "warnings")
 
 
 class Sealed(Protocol):

@@ -39,14 +39,17 @@ class Posture:
         """Return every setting the policy covers."""
         return tuple(sorted(self.baseline))
 
-    def touched(self, directories: set[str]) -> tuple[str, ...]:
-        """Return the settings that a change in these directories may move; "" means that anything may have moved."""
-        if "" in directories:
+    def touched(self, events: set[tuple[str, str]]) -> tuple[str, ...]:
+        """Return the settings that changes of these names in these directories may move; ("", "") means anything.
+
+        A place is one directory: what happens further down is for whoever names that. Further up it has to be of the
+        next name on the way, or of no name.
+        """
+        if any(not directory for directory, _ in events):
             return self.names()
         found: set[str] = set()
         for place, names in self.places.items():
-            below = place if place.endswith("/") else place + "/"
-            if any(d == place or d.startswith(below) or place.startswith(d.rstrip("/") + "/") for d in directories):
+            if any(moves(place.rstrip("/") + "/", directory.rstrip("/") + "/", name) for directory, name in events):
                 found.update(names)
         return tuple(sorted(found))
 
@@ -84,3 +87,8 @@ class Posture:
         prepare = getattr(provider, "prepare", None)
         params = prepare(self.system, setting.params) if prepare is not None else setting.params
         return provider.steps(params, value)
+
+
+def moves(place: str, directory: str, name: str) -> bool:
+    """Say whether a change of a name in a directory may move what lies in a place; both end with a slash."""
+    return place == directory or place.startswith(directory + name + "/" if name else directory)

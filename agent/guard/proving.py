@@ -249,7 +249,7 @@ class Proving(Remembered):
         note = ("trial_reverted", {"setting": trial.setting, "why": why, "left": left})
         self.store.put({"set_back": known}, (note,))
         setting = self.settings.get(trial.setting)
-        self.news.append(words.undone(trial, setting, why, left, self.system.clock()))
+        self.news.append(words.undone(trial, setting, why, left, lived, self.system.clock()))
 
     def confirm(self, name: str, pid: int) -> str:
         """Keep the change on trial because its owner came in by a new session; return its title."""

@@ -12,7 +12,7 @@ from agent.core.errors import Missing, PrivetError, Tampered, Unreadable
 from agent.core.frame import LIMIT
 from agent.core.plan import Own, Remove, Write
 from agent.core.record import replace
-from agent.core.trial import ARMED, REVERTED, TRIES, Original, Trial, pack, unpack
+from agent.core.trial import ARMED, REVERTED, TRIES, FormerPath, Trial, pack, unpack
 from agent.system.door import System
 from agent.system.parts import Step
 
@@ -74,28 +74,28 @@ def settle(system: System, trial: Trial, state: str, left: tuple[str, ...] = ())
     return made
 
 
-def snapshot(system: System, steps: Iterable[Step]) -> tuple[Original, ...]:
+def snapshot(system: System, steps: Iterable[Step]) -> tuple[FormerPath, ...]:
     """Return what every path that the steps touch is now, in the order they touch it."""
-    found: dict[str, Original] = {}
+    found: dict[str, FormerPath] = {}
     for step in steps:
         if isinstance(step, Write | Remove | Own) and step.path not in found:
             found[step.path] = original(system, step.path, content=not isinstance(step, Own))
     return tuple(found.values())
 
 
-def original(system: System, path: str, *, content: bool) -> Original:
+def original(system: System, path: str, *, content: bool) -> FormerPath:
     """Look at one path; of a link what is behind it counts, for the link itself is replaced when it is written."""
     try:
         stat = system.stat(path)
         held = system.read(path) if content and stat.kind != "directory" else b""
     except Missing:
-        return Original(path=path, kind="absent", content=b"", mode=0, uid=0, gid=0)
+        return FormerPath(path=path, kind="absent", content=b"", mode=0, uid=0, gid=0)
     kind = "file" if content and stat.kind != "directory" else "rights"
     mode = 0o644 if stat.kind == "link" else stat.mode
-    return Original(path=path, kind=kind, content=held, mode=mode, uid=stat.uid, gid=stat.gid)
+    return FormerPath(path=path, kind=kind, content=held, mode=mode, uid=stat.uid, gid=stat.gid)
 
 
-def put_back(system: System, originals: tuple[Original, ...]) -> tuple[str, ...]:
+def put_back(system: System, originals: tuple[FormerPath, ...]) -> tuple[str, ...]:
     """Bring every path back to what it was, the last one first; name those that could not be, and go on."""
     left = []
     for one in reversed(originals):

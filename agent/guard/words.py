@@ -34,9 +34,12 @@ def damaged(said: str, clock: Clock) -> PrivacyWarning:
     return notable("trial", "", "A change on trial can no longer be judged", "", said, clock)
 
 
-def undone(trial: Trial, setting: Setting | None, why: str, left: tuple[str, ...], clock: Clock) -> PrivacyWarning:
-    """Write that a change was set back."""
-    done = f"It is less private than it should be, because {why}. To try again: privet tighten {trial.setting}"
+def undone(
+    trial: Trial, setting: Setting | None, why: str, left: tuple[str, ...], by_itself: bool, clock: Clock
+) -> PrivacyWarning:
+    """Write that a change was set back, and who tries it again."""
+    again = "Privet tries it again by itself" if by_itself else f"To try again: privet tighten {trial.setting}"
+    done = f"It is less private than it should be, because {why}. {again}"
     if left:
         done += f". Not everything could be set back: {', '.join(left)}"
     risk = setting.risk if setting else ""

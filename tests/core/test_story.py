@@ -18,6 +18,7 @@ SETTING = read_setting(
         "option": [{"value": []}, {"value": ["tcp"], "risk": "tcp"}, {"value": ["x11"], "risk": "x11"}],
     }
 )  # fmt: skip
+TEN_YEARS = 10 * 366 * 86400
 VALUES = st.sampled_from([(), ("tcp",), ("x11",), ("tcp", "x11")])
 
 
@@ -54,16 +55,26 @@ class Device(RuleBasedStateMachine):
             self.waivers = tuple(advance(w, self.clock) for w in self.waivers)
         self.on += seconds
 
-    @rule(by=st.integers(-40_000_000, 40_000_000))
+    @rule(by=st.integers(-TEN_YEARS, TEN_YEARS))
     def set_clock(self, by: int) -> None:
-        """Somebody sets the clock."""
+        """Somebody sets the clock, by up to ten years."""
         self.clock = replace(self.clock, wall=max(0, self.clock.wall + by))
 
-    @rule()
-    def restart(self) -> None:
-        """The device restarts."""
-        self.clock = replace(self.clock, boot=self.clock.boot + 1, uptime=5)
+    @rule(unseen=st.integers(0, UNSEEN - 1), uptime=st.integers(0, 5000))
+    def restart(self, unseen: int, uptime: int) -> None:
+        """The device loses power some time after the last note, and its next start takes as long as it likes."""
+        self.clock = replace(self.clock, boot=self.clock.boot + 1, uptime=uptime)
         self.waivers = tuple(advance(w, self.clock) for w in self.waivers)
+        self.on += unseen + uptime
+
+    @rule(seconds=st.integers(0, 4000))
+    def begin_again(self, seconds: int) -> None:
+        """The guard alone ends and is begun again some time later; that is charged to the second."""
+        self.clock = replace(self.clock, boot=self.clock.boot + 1, uptime=self.clock.uptime + seconds)
+        before = self.waivers
+        self.waivers = tuple(advance(w, self.clock, same=True) for w in before)
+        assert [w.left for w in self.waivers] == [max(0, w.left - seconds) for w in before]
+        self.on += seconds
 
     @invariant()
     def loosening_without_leave_is_told(self) -> None:
@@ -89,7 +100,7 @@ class Device(RuleBasedStateMachine):
         """No clock and no restart makes a waiver last longer than it was given, counted in time the device was on."""
         for waiver in self.waivers:
             assert waiver.left <= LONGEST
-            if self.on > self.last + UNSEEN:
+            if self.on >= self.last:
                 assert waiver.remaining(self.clock) == 0
 
 

@@ -108,6 +108,26 @@ def test_a_waiver_survives_a_reboot_and_a_clock_set_back(kept: Kept) -> None:
     assert kept.house.books.waivers == ()
 
 
+def test_a_start_that_takes_long_is_charged_and_a_guard_begun_anew_is_not(kept: Kept) -> None:
+    """What the device ran before the guard looked counts to its end; when the guard alone restarts, nothing more."""
+    kept.loosen("ssh.password", "yes", 7200)
+    kept.system.tick(3000)
+    kept.turn()
+    for _ in range(2):
+        kept.stop()
+        kept.system.tick(600)
+        kept.start()
+        assert kept.status("ssh.password") == "waived"
+    assert kept.ask("status")["waivers"][0]["remaining"] == 7200 - 3000 - 2 * 600
+    for seconds, status in ((2500, "waived"), (600, "ok")):
+        kept.stop()
+        kept.system.reboot()
+        kept.system.wall -= 86400 * 3650
+        kept.system.tick(seconds)
+        kept.start()
+        assert kept.status("ssh.password") == status
+
+
 def test_a_clock_set_forward_ends_it(kept: Kept) -> None:
     """A jump beyond the end ends it: the safe side."""
     kept.loosen("ssh.password", "yes", 3600)

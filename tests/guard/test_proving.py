@@ -138,7 +138,7 @@ def test_without_a_confirmation_it_is_set_back_told_and_not_tried_for_ever(fresh
         fresh.turn()
     assert fresh.status("ssh.password") == "loosened"
     texts = [t["text"] for t in fresh.told()]
-    assert [t for t in texts if "nobody confirmed it in time" in t]
+    assert [t for t in texts if "nobody confirmed it in time. To try again: privet tighten ssh.password" in t]
     assert [t for t in texts if "left it as it is" in t and "privet tighten ssh.password" in t]
     assert len(entries(fresh, "trial_reverted")) == 1
     fresh.ask("tighten", setting="ssh.password")
@@ -203,7 +203,7 @@ def test_what_breaks_the_key_is_undone_at_once(fresh: Kept) -> None:
 
     fresh.system.edit("/etc/ssh/sshd_config.d/000-privet-permitrootlogin.conf", b"PermitRootLogin yes\n")
     fresh.system.programs["sshd"] = Broken
-    fresh.house.guard.changed({"/etc/ssh/sshd_config.d"})
+    fresh.house.guard.changed({("/etc/ssh/sshd_config.d", "")})
     del fresh.system.programs["sshd"]
     assert [t for t in fresh.told() if "no way in was left that works" in t["text"]]
     assert entries(fresh, "trial_reverted")
@@ -268,7 +268,7 @@ def test_what_is_left_alone_is_no_fight(fresh: Kept) -> None:
     fresh.system.tick(WINDOW)
     fresh.turn()
     for _ in range(7):
-        fresh.house.guard.changed({"/etc/ssh/sshd_config.d"})
+        fresh.house.guard.changed({("/etc/ssh/sshd_config.d", "")})
     assert not fresh.warnings("contested")
 
 

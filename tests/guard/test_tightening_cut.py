@@ -38,3 +38,5 @@ def test_power_that_goes_while_it_is_tightened_keeps_nothing_open(fresh: Kept, e
     fresh.turn()
     assert kept_trial.recorded(fresh.system) is None
     assert fresh.status("ssh.password") == "ok"
+    said = [w.outcome for w in fresh.warnings("trial") if w.title.startswith("Set back")]
+    assert said and all("Privet tries it again by itself" in one and "privet tighten" not in one for one in said)

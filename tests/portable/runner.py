@@ -88,6 +88,8 @@ def do_waiver(a):
     for kind, at in a.get("then", []):
         if kind == "advance":
             lent = waiver.advance(lent, clock(at))
+        if kind == "again":
+            lent = waiver.advance(lent, clock(at), same=True)
         left.append(lent.remaining(clock(at)))
     return left
 

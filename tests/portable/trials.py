@@ -20,7 +20,7 @@ def do_trial(a):
         made = trial.Trial(
             setting="s", title="t", wanted=("a",), former=7, agreed=trial.NEW, state=trial.ARMED, start="x", since=0,
             deadline=600, tries=0, before=ways_of([["console", "here", "tried", ""]]), left=(),
-            originals=(trial.Original(path="/etc/a", kind="file", content=b"a", mode=420, uid=0, gid=0),),
+            originals=(trial.FormerPath(path="/etc/a", kind="file", content=b"a", mode=420, uid=0, gid=0),),
         )  # fmt: skip
         kept = trial.pack(made)
         if "damage" in a:
