@@ -15,7 +15,7 @@ from agent.core.errors import BadInput, PrivetError, Unreachable
 from agent.courier import trust, wire
 from agent.courier.link import PACE, Link, Pace
 from agent.courier.session import Place
-from agent.system.notify import Pulse
+from agent.system.notify import Pulse, patience
 
 CHUNK = 64 * 1024  # bytes read from the guard at once
 BACKLOG = 1 << 20  # bytes the guard has not taken yet, from which on the broker is not read
@@ -33,6 +33,7 @@ class Courier:
         self.link: Link | None = None
         self._said = "waiting for the guard"
         self._pulse = Pulse()
+        self._rest = patience(60.0)  # seconds at most in which nothing is said to systemd
         self._attempts = 0
         self._out = bytearray()
         self._socket: socket.socket | None = None
@@ -87,13 +88,13 @@ class Courier:
         """Wait for the guard, the broker or the time; return what the guard is ready for."""
         with selectors.DefaultSelector() as selector:
             mine = selector.register(guard, selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0))
-            patience = FIRST_FRAME
+            wait = FIRST_FRAME
             if self.link is not None:
-                patience = self.link.timeout()
+                wait = min(self.link.timeout(), self._rest)
                 for descriptor, events in self.link.sockets():
                     if len(self._out) < BACKLOG or events & selectors.EVENT_WRITE:
                         selector.register(descriptor, events)
-            return next((events for key, events in selector.select(patience) if key is mine), 0)
+            return next((events for key, events in selector.select(wait) if key is mine), 0)
 
     def _obey(self, fields: list[Any]) -> None:
         if fields[0] == "link":

@@ -47,9 +47,8 @@ class Guard:
         self.contests: dict[str, Contest] = {}
         self.tried: set[str] = set()
         self.left_alone: set[str] = set()
-        self.authors: tuple[str, ...] = ()
-        self.swept = -SWEEP
-        self.noted = 0
+        self.moved: list[str] = []  # the directories that the look of this moment is about
+        self.swept, self.noted = -SWEEP, 0
 
     def start(self, quiet: bool = False) -> None:
         """Take up the policy, charge the waivers for the restart, and bring everything to where it should be.
@@ -129,9 +128,10 @@ class Guard:
         names = self.posture.touched(events)
         if names:
             self.tried.difference_update(names)
-            self.authors = self.system.writers(sorted({directory for directory, _ in events}))
+            self.moved = sorted({directory for directory, _ in events})
+            self.system.writers(self.moved)  # at once, while whoever wrote still runs
             self.cycle(names)
-            self.authors = ()
+            self.moved = []
 
     def cycle(self, names: tuple[str, ...], quiet: bool = False) -> tuple[Finding, ...]:
         """Look at these settings, restore what is loosened, warn once, and return the findings after it."""
@@ -220,8 +220,8 @@ class Guard:
         self.deliver(new)
 
     def by(self) -> str:
-        """Name the program that made the change, when it still runs."""
-        running = [name for name in self.authors if "ended" not in name]
+        """Name the program that made the change, when it still runs; asked late, for the first event comes early."""
+        running = [n for n in (self.system.writers(self.moved) if self.moved else ()) if "ended" not in n]
         return f" Written by {', '.join(running)}." if running else ""
 
     def deliver(self, warnings: tuple[PrivacyWarning, ...]) -> None:

@@ -94,6 +94,12 @@ def active(device: Booted, unit: str = "privet-guard.service", seconds: float = 
         raise AssertionError(f"{error}; its journal: {device.journal('-u', unit)[-3000:]}") from None
 
 
+def hands(device: Booted) -> list[str]:
+    """Return the hands that live right now."""
+    said = device.must(["systemctl", "list-units", "--plain", "--no-legend", "--no-pager", "privet-hand-*@*.service"])
+    return sorted(line.split()[0] for line in said.splitlines() if line.strip())
+
+
 def login(device: Booted, folder: Path, user: str = "pi", password: str = "raspberry", host: str = "10.88.0.2") -> str:
     """Try a real login over the cable with a password: let-in, refused, or unreachable."""
     askpass = folder / "askpass"

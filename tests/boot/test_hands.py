@@ -1,7 +1,7 @@
 """The guard of a booted device works by its hands: each comes, does one thing, and goes; nobody else is heard."""
 
 from tests.boot.lab import Booted
-from tests.boot.shipped import active, findings, privet
+from tests.boot.shipped import active, findings, hands, privet
 from tests.boot.test_life import greeting
 
 STRANGER = """
@@ -25,12 +25,6 @@ os.rename(sys.argv[1] + "/mine.tmp", sys.argv[1] + "/00-mine.conf")
 print(flush=True)
 sys.stdin.read()
 """
-
-
-def hands(device: Booted) -> list[str]:
-    """Return the hands that live right now."""
-    said = device.must(["systemctl", "list-units", "--plain", "--no-legend", "--no-pager", "privet-hand-*@*.service"])
-    return sorted(line.split()[0] for line in said.splitlines() if line.strip())
 
 
 def test_the_guard_holds_four_powers_and_no_socket_of_the_internet(shipped: Booted):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.boot.lab import Booted
-from tests.boot.shipped import active
+from tests.boot.shipped import active, hands
 
 GUARD, COURIER = "privet-guard.service", "privet-courier.service"
 IMPORT = """
@@ -48,7 +48,7 @@ def test_memory_and_times(shipped: Booted):
         assert closed < guarded
         if start == "first start":
             shipped.off()
-    shipped.until(lambda: alone(shipped), 90, "the guard to rest")
+    shipped.until(lambda: alone(shipped) and not hands(shipped), 90, "the guard to rest, and its hands to go")
     guard, courier = pss(shipped, GUARD), pss(shipped, COURIER)
     print(f"PSS at rest: guard {guard:.1f} MB, courier {courier:.1f} MB")
     # Both alone share the pages of Python here: on a device with other Python programs it is less.

@@ -1,4 +1,4 @@
-"""A guard that ends is started again; one that hangs is too, because only progress feeds the watchdog."""
+"""What ends is started again; what hangs is too, because only progress feeds the watchdog."""
 
 import pytest
 
@@ -6,6 +6,16 @@ from tests.boot.lab import Booted
 from tests.boot.shipped import active, findings
 
 SOON = 4  # seconds, instead of the minutes of the shipped unit
+
+
+@pytest.fixture
+def carried(shipped: Booted) -> Booted:
+    """Give a running device whose courier is watched closely; its broker is never there, so it rests between tries."""
+    line = f"WatchdogSec={SOON}\n"
+    shipped.lay("/etc/systemd/system/privet-courier.service.d/soon.conf", f"[Service]\n{line}TimeoutStopSec=5\n")
+    shipped.start()
+    active(shipped, "privet-courier.service")
+    return shipped
 
 
 @pytest.fixture
@@ -18,9 +28,9 @@ def guarded(shipped: Booted, request: pytest.FixtureRequest) -> Booted:
     return shipped
 
 
-def pid(device: Booted) -> str:
-    """Return the pid of the guard."""
-    return device.property("privet-guard.service", "MainPID")
+def pid(device: Booted, unit: str = "privet-guard.service") -> str:
+    """Return the pid of the guard, or of another unit."""
+    return device.property(unit, "MainPID")
 
 
 @pytest.mark.parametrize("guarded", [SOON], indirect=True)
@@ -34,6 +44,18 @@ def test_a_guard_that_hangs_is_started_again(guarded: Booted):
     active(guarded)
     assert "watchdog" in guarded.journal("-u", "privet-guard.service").lower()
     guarded.until(lambda: findings(guarded), 30, "it to answer")
+
+
+def test_a_courier_that_hangs_is_started_again(carried: Booted):
+    """The same for the courier: it lives through rests between two tries at a broker, and not through a standstill."""
+    unit = "privet-courier.service"
+    before = pid(carried, unit)
+    carried.until(lambda: carried.uptime_of(unit) > 2 * SOON, 60, "it to outlive its watchdog")
+    assert pid(carried, unit) == before
+    carried.must(["kill", "-STOP", before])
+    carried.until(lambda: pid(carried, unit) not in {before, "0"}, 60, "the watchdog")
+    active(carried, unit)
+    assert "watchdog" in carried.journal("-u", unit).lower()
 
 
 @pytest.mark.parametrize("guarded", [0], indirect=True)
