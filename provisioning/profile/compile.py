@@ -15,6 +15,7 @@ from provisioning.profile.schema import Profile, Purpose, TelemetryField
 from provisioning.profile.words import seconds, size_bytes
 
 PolicyMap = dict[str, Any]
+FIRST = "uid:1000"  # the first person's account, however it is called
 LISTENERS, ACCOUNTS = "net.listeners", "accounts.sign_in"
 
 
@@ -109,9 +110,10 @@ def baseline(profile: Profile, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def owners(profile: Profile) -> list[str]:
-    """Return the accounts of the owner."""
+    """Return the accounts of the owner, as words of accounts.sign_in; one that is named may be the first person's."""
     found = [one.params.get("owner_account") for one in profile.credential if one.kind == "linux_account"]
-    return [name for name in found if isinstance(name, str)]
+    names = [name for name in found if isinstance(name, str)]
+    return sorted({*names, *([FIRST] if names else [])})
 
 
 def listeners(profile: Profile) -> list[str]:

@@ -75,6 +75,16 @@ def test_the_programs_of_inbound_flows_may_listen(shelf):
     assert set(made["baseline"]["net.listeners"]) == expected
 
 
+@pytest.mark.parametrize(("named", "words"), [("pi", ["pi", "uid:1000"]), ("uid:1000", ["uid:1000"])])
+def test_the_owner_may_sign_in(shelf, named, words):
+    """Whoever the credential names as the owner is no stranger, by name or by number; the owner reads why."""
+    text = TEXT.replace('"ssh.root" = { value = "key", reason = "Backups." }', "")
+    text = text.replace('order = ["pi"]', f'owner_account = "{named}"')
+    made = policy_map(load(shelf.put("x", text), shipped()).profile, shipped(), ISSUE)
+    assert made["baseline"]["accounts.sign_in"] == words
+    assert named in made["reasons"]["accounts.sign_in"]
+
+
 def test_the_policy_says_what_the_profile_says(made):
     """Every setting is there, the unnamed ones at their strictest; the firewall comes from the flows."""
     assert made["baseline"] == {

@@ -87,6 +87,7 @@ SERVICES = {
     "bluetooth.service": ("/usr/libexec/bluetooth/bluetoothd", "multi-user.target"),
     "dphys-swapfile.service": ("/sbin/dphys-swapfile", "multi-user.target"),
     "pigpiod.service": ("/usr/bin/pigpiod", ""),
+    "vsftpd.service": ("/usr/sbin/vsftpd", ""),
     "wayvnc.service": ("/usr/bin/wayvnc", ""),
 }
 OTHERS = {

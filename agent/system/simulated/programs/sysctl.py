@@ -41,6 +41,8 @@ def boot(device: "SimulatedSystem") -> None:
             for key, value in values.items():
                 lo = interface == "lo" and key == "use_tempaddr"
                 make(device, f"net/{family}/conf/{interface}/{key}", "-1" if lo else value)
+    named = readable_text(device, "/etc/hostname").strip()
+    make(device, "kernel/hostname", named or "localhost")
     files: dict[str, str] = {}
     for folder in reversed(FOLDERS):
         for name in entries(device, folder):
@@ -52,6 +54,14 @@ def boot(device: "SimulatedSystem") -> None:
             if "*" not in key or one not in explicit:
                 device.kernel(ROOT + one, str(wanted).encode() + b"\n")
     networkd.start(device)
+
+
+def readable_text(device: "SimulatedSystem", path: str) -> str:
+    """Return the text of a file, empty when it is not there."""
+    try:
+        return device.read(path).decode("utf-8", "replace")
+    except Missing:
+        return ""
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
