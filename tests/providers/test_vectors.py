@@ -98,6 +98,7 @@ BEYOND = {
     "a broken file", "rules also come from a directory of the network", "a link in its place", "for one user only",
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
     "an exclusion takes a key out of all patterns", "to another machine",
+    "a file that uses more of YAML", "Pi-hole 5 keeps all unless told not to", "Pi-hole 5",
 }  # fmt: skip
 
 

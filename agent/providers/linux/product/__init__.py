@@ -32,6 +32,7 @@ class Product(Protocol):
     of its environment that hold them so. A module may have `EDITED` too, the options of each thing that are held by
     changing files of its own, and `edits(system, what, option)`, which returns those files as they must be. `MARKS`:
     files that are written whenever it starts. `given(system, what, environment)`: what GIVEN is on this device.
+    `VALUED`: variables that take the value of a setting as it is.
     """
 
     FILES: tuple[str, ...]
@@ -113,7 +114,9 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
         made.append(Write(path=path, content=body.encode("utf-8", "surrogateescape"), mode=mode, uid=uid, gid=gid))
     if what in product.GIVEN:
         table = dict(word.partition("=")[::2] for word in cast(tuple[str, ...], params["given"]))
-        made += unit.given(name, what, table if option == product.SAFE[what] else {})
+        valued = getattr(product, "VALUED", {}).get(what)
+        held = {valued: str(option)} if valued else table if option == product.SAFE[what] else {}
+        made += unit.given(name, what, held)
     return (*made, *(unit.again(name) if params["systemd"] == "yes" else ()))
 
 
