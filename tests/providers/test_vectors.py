@@ -1,6 +1,6 @@
 """Files in, reading out: every row of tests/vectors/<kind>.json on a simulated Raspberry Pi.
 
-A row names a setting (with its product, unless that is absent), what is other on the card before the start (`card`),
+A row names a setting (whose product is there unless it says no), what is other on the card before the start (`card`),
 what a hand does afterwards (`hand`), which programs it runs (`run`), for the firewall what was declared, and what the
 probe must then say. In `card` and `hand` a path maps to a text, to null (gone), to {"link": target}, or to {"text",
 "mode", "uid", "gid"}.
@@ -53,7 +53,7 @@ def made(row: dict[str, Any]) -> SimulatedSystem:
 
     def card(device: SimulatedSystem) -> None:
         image(device)
-        if "product" in SETTINGS[row["setting"]].params and not row.get("absent"):
+        if "product" in SETTINGS[row["setting"]].params and row.get("product", True):
             products.lay(device, str(SETTINGS[row["setting"]].params["product"]))
         put(device, row.get("card", {}))
 
@@ -99,6 +99,7 @@ BEYOND = {
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
     "an exclusion takes a key out of all patterns", "to another machine",
     "a file that uses more of YAML", "Pi-hole 5 keeps all unless told not to", "Pi-hole 5",
+    "a part of it in another file",
 }  # fmt: skip
 
 
