@@ -135,3 +135,29 @@ def test_influxdb(device: Device) -> None:
     influx(device)
     assert databases(device) == 403
     assert [look(device, name)["live"] for name in names] == ["network", "asks", "no", "on"]
+
+
+SCREENS = {
+    "None": "none",
+    "VncAuth": "password",
+    "TLSVnc": "encrypted",
+    "TLSNone": "none",
+    "TLSVnc,VncAuth": "password",
+    "Plain": "password",
+}
+
+
+@pytest.mark.parametrize("types", SCREENS)
+def test_vnc(device: Device, types: str) -> None:
+    """What a real TigerVNC offers is what is said of it; one that does not run shows nobody the screen."""
+    assert look(device, "vnc.password")["absent"]
+    device.must(["sh", "-c", "printf '12345678' | vncpasswd -f >/etc/vnc.pass"])
+    argv = ["Xtigervnc", ":1", "-rfbport", "5901", "-SecurityTypes", types, "-rfbauth", "/etc/vnc.pass"]
+    device.spawn([*argv, "-PlainUsers", "pi", "-pam_service", "login"])
+    device.listener(5901, seconds=30)
+    assert look(device, "vnc.password") == {
+        "live": SCREENS[types],
+        "kept": SCREENS[types],
+        "cause": "",
+        "absent": False,
+    }

@@ -1,6 +1,6 @@
 """Files in, reading out: every row of tests/vectors/<kind>.json on a simulated Raspberry Pi.
 
-A row names a setting (with its product, unless that is absent), what is other on the card before the start (`card`),
+A row names a setting (whose product is there unless it says no), what is other on the card before the start (`card`),
 what a hand does afterwards (`hand`), which programs it runs (`run`), for the firewall what was declared, and what the
 probe must then say. In `card` and `hand` a path maps to a text, to null (gone), to {"link": target}, or to {"text",
 "mode", "uid", "gid"}.
@@ -56,7 +56,7 @@ def made(row: dict[str, Any]) -> SimulatedSystem:
 
     def card(device: SimulatedSystem) -> None:
         board(device)
-        if "product" in SETTINGS[row["setting"]].params and not row.get("absent"):
+        if "product" in SETTINGS[row["setting"]].params and row.get("product", True):
             products.lay(device, str(SETTINGS[row["setting"]].params["product"]))
         put(device, row.get("card", {}))
 
@@ -106,6 +106,8 @@ BEYOND = {
     "a rule before ours that has the last word", "a command in an earlier file",
     "a connection says otherwise", "for one device only", "a rule after ours",
     "an exclusion takes a key out of all patterns", "to another machine",
+    "a file that uses more of YAML", "Pi-hole 5 keeps all unless told not to", "Pi-hole 5",
+    "a part of it in another file",
 }  # fmt: skip
 
 

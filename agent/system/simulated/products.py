@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 PROGRAMS = {"mosquitto": "mosquitto", "node_red": "node_red", "grafana": "grafana_server", "influxdb": "influxd"}
+PROGRAMS |= {"octoprint": "octoprint", "pihole": "pihole_ftl", "home_assistant": "hass", "vnc": "x11vnc"}
 UNITS = "/usr/lib/systemd/system"
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 

@@ -63,7 +63,7 @@ def silent(_sentence: str) -> None:
 
 def module_name(program: str) -> str:
     """Return the name of the module that simulates a program."""
-    return program.replace("-", "_").replace(".", "_")
+    return program.replace("-", "_").replace(".", "_").lower()
 
 
 @cache

@@ -29,9 +29,12 @@ class Product(Protocol):
 
     `FILES`: one of them is there where it is installed. `UNITS`: its unit, by the names it goes by. `PROGRAMS`: names
     of its program. `SAFE`: the strictest value of each thing it has settings about. `GIVEN`: for those, the variables
-    of its environment that hold them so. A module may have `EDITED` too, the options of each thing that are held by
-    changing files of its own, and `edits(system, what, option)`, which returns those files as they must be. `MARKS`:
-    files that are written whenever it starts. `given(system, what, environment)`: what GIVEN is on this device.
+    of its environment that hold them so.
+
+    A module may have too: `EDITED`, the options of each thing that are held by changing files of its own, with
+    `edits(system, what, option)`, which returns those files as they must be; `given(system, what, environment)`, what
+    GIVEN is on this device; `VALUED`, variables that take the value of a setting as it is; `MARKS`, files that are
+    written whenever it starts; `RUNS`: only one that runs is judged, and what it does is what it will do.
     """
 
     FILES: tuple[str, ...]
@@ -77,6 +80,8 @@ def probe(system: System, params: Params) -> Reading:
         name = unit.found(system, product.UNITS)
         kept = product.kept(system, what, unit.environment(system, name))
         running = look.processes(system, product.PROGRAMS)
+        if not running and getattr(product, "RUNS", False) and kept is None:
+            return absent(f"no {text(params, 'product')} server runs")
         if not running:
             return judged(product.SAFE[what], kept, params)
         live = product.live(system, what, running)
@@ -113,7 +118,11 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
         made.append(Write(path=path, content=body.encode("utf-8", "surrogateescape"), mode=mode, uid=uid, gid=gid))
     if what in product.GIVEN:
         table = dict(word.partition("=")[::2] for word in cast(tuple[str, ...], params["given"]))
-        made += unit.given(name, what, table if option == product.SAFE[what] else {})
+        valued = getattr(product, "VALUED", {}).get(what)
+        held = {valued: str(option)} if valued else table if option == product.SAFE[what] else {}
+        made += unit.given(name, what, held)
+    if getattr(product, "RUNS", False) and option != product.SAFE[what] and params["systemd"] == "yes":
+        return (*made, *unit.again(name), Run(argv=("systemctl", "start", name), stdin=b""))
     return (*made, *(unit.again(name) if params["systemd"] == "yes" else ()))
 
 

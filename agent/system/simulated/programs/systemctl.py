@@ -91,7 +91,7 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
 
 def daemon(name: str) -> ModuleType | None:
     """Return the simulated program of a service, None when there is none."""
-    word = name.replace("-", "_").replace(".", "_")
+    word = name.replace("-", "_").replace(".", "_").lower()
     if name not in DAEMONS and word.isidentifier() and importlib.util.find_spec(PROGRAMS + word):
         found = importlib.import_module(PROGRAMS + word)
         if hasattr(found, "UNIT"):

@@ -6,21 +6,39 @@ from typing import TYPE_CHECKING
 from agent.core.errors import PrivetError
 from agent.system import crypt
 from agent.system.door import Outcome
+from agent.system.simulated import products
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import Process, SimulatedSystem
 
+UNIT, PROGRAM = "x11vnc.service", "/usr/bin/x11vnc"
 FILE = "/etc/x11vnc.pass"
 HIDING = bytes((0xE8, 0x4A, 0xD6, 0x60, 0xC4, 0x72, 0x1A, 0xE0))
 
 
+def lay(device: "SimulatedSystem") -> None:
+    """Lay it down behind the classic password; with an empty file it would ask nobody."""
+    device.edit(PROGRAM, b"\x7fELF", mode=0o755)
+    device.edit(FILE, b"8 bytes.")
+    device.hand.discard("/usr/lib/systemd/system/wayvnc.service")
+    products.lay_unit(device, UNIT, f"ExecStart={PROGRAM} -rfbauth {FILE}")
+
+
 def boot(device: "SimulatedSystem") -> None:
     """Start it where a password file is."""
+    if "ConditionPathExists=!/" in products.text(device, f"/etc/systemd/system/{UNIT}.d/zz-privet-vnc.conf"):
+        return
     try:
         device.stat(FILE)
     except PrivetError:
         return
-    device.start(("/usr/bin/x11vnc", "-rfbauth", FILE), None)
+    products.started(device, (PROGRAM, "-rfbauth", FILE), None, UNIT, [("0.0.0.0", 5900)])  # noqa: S104
+
+
+def reload(device: "SimulatedSystem", process: "Process") -> None:
+    """Be started again."""
+    device.stop(process.pid)
+    boot(device)
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
@@ -37,7 +55,8 @@ def ports(process: "Process") -> tuple[int, ...]:
 def answer(device: "SimulatedSystem", process: "Process") -> Generator[bytes, bytes, None]:
     """Take one login by RFB 3.8."""
     version = yield b"RFB 003.008\n"
-    if version != b"RFB 003.008\n" or (yield b"\1\2") != b"\2":
+    asks = b"\1\2" if device.read(process.argv[2]) else b"\1\1"
+    if version != b"RFB 003.008\n" or (yield asks) != b"\2":
         return
     challenge = device.entropy(16)
     response = yield challenge
