@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 FILE, RIGHTS, LISTED, KERNEL, UNIT, DAEMON = "file", "rights", "listed", "kernel", "unit", "daemon"
 PLACE = "place"  # a file that is changed where it lies, for it is on FAT
+RADIO = "radio"  # all radios of a kind
+ASKED = "systemd-udev-trigger.service"  # has udev go over all devices
 ABSENT, LINK, OTHER = "absent", "link", "other"  # what a file may be besides "file"
 SAME, PUT, KEEP = "same", "put", "keep"
 RESTART = "restart"  # of a daemon, where there is no pid file to reload it by
@@ -75,12 +77,13 @@ def things(steps: "tuple[Any, ...]") -> "tuple[Thing, ...]":
 def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]", stdin: bytes) -> "list[Thing]":
     """Name what a program changes, as far as it is one of those that providers run."""
     words = [word for word in argv[1:] if not word.startswith("-")]
-    if argv[0] == "sysctl" and argv[-1] == "-":
-        return [thing(KERNEL, key) for key in keys(stdin)]
-    if argv[0] == "sysctl" and words:
-        return [thing(KERNEL, key) for key in keys(written.get(words[-1], b""))]
-    if argv[0] == "setfacl" and words:
-        return [thing(LISTED, words[-1])]
+    if argv[0] == "sysctl":
+        lines = stdin if argv[-1] == "-" else written.get(words[-1] if words else "", b"")
+        return [thing(KERNEL, key) for key in keys(lines)]
+    if argv[0] in ("rfkill", "setfacl") and words:
+        return [thing(RADIO if argv[0] == "rfkill" else LISTED, words[-1])]
+    if argv[0] == "udevadm" and words[:1] == ["trigger"]:
+        return [thing(DAEMON, ASKED, RESTART)]
     if argv[0] != "systemctl" or len(words) < 2:
         return []
     units = [plain(word) for word in words[1:]]

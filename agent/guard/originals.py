@@ -20,6 +20,7 @@ from agent.core.original import (
     LISTED,
     OTHER,
     PLACE,
+    RADIO,
     RIGHTS,
     UNIT,
     State,
@@ -37,6 +38,7 @@ FOLDER = "/var/lib/privet/originals"
 OURS = "privet"  # stands in the path of every file that is ours from its beginning
 KEPT = 1 << 20  # bytes of a file that are kept
 PROC = "/proc/sys/"
+RADIOS = "/sys/class/rfkill"
 
 
 class Kept(Record):
@@ -102,6 +104,8 @@ def look(system: System, found: Thing) -> State | None:
     """Return how a thing is now; None when it cannot be told (a kernel value that is gone, no systemd)."""
     if found.kind in (FILE, PLACE):
         return file_state(system, found.name)
+    if found.kind == RADIO:
+        return radio_state(system, found.name)
     if found.kind == DAEMON:
         return state(DAEMON)
     with suppress(Missing):
@@ -138,6 +142,14 @@ def unit_state(system: System, unit: str) -> State | None:
     if shown.code != 0 or rows.get("LoadState") == "not-found":
         return None
     return state("active" if rows.get("ActiveState") in ("active", "activating", "reloading") else "inactive")
+
+
+def radio_state(system: System, kind: str) -> State | None:
+    """Say whether a radio of a kind is on, for all the kernel knows; None where there is none."""
+    places = [f"{RADIOS}/{name}" for name in system.entries(RADIOS)] if "rfkill" in system.entries("/sys/class") else []
+    mine = [place for place in places if system.read(f"{place}/type").decode().strip() == kind]
+    on = any(system.read(f"{place}/soft").strip() == b"0" for place in mine)
+    return state("active" if on else "inactive") if mine else None
 
 
 def list_state(system: System, path: str) -> State | None:

@@ -25,6 +25,7 @@ from agent.core.original import (
     LISTED,
     OTHER,
     PLACE,
+    RADIO,
     RESTART,
     RIGHTS,
     SAME,
@@ -46,7 +47,7 @@ TABLE = ("inet", "privet")
 UNITS = ("privet-courier.service", "privet-guard.service")
 SYSTEMD = "/etc/systemd/system/"
 BOOTED = "/run/systemd/system"
-ORDER = (FILE, PLACE, LISTED, RIGHTS, KERNEL, DAEMON, UNIT)
+ORDER = (FILE, PLACE, LISTED, RIGHTS, KERNEL, RADIO, DAEMON, UNIT)
 MOTD = "/run/motd.d/50-privet"
 
 Work = Callable[[], object]
@@ -112,6 +113,8 @@ def described(item: Item) -> str:
         return f"{one.name} gets its former owner and rights back ({before.mode:04o}){since}"
     if one.kind == LISTED:
         return f"{one.name} gets its access list back"
+    if one.kind == RADIO:
+        return f"radios of the kind {one.name} are switched {'on' if before.form == 'active' else 'off'}, as before"
     if one.kind == KERNEL:
         return f"{one.name.replace('/', '.')} becomes {before.content.decode('ascii', 'replace').strip()} again"
     return f"{one.name} {'runs' if before.form == 'active' else 'stops'}, as before"
@@ -166,6 +169,8 @@ def put_back(system: System, item: Item) -> None:
             system.own(one.name, before.mode, before.uid, before.gid)
     elif one.kind == LISTED:
         ran(system, ("setfacl", "--set-file=-", "--", one.name), before.content)
+    elif one.kind == RADIO:
+        ran(system, ("rfkill", "unblock" if before.form == "active" else "block", one.name))
     elif one.kind == KERNEL:
         system.kernel(PROC + one.name, before.content)
     elif one.kind == UNIT:

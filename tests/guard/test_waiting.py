@@ -54,3 +54,21 @@ def test_the_boot_partition_is_put_back_where_it_lies(fresh: Kept) -> None:
     assert fresh.system.read(LINE) == raspberry.CMDLINE
     assert fresh.system.read(CONFIG) == theirs
     assert (fresh.system.stat(LINE).inode, fresh.system.stat(CONFIG).inode) == before
+
+
+def test_a_radio_and_a_camera_are_put_back(fresh: Kept) -> None:
+    """After `privet restore` the radio is on again and the camera's node has its former rights."""
+    fresh.system.plugged |= {"eth0", "radio:wlan0"}
+    fresh.system.edit(
+        f"{raspberry.UNITS}/systemd-udev-trigger.service", b"[Service]\nExecStart=/usr/bin/udevadm trigger\n"
+    )
+    fresh.system.hand.link(f"{raspberry.UNITS}/sysinit.target.wants/systemd-udev-trigger.service", "../x")
+    stock(fresh)
+    fresh.start()
+    soft = "/sys/class/rfkill/rfkill0/soft"
+    assert (fresh.system.read(soft), fresh.system.stat("/dev/video0").mode) == (b"1\n", 0)
+    fresh.stop()
+    wanted = restore.plan(fresh.system)
+    assert any("radios of the kind wlan are switched on" in restore.described(item) for item in wanted.items)
+    assert restore.carry_out(fresh.system, wanted) == ()
+    assert (fresh.system.read(soft), fresh.system.stat("/dev/video0").mode) == (b"0\n", 0o660)

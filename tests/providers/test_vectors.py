@@ -20,7 +20,7 @@ from agent.system.simulated.raspberry import board
 
 KINDS = (
     "boot_config", "boot_flag", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
-    "nft", "nm_conf", "sudoers", "sysctl", "systemd_unit",
+    "nft", "nm_conf", "rfkill", "sudoers", "sysctl", "systemd_unit",
     "udev_property",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -102,7 +102,7 @@ BEYOND = {
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
     "the system in another folder", "a program watches all the same",
     "a rule before ours that has the last word", "a command in an earlier file",
-    "a connection says otherwise", "for one device only", "a rule after ours",
+    "a connection says otherwise", "for one device only", "a rule after ours", "one of two radios",
     "an exclusion takes a key out of all patterns", "to another machine",
 }  # fmt: skip
 

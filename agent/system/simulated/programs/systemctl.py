@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.core.errors import Missing, PrivetError
 from agent.system.door import Outcome
-from agent.system.simulated.programs import sshd, systemd_getty_generator
+from agent.system.simulated.programs import sshd, systemd_getty_generator, udevadm
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
@@ -21,7 +21,7 @@ PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/
 MADE = "/run/systemd/generator"  # what generators made at this start
 STARTED = "/run/systemd/units"
 MASK = "/dev/null"
-DAEMONS: dict[str, ModuleType] = {"sshd": sshd}
+DAEMONS: dict[str, ModuleType] = {"sshd": sshd, "udevadm": udevadm}
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
 
 Lines = tuple[tuple[str, str], ...]
