@@ -21,7 +21,7 @@ from agent.system.simulated.raspberry import board
 KINDS = (
     "boot_config", "boot_flag", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
     "nft", "nm_conf", "rfkill", "sudoers", "sysctl", "systemd_unit",
-    "udev_property",
+    "udev_property", "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
