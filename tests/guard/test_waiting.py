@@ -72,3 +72,22 @@ def test_a_radio_and_a_camera_are_put_back(fresh: Kept) -> None:
     assert any("radios of the kind wlan are switched on" in restore.described(item) for item in wanted.items)
     assert restore.carry_out(fresh.system, wanted) == ()
     assert (fresh.system.read(soft), fresh.system.stat("/dev/video0").mode) == (b"0\n", 0o660)
+
+
+def test_what_is_refused_at_every_sweep_is_told_and_journaled_once(fresh: Kept) -> None:
+    """Wi-Fi is the only network: it stays on, the owner is told why, and the card is not worn by saying it again."""
+    fresh.system.plugged.add("radio:wlan0")
+    stock(fresh)
+    fresh.system.hand.produced("/sys/class/net/wlan0/operstate", lambda: b"up\n")
+    fresh.system.hand.produced("/sys/class/net/wlan0/device/uevent", lambda: b"DRIVER=brcmfmac\n")
+    fresh.start()
+    for _ in range(8):
+        fresh.system.tick(301)
+        fresh.turn()
+    assert fresh.status("radio.wifi") == "loosened"
+    assert fresh.system.read("/sys/class/rfkill/rfkill0/soft") == b"0\n"
+    told = [t["text"] for t in fresh.told() if t["setting"] == "radio.wifi"]
+    assert len(told) == 1 and "wlan0 is the only network that is up" in told[0], told
+    assert fresh.store is not None
+    failed = [e for e in fresh.store.entries(0, 5000) if e.kind == "failed" and e.body["setting"] == "radio.wifi"]
+    assert len(failed) <= 2  # first boot, and this guard
