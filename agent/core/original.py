@@ -1,6 +1,6 @@
 """What the device was like before: which things steps change, and what to do with each when all is put back."""
 
-from .plan import Append, Overwrite, Own, Reload, Remove, Run, Write
+from .plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 from .record import Record
 
 TYPE_CHECKING = False
@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
 FILE, RIGHTS, LISTED, KERNEL, UNIT, DAEMON = "file", "rights", "listed", "kernel", "unit", "daemon"
 PLACE = "place"  # a file that is changed where it lies, for it is on FAT
-RADIO = "radio"  # all radios of a kind
-ASKED = "systemd-udev-trigger.service"  # has udev go over all devices
 ABSENT, LINK, OTHER = "absent", "link", "other"  # what a file may be besides "file"
 SAME, PUT, KEEP = "same", "put", "keep"
 RESTART = "restart"  # of a daemon, where there is no pid file to reload it by
@@ -64,6 +62,8 @@ def things(steps: "tuple[Any, ...]") -> "tuple[Thing, ...]":
             more = [thing(PLACE, step.path)]
         elif isinstance(step, Own):
             more = [thing(RIGHTS, step.path)]
+        elif isinstance(step, Unlist):
+            more = [thing(LISTED, step.path)]
         elif isinstance(step, Reload):
             more = [thing(DAEMON, step.unit, step.pidfile)]
         elif isinstance(step, Run):
@@ -80,10 +80,6 @@ def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]", stdin: byte
     if argv[0] == "sysctl":
         lines = stdin if argv[-1] == "-" else written.get(words[-1] if words else "", b"")
         return [thing(KERNEL, key) for key in keys(lines)]
-    if argv[0] in ("rfkill", "setfacl") and words:
-        return [thing(RADIO if argv[0] == "rfkill" else LISTED, words[-1])]
-    if argv[0] == "udevadm" and words[:1] == ["trigger"]:
-        return [thing(DAEMON, ASKED, RESTART)]
     if argv[0] != "systemctl" or len(words) < 2:
         return []
     units = [plain(word) for word in words[1:]]
@@ -91,7 +87,7 @@ def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]", stdin: byte
         return [thing(UNIT, unit) for unit in units]
     if words[0] == "unmask":
         return [thing(FILE, "/etc/systemd/system/" + unit) for unit in units]
-    if words[0] == "try-restart":
+    if words[0] in ("restart", "try-restart"):
         return [thing(DAEMON, unit, RESTART) for unit in units]
     return []
 

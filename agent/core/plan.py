@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .record import Value
     from .setting import Setting
 
-    Step = "Write | Overwrite | Append | Remove | Own | Run | Reload"
+    Step = "Write | Overwrite | Append | Remove | Own | Unlist | Run | Reload"
 
 WAYS = ("console", "ssh_key", "ssh_password")
 OWNERS = "only you can say whether it belongs there"
@@ -59,6 +59,13 @@ class Own(Record):
     mode: int
     uid: int
     gid: int
+
+
+class Unlist(Record):
+    """Take the access lists from a file or directory, never through a link; what has none is fine."""
+
+    __slots__ = ("path",)
+    path: str
 
 
 class Run(Record):

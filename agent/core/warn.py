@@ -93,13 +93,14 @@ def risk_of(setting: "Setting", wanted: "Value", found: "Value") -> "tuple[str, 
     return text, tuple(sorted(set(exposes)))
 
 
-def undo_of(setting: "Setting", found: "Value | None") -> str:
+def undo_of(setting: "Setting", finding: "Finding") -> str:
     """Say how the owner gets it private again: at once by us, or by changing what only the owner can judge."""
     if setting.enforce:
         return "To undo it yourself: privet tighten %s" % setting.id
-    value = "VALUE" if found is None or found == ANY else spell(found).replace(", ", ",")
-    said = "If you do not want it, remove it. If you do, for a while: privet loosen %s %s --for 30d"
-    return said % (setting.id, value)
+    found = finding.found
+    new = tuple([w for w in found if w not in finding.wanted]) if type(found) is tuple else found  # type: ignore[operator]
+    said = "VALUE" if new is None or new == ANY else spell(new).replace(", ", ",")
+    return "If it does not belong there, remove it; if it does: privet loosen %s %s --for 30d" % (setting.id, said)
 
 
 def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", clock: "Clock") -> PrivacyWarning:
@@ -120,7 +121,7 @@ def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", 
         title=title,
         risk=risk,
         outcome=finding.cause,
-        undo=undo_of(setting, found),
+        undo=undo_of(setting, finding),
         since=clock.wall,
         last=clock.wall,
         count=1,

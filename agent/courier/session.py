@@ -9,13 +9,16 @@ import time
 from collections import deque
 from typing import Any, cast
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
 from agent.core.record import Record
 from agent.courier import trust
+from agent.courier.lean import (
+    CallbackAPIVersion,
+    Client,
+    MQTTErrorCode,
+    MQTTProtocolVersion,
+    PacketTypes,
+    Properties,
+)
 
 WINDOW = 20  # messages unanswered at a time, in each direction
 CONNECT = 5.0  # seconds for the network connection, and again for the TLS greeting

@@ -4,16 +4,15 @@ Here stands what the kinds share; a kind asks this package, never another kind.
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.core.credential import candidates, read_pairs, recognise
 from agent.core.errors import BadInput, Failed, Missing, PrivetError, Unreachable
 from agent.core.secret import Secret
 from agent.system.door import System
+from agent.system.factory import shipped as shipped
 
 if TYPE_CHECKING:
     from agent.core.record import Params
@@ -28,14 +27,6 @@ BACK = "the factory's secret is back"
 # What editors, packages and password tools leave beside a file: its name with something before or after it.
 ENDS = ("~", "-", ".bak", ".backup", ".new", ".old", ".orig", ".save", ".swp", ".tmp")
 PACKAGED = (".dpkg-", ".ucf-")
-
-
-@cache
-def shipped() -> tuple[tuple[str, str], ...]:
-    """Read the list of known factory passwords that ships with this version."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "factory_passwords.txt")  # beside this module
-    with open(path, encoding="utf-8") as file:
-        return read_pairs(file.read())
 
 
 def known(kind: str, params: "Params") -> tuple[tuple[str, str], ...]:
@@ -138,10 +129,12 @@ def copies(system: System, path: str) -> tuple[str, ...]:
 
 
 def settle(system: System, path: str) -> None:
-    """Make durable what stands at a path: whoever put it there may have died before it was."""
+    """Make durable what stands at a path: whoever put it there may have died before it was, and left half of it."""
+    directory = path.rpartition("/")[0]
+    system.sweep([directory])
     with suppress(Missing):
         system.sync(path)
-    system.sync(path.rpartition("/")[0])
+    system.sync(directory)
 
 
 def replaced(system: System, path: str, made: bytes) -> None:

@@ -2,9 +2,10 @@
 
 Every account of /etc/passwd and /etc/shadow is looked at, whatever its scheme (libcrypt does the arithmetic) and its
 shell: a password that no shell takes may still open a service. The account of the owner gets a new password, any other
-is locked. PARAMS: `owner_account` is required and names an account that exists. Optional: `blank` ("lock", the default,
-or "set") says what becomes of another account without a password; `factory` lists more `user:password` pairs of
-this model. Which candidate matched is kept sealed until it was tried and refused, and is never logged.
+is locked. PARAMS: `owner_account` is required: the name of an account that exists, or "uid:1000" for whoever has that
+number now, so that an owner who gives the first account another name stays its owner. Optional: `blank` ("lock", the
+default, or "set") says what becomes of another account without a password; `factory` lists more `user:password` pairs
+of this model. Which candidate matched is kept sealed until it was tried and refused, and is never logged.
 
 An account that is locked over a known password (`!` before its hash) opens nothing, but `usermod -U` would bring the
 password back: its hash is thrown away, it stays locked.
@@ -32,16 +33,18 @@ BACKUPS = ("/etc/passwd-", "/etc/shadow-", "/var/backups/passwd.bak", "/var/back
 LEFTOVERS = ("/etc/npasswd", "/etc/nshadow", "/etc/passwd+", "/etc/shadow+")
 LOCKS = ("/etc/passwd.lock", "/etc/shadow.lock")
 LOCKED = "!"
+BY_NUMBER = "uid:"
 
 UNDER_LOCK = "it is locked, but over a known factory password"
 NO_WAY_IN = "its owner has no other way in"
 
 
 class Account(Record):
-    """One account: name, home, password field in force, and whether that field stands in the shadow file."""
+    """One account: name, number, home, password field in force, and whether that field stands in the shadow file."""
 
-    __slots__ = ("field", "home", "name", "shadowed")
+    __slots__ = ("field", "home", "name", "shadowed", "uid")
     name: str
+    uid: str
     home: str
     field: str
     shadowed: bool
@@ -76,7 +79,8 @@ def accounts(system: System) -> dict[str, Account]:
         shadowed = row[1] == "x"
         field = shadow.get(row[0], LOCKED) if shadowed else row[1]
         home = row[5] if len(row) > 5 else ""
-        found.setdefault(row[0], Account(name=row[0], home=home, field=field, shadowed=shadowed))
+        uid = row[2] if len(row) > 2 else ""
+        found.setdefault(row[0], Account(name=row[0], uid=uid, home=home, field=field, shadowed=shadowed))
     return found
 
 
@@ -85,6 +89,9 @@ def owner(params: "Params", present: dict[str, Account]) -> str:
     name = params.get("owner_account")
     if not isinstance(name, str) or not name:
         raise BadInput("linux_account: owner_account is missing; name the owner's account in the profile")
+    number = name.removeprefix(BY_NUMBER)
+    if number != name:
+        name = next((one.name for one in present.values() if one.uid == number), name)
     if name not in present:
         raise Missing(f"the owner's account {name} is not on this device; correct owner_account in the profile")
     return name
@@ -249,7 +256,7 @@ def without(content: bytes, found: Found, live: bytes) -> bytes:
 def holds(field: bytes, found: Found) -> bool:
     """Say whether a password field of a backup holds the old password."""
     text = field.decode("utf-8", "surrogateescape")
-    if Account(name=found.label, home="", field=text, shadowed=True).digest() == found.trace:
+    if Account(name=found.label, uid="", home="", field=text, shadowed=True).digest() == found.trace:
         return True
     if found.old is None or text == "x":
         return False

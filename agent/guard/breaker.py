@@ -30,7 +30,7 @@ def unhealthy(system: System) -> int:
     """Return how many starts in a row never got well."""
     try:
         count = unframed("STARTS", system.read(COUNT, 4096)).get("unhealthy")
-    except (Missing, Tampered):
+    except (Missing, Tampered, Unreadable):
         return 0
     return count if isinstance(count, int) and count >= 0 else 0
 

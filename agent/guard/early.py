@@ -12,8 +12,9 @@ import sys
 
 from agent.core.errors import BadInput, Failed, Missing, PrivetError
 from agent.core.order import ANY
-from agent.guard import glass, trial
+from agent.guard import glass, plants, trial
 from agent.providers.linux import nft
+from agent.system.beneath import walked
 from agent.system.door import System
 from agent.system.real import RealSystem
 
@@ -27,7 +28,7 @@ CONTINUES = "nothing reaches this device from outside until the guard has writte
 
 def main() -> None:
     """Do it all on this machine; the exit code says whether the firewall is in place."""
-    system = RealSystem()
+    system = RealSystem(announce=walked)
     try:
         said = prepare(system)
         code = 0
@@ -42,9 +43,10 @@ def prepare(system: System) -> tuple[str, ...]:
     """Do all of it; return what the owner must be told, which is also left for the guard unless it has it on record."""
     if not ours(system):
         return ()
+    cleared = plants.cleared(system)
     undone = trial.revert_armed(system)
     reset = glass.requested(system)
-    said = (*(() if on_record(system) else undone), *reset, *firewall(system))
+    said = (*cleared, *(() if on_record(system) else undone), *reset, *firewall(system))
     if said:
         system.write(SAID, json.dumps(said).encode(), 0o600)
     return (*undone, *said) if on_record(system) else said

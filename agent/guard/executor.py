@@ -4,7 +4,7 @@ import errno
 from collections.abc import Callable
 
 from agent.core.errors import Failed, Missing, PrivetError
-from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Write
+from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 from agent.guard import originals
 from agent.system.door import System
 from agent.system.parts import Step
@@ -47,6 +47,8 @@ def make(system: System, step: Step) -> None:
         system.remove(step.path)
     elif isinstance(step, Own):
         system.own(step.path, step.mode, step.uid, step.gid)
+    elif isinstance(step, Unlist):
+        system.list_access(step.path, b"", b"")
     elif isinstance(step, Reload):
         system.reload(step.unit, step.pidfile)
     else:

@@ -1,9 +1,10 @@
 """The gate of the first boot: nothing comes in until every factory secret is gone, then what the policy allows."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from agent import registry
-from agent.core.errors import PrivetError
+from agent.core.errors import PrivetError, Unreadable
 from agent.core.record import Params, frozen
 from agent.core.warn import notable
 from agent.guard import glass, words
@@ -68,7 +69,8 @@ def first_boot(house: "House") -> bool:
         title = "The first start of this device could not be finished; nothing can reach it from outside"
         house.guard.announce(notable("failed", "", title, "", str(error), clock))
         return True
-    glass.issue(house.system, house.books.store)
+    with suppress(Unreadable):  # a disk that takes nothing keeps no new code; the next start makes one
+        glass.issue(house.system, house.books.store)
     if anew:
         glass.done(house.system)
         house.guard.announce(words.begun_anew(house.system.clock()))

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.core.credential import ENTROPY, FACTORY, Found, generate
-from agent.core.errors import Missing, PrivetError, Tampered
+from agent.core.errors import Missing, PrivetError, Tampered, Unreadable
 from agent.core.frame import LIMIT, framed, unframed
 from agent.core.recovery import digest, matches
 from agent.credentials import linux_account
@@ -91,7 +91,7 @@ def record(system: System, path: str) -> dict[str, Any]:
     """Return a small record; one that is not there or damaged holds nothing."""
     try:
         return unframed(path.rpartition("/")[2].upper(), system.read(path, LIMIT))
-    except (Missing, Tampered):
+    except (Missing, Tampered, Unreadable):
         return {}
 
 

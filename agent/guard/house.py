@@ -38,6 +38,7 @@ OURS = (
     "/etc/privet",
     "/etc/privet/firewall",
     "/run/motd.d",
+    "/var/lib/privet",
     "/var/lib/privet/keys",
     "/var/lib/privet/originals",
 )

@@ -30,6 +30,7 @@ ORIGINALS = 64  # originals that wait at most
 
 # What is remembered, and what is the worse for nobody when it is forgotten at a power cut. `boot` is written before
 # anything that is numbered by it, because nothing overtakes what waits.
+FIRST = ("policy", "baseline", "newest", "channels")  # may wait while there is no policy yet: it lies in the seed
 REMEMBERED = ("boot", "floor", "good", "linked", "lived", "proven", "set_back", "settled", "warnings")
 
 
@@ -118,6 +119,8 @@ class LateStore:
         """Say whether a value is only remembered, or leaves nobody more than before."""
         if name in REMEMBERED:
             return True
+        if name in FIRST:
+            return self.get("policy") is None
         before = self.get(name) or ()
         if name == "waivers":
             known = [(row["setting"], row["since"], row["until"]) for row in before]

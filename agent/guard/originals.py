@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from agent.core import cbor, original
-from agent.core.errors import BadInput, Failed, Missing, PrivetError, Unreadable
+from agent.core.errors import BadInput, Missing, PrivetError, Unreadable
 from agent.core.original import (
     ABSENT,
     DAEMON,
@@ -20,7 +20,6 @@ from agent.core.original import (
     LISTED,
     OTHER,
     PLACE,
-    RADIO,
     RIGHTS,
     UNIT,
     State,
@@ -38,7 +37,6 @@ FOLDER = "/var/lib/privet/originals"
 OURS = "privet"  # stands in the path of every file that is ours from its beginning
 KEPT = 1 << 20  # bytes of a file that are kept
 PROC = "/proc/sys/"
-RADIOS = "/sys/class/rfkill"
 
 
 class Kept(Record):
@@ -104,8 +102,6 @@ def look(system: System, found: Thing) -> State | None:
     """Return how a thing is now; None when it cannot be told (a kernel value that is gone, no systemd)."""
     if found.kind in (FILE, PLACE):
         return file_state(system, found.name)
-    if found.kind == RADIO:
-        return radio_state(system, found.name)
     if found.kind == DAEMON:
         return state(DAEMON)
     with suppress(Missing):
@@ -144,21 +140,9 @@ def unit_state(system: System, unit: str) -> State | None:
     return state("active" if rows.get("ActiveState") in ("active", "activating", "reloading") else "inactive")
 
 
-def radio_state(system: System, kind: str) -> State | None:
-    """Say whether a radio of a kind is on, for all the kernel knows; None where there is none."""
-    places = [f"{RADIOS}/{name}" for name in system.entries(RADIOS)] if "rfkill" in system.entries("/sys/class") else []
-    mine = [place for place in places if system.read(f"{place}/type").decode().strip() == kind]
-    on = any(system.read(f"{place}/soft").strip() == b"0" for place in mine)
-    return state("active" if on else "inactive") if mine else None
-
-
 def list_state(system: System, path: str) -> State | None:
-    """Return the access list of a file as getfacl writes it; Failed when it cannot be read: it would be lost."""
-    system.stat(path)
-    shown = system.run(("getfacl", "--omit-header", "--absolute-names", "--", path))
-    if shown.code != 0:
-        raise Failed(f"getfacl could not read the access list of {path}; look at it with getfacl, then try again")
-    return state(LISTED, shown.out)
+    """Return the access lists of a file as the kernel keeps them; one that cannot be read would be lost."""
+    return state(LISTED, cbor.encode(list(system.access_lists(path))))
 
 
 def spread(system: System, one: Thing) -> list[Thing]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 
 from agent import registry
+from agent.core import cbor
 from agent.core.errors import Failed, Missing, PrivetError, Unreachable
 from agent.core.original import (
     ABSENT,
@@ -25,7 +26,6 @@ from agent.core.original import (
     LISTED,
     OTHER,
     PLACE,
-    RADIO,
     RESTART,
     RIGHTS,
     SAME,
@@ -47,7 +47,7 @@ TABLE = ("inet", "privet")
 UNITS = ("privet-courier.service", "privet-guard.service")
 SYSTEMD = "/etc/systemd/system/"
 BOOTED = "/run/systemd/system"
-ORDER = (FILE, PLACE, LISTED, RIGHTS, KERNEL, RADIO, DAEMON, UNIT)
+ORDER = (FILE, PLACE, LISTED, RIGHTS, KERNEL, DAEMON, UNIT)
 MOTD = "/run/motd.d/50-privet"
 
 Work = Callable[[], object]
@@ -113,8 +113,6 @@ def described(item: Item) -> str:
         return f"{one.name} gets its former owner and rights back ({before.mode:04o}){since}"
     if one.kind == LISTED:
         return f"{one.name} gets its access list back"
-    if one.kind == RADIO:
-        return f"radios of the kind {one.name} are switched {'on' if before.form == 'active' else 'off'}, as before"
     if one.kind == KERNEL:
         return f"{one.name.replace('/', '.')} becomes {before.content.decode('ascii', 'replace').strip()} again"
     return f"{one.name} {'runs' if before.form == 'active' else 'stops'}, as before"
@@ -168,9 +166,8 @@ def put_back(system: System, item: Item) -> None:
         with suppress(Missing):  # what was put back just now may have taken it away: it was ours
             system.own(one.name, before.mode, before.uid, before.gid)
     elif one.kind == LISTED:
-        ran(system, ("setfacl", "--set-file=-", "--", one.name), before.content)
-    elif one.kind == RADIO:
-        ran(system, ("rfkill", "unblock" if before.form == "active" else "block", one.name))
+        access, default = cbor.decode(before.content)
+        system.list_access(one.name, access, default)
     elif one.kind == KERNEL:
         system.kernel(PROC + one.name, before.content)
     elif one.kind == UNIT:

@@ -4,24 +4,31 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from agent import registry
 from agent.core.assess import LOOSENED, UNKNOWN, WAIVED
-from agent.core.errors import PrivetError, Refused, Tampered
+from agent.core.errors import PrivetError, Refused, Tampered, Unreadable
+from agent.core.secret import Secret
 from agent.core.warn import notable
-from agent.guard import early, glass
+from agent.guard import early, glass, plants
 from agent.guard.callers import table
 from agent.guard.gate import first_boot
 from agent.guard.house import House, Parts
 from agent.guard.rules import read_anchor
 from agent.guard.setup import ensure
 from agent.system import cores
-from agent.system.keys import FileSlot
+from agent.system.beneath import walked
+from agent.system.copied import CopiedStore, open_copied, takes_nothing
+from agent.system.door import System
+from agent.system.hands import Hands
+from agent.system.keys import STATE_KEY, FileSlot
 from agent.system.notify import Pulse, notify, patience
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
 from agent.system.store import Store
-from agent.system.vault import WorkerVault
+from agent.system.vault import Vault, WorkerVault
 
 STATE = "/var/lib/privet"
 RUN = "/run/privet"
@@ -42,8 +49,21 @@ def account(system: RealSystem, name: str) -> tuple[int, int]:
     return 0, 0
 
 
-def open_store(path: str, vault: WorkerVault, system: RealSystem) -> tuple[Store, str]:
-    """Open the state; damaged state is set aside and an empty one begun, in which nothing is allowed or agreed to."""
+def open_store(path: str, vault: Vault, system: System) -> tuple[Store | CopiedStore, str]:
+    """Open the state; damaged state is set aside and an empty one begun, in which nothing is allowed or agreed to.
+
+    On a disk that takes nothing, a copy of it.
+    """
+    try:
+        return sound(path, vault, system)
+    except Unreadable as error:
+        if not takes_nothing(error):
+            raise
+    return open_copied(path, lambda place: Store(place, vault, system.clock), lambda: sound(path, vault, system)[0])
+
+
+def sound(path: str, vault: Vault, system: System) -> tuple[Store, str]:
+    """Open the state on the disk, or set it aside and begin an empty one; say why."""
     try:
         return Store(path, vault, system.clock), ""
     except Tampered as error:
@@ -51,17 +71,21 @@ def open_store(path: str, vault: WorkerVault, system: RealSystem) -> tuple[Store
 
 
 def build(system: RealSystem) -> tuple[House, WorkerVault]:
-    """Put the house together on this machine."""
+    """Put the house together on this machine, whatever its disk takes and whatever lies there in place of records."""
     anchor = read_anchor(system)
-    system.make_directory(STATE, 0o700)
-    glass.start_over(system, lambda: Store(f"{STATE}/state.db", WorkerVault(FileSlot(system).open()[0]), system.clock))
-    key, made = FileSlot(system).open()
+    with bearing():
+        system.make_directory(STATE, 0o700)
+    told = [*plants.cleared(system), *plants.queues(system, f"{STATE}/queue")]
+    with bearing():
+        glass.start_over(system, lambda: Store(f"{STATE}/state.db", WorkerVault(open_key(system)[0]), system.clock))
+    key, made = open_key(system)
     vault = WorkerVault(key)
     store, lost = open_store(f"{STATE}/state.db", vault, system)
     if store.fresh and not made and not lost:
         lost = f"{STATE}/state.db was removed"
     glass.resume(system, store)
-    system.make_directory(f"{STATE}/queue", 0o700)
+    with bearing():
+        system.make_directory(f"{STATE}/queue", 0o700)
 
     def open_queue(purpose: str, budget: int) -> Queue:
         return Queue(system, f"{STATE}/queue/{purpose}", budget)
@@ -77,8 +101,27 @@ def build(system: RealSystem) -> tuple[House, WorkerVault]:
             first_boot=first_boot,
         )
     )
-    house.lost = lost
+    house.lost = ". ".join([*told, *([lost] if lost else ())])
     return house, vault
+
+
+@contextmanager
+def bearing() -> Iterator[None]:
+    """Go on where the disk takes nothing; any other failure is one."""
+    try:
+        yield
+    except Unreadable as error:
+        if not takes_nothing(error):
+            raise
+
+
+def open_key(system: System) -> tuple[Secret, bool]:
+    """Return the key of the state, and whether it is new; one that is damaged is set aside, and its state with it."""
+    try:
+        return FileSlot(system).open()
+    except Tampered:
+        system.aside(STATE_KEY)
+        return FileSlot(system).open()
 
 
 def serve(house: House, vault: WorkerVault) -> None:
@@ -130,7 +173,7 @@ def first() -> None:
     """
     os.umask(0o077)
     cores.none()
-    system = RealSystem()
+    system = RealSystem(announce=walked)
     try:
         if not ensure(system):
             return
@@ -158,7 +201,7 @@ def main() -> None:
     courier = words[1] if words else ACCOUNT
     os.umask(0o077)
     cores.none()
-    system = RealSystem()
+    system = RealSystem(announce=walked, hands=Hands())
     try:
         if not ensure(system):
             raise Refused("nobody asked for this device to be guarded; begin with: privet setup")

@@ -13,6 +13,7 @@ from agent.core.errors import BadInput, BadPolicy, Missing, Refused
 from agent.core.policy import MAX_BYTES, read_policy
 from agent.core.record import Record
 from agent.core.secret import Secret
+from agent.credentials.linux_account import BY_NUMBER
 from agent.guard.callers import table
 from agent.guard.rules import DEVICE, SEED
 from agent.system.door import System
@@ -57,7 +58,8 @@ def establish(system: System, wishes: Wishes, vault: Vault | None = None) -> str
     owner = owner_account(system, wishes)
     device = system.entropy(8).hex()
     shipped = read_shipped(system)
-    given = [with_owner(row, owner) for row in shipped["credentials"]]
+    first = not wishes.owner_account and owner != "root"  # by its number, so that it may get another name
+    given = [with_owner(row, f"{BY_NUMBER}{OWNER}" if first else owner) for row in shipped["credentials"]]
     mine = {**shipped, "device": device, "credentials": given}
     read_policy(mine, registry.settings())
     signer = vault or WorkerVault(Secret(system.entropy(32)))

@@ -8,7 +8,7 @@ changed then (undoing blindly could open a door), both are set aside, and the ow
 from collections.abc import Iterable
 from contextlib import suppress
 
-from agent.core.errors import Missing, PrivetError, Tampered
+from agent.core.errors import Missing, PrivetError, Tampered, Unreadable
 from agent.core.frame import LIMIT
 from agent.core.plan import Own, Remove, Write
 from agent.core.record import replace
@@ -17,7 +17,6 @@ from agent.system.door import System
 from agent.system.parts import Step
 
 FIRST, SECOND = "/var/lib/privet/trial.cbor", "/var/lib/privet/trial-2.cbor"
-ASIDE = "/var/lib/privet/trial-damaged.cbor"
 START, FIRST_PROCESS = "/proc/sys/kernel/random/boot_id", "/proc/1/stat"
 BEFORE_NETWORK = "Privet was trying out {title} when this device lost power or was started again"
 
@@ -47,6 +46,8 @@ def recorded(system: System) -> Trial | None:
             continue
         except Tampered as error:
             failure = error
+        except Unreadable as error:
+            failure = Tampered(str(error))
     if failure is not None:
         raise failure
     return None
@@ -148,11 +149,10 @@ def bring_back(system: System, trial: Trial) -> str:
 
 
 def set_aside(system: System) -> str:
-    """Take a damaged record out of the way, keeping one copy of it."""
-    with suppress(PrivetError):
-        system.write(ASIDE, system.read(FIRST, LIMIT), 0o600)
-    with suppress(PrivetError):
-        forget(system)
+    """Take a damaged record out of the way, whatever it is; it is kept."""
+    for path in (SECOND, FIRST):
+        with suppress(PrivetError):
+            system.aside(path)
     return (
         "The record of a change that was on trial is damaged, so it was not undone and stays, stricter than before. If "
         "you cannot sign in any more, put the recovery file on the card"

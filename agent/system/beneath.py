@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from agent.core.errors import BadInput, Missing, PrivetError, Unreadable
 from agent.system.calls import Calls
+from agent.system.links import straight
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 QUIET = os.O_NONBLOCK | os.O_NOCTTY  # opening a pipe or a terminal by mistake neither waits nor adopts it
@@ -89,6 +90,12 @@ def on_stderr(sentence: str) -> None:
     sys.stderr.write("privet: %s\n" % sentence)
 
 
+def walked(sentence: str) -> None:
+    """Announce, but for openat2: the units take it away on purpose (RestrictSUIDSGID=), and walking is as tight."""
+    if "openat2" not in sentence:
+        on_stderr(sentence)
+
+
 class Beneath:
     """Handles of directories beneath a root. `root` is a prefix for tests; on a device it is "/"."""
 
@@ -135,12 +142,13 @@ class Beneath:
             return self._walk(root, names, make) if number is None else number
 
     def file(self, directory: int, names: tuple[str, ...], flags: int, links: bool) -> int:
-        """Open a file further down, never outside; through links only where told and the kernel can do that."""
+        """Open a file further down, never outside; through links only where told."""
         if self._openat2:
             try:
                 return again(self.calls.beneath, directory, "/".join(names), flags, links=links)
             except OSError as error:
                 self._old_kernel(error)
+        names = straight(self.calls, directory, names) if links else names
         here = directory
         for name in names[:-1]:
             above = here

@@ -5,6 +5,7 @@ count the calls, fail, shorten or kill the k-th one, without patching anything. 
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import stat
@@ -16,6 +17,8 @@ NO_MAGIC_LINKS = 0x02
 NO_LINKS = 0x04
 BENEATH = 0x08
 IN_ROOT = 0x10
+
+NO_ATTRIBUTE = (errno.ENODATA, errno.EOPNOTSUPP)
 
 KINDS = {
     stat.S_IFREG: "file",
@@ -93,6 +96,26 @@ class Calls:
     def chown(self, number: int, uid: int, gid: int) -> None:
         """Set owner and group."""
         os.fchown(number, uid, gid)
+
+    def attribute(self, number: int, name: str) -> bytes:
+        """Return an extended attribute of an open file, b"" when it has none or its disk knows none."""
+        try:
+            return os.getxattr(number, name)
+        except OSError as error:
+            if error.errno not in NO_ATTRIBUTE:
+                raise
+            return b""
+
+    def set_attribute(self, number: int, name: str, value: bytes) -> None:
+        """Set an extended attribute of an open file; b"" removes it, one that is not there is fine."""
+        if value:
+            os.setxattr(number, name, value)
+            return
+        try:
+            os.removexattr(number, name)
+        except OSError as error:
+            if error.errno not in NO_ATTRIBUTE:
+                raise
 
     def rename(self, directory: int, old: str, new: str) -> None:
         """Give a file in a directory another name there, in place of what had it."""

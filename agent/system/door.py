@@ -75,6 +75,9 @@ class System(Protocol):
     def target(self, path: str) -> str:
         """Return the text of a symbolic link; Missing, or Unreadable when it is no link."""
 
+    def targets(self, path: str) -> dict[str, str]:
+        """Return what every link in a directory says, by its name, without what goes meanwhile; Missing, Unreadable."""
+
     def write(self, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
         """Replace a file with new content, all or nothing; makes missing parent directories (0755 root)."""
 
@@ -83,6 +86,9 @@ class System(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file or link; one that is not there is fine."""
+
+    def aside(self, path: str) -> str:
+        """Give whatever stands at a path a name of its own beside it, durably; returns the new path; Missing."""
 
     def shred(self, path: str) -> None:
         """Overwrite a file in place with zeros to its full length, then remove it; Missing when it is not there."""
@@ -95,6 +101,15 @@ class System(Protocol):
 
     def own(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Set owner and permission bits of an existing file or directory."""
+
+    def access_lists(self, path: str) -> tuple[bytes, bytes]:
+        """Return the access list of a file or directory and the one it gives to what is made in it; b"" for none.
+
+        As the kernel keeps them (xattr(7)); never through a link.
+        """
+
+    def list_access(self, path: str, access: bytes, default: bytes) -> None:
+        """Give a file or directory these access lists, or take them away (b""); never through a link."""
 
     def make_directory(self, path: str, mode: int, uid: int = 0, gid: int = 0) -> None:
         """Make a directory with exactly these rights, or set them when it exists."""

@@ -11,6 +11,7 @@ refused with a sentence that names the link.
 """
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -19,6 +20,7 @@ from agent.system.beneath import DIRECTORY, QUIET, again, checked, split, tellin
 from agent.system.door import Stat
 from agent.system.inplace import CHUNK, InPlace
 
+SPECIAL = stat.S_ISUID | stat.S_ISGID  # RestrictSUIDSGID= of the units takes these away
 PREFIX, SUFFIX = ".privet-", ".tmp"  # no program that reads a directory of drop-ins takes a hidden name that ends so
 
 Rights = tuple[int, int, int]
@@ -63,6 +65,15 @@ class Files(InPlace):
                 raise Unreadable("cannot follow %s: it is no symbolic link; read it instead" % path)
             return again(self.calls.readlink, directory, name)
 
+    def targets(self, path: str) -> dict[str, str]:
+        """Return what every link in a directory says, by its name; one that goes meanwhile is left out."""
+        found = {}
+        with telling("list", path), self._followed(path, DIRECTORY) as number:
+            for name in sorted(again(self.calls.names, number)):
+                with suppress(OSError):  # it went meanwhile, or is no link
+                    found[name] = again(self.calls.readlink, number, name)
+        return found
+
     # -- changing: durable on return, through no link
 
     def write(self, path: str, content: bytes, mode: int, uid: int = 0, gid: int = 0) -> None:
@@ -101,6 +112,19 @@ class Files(InPlace):
             except FileNotFoundError:  # whoever removed it may not have synced it
                 self.sync_nearest(split(path))
             self.forget(path)
+
+    def aside(self, path: str) -> str:
+        """Give whatever has a name another one beside it, the first that is free; what it is does not matter."""
+        with telling("set aside", path), self.parent(path, make=False) as (directory, name):
+            again(self.calls.look, directory, name)
+            taken = set(again(self.calls.names, directory))
+            number = 1
+            while f"{name}.damaged-{number}" in taken:
+                number += 1
+            again(self.calls.rename, directory, name, f"{name}.damaged-{number}")
+            again(self.calls.fsync, directory)
+            self.forget()  # what was beneath a directory is elsewhere now
+            return f"{path}.damaged-{number}"
 
     def own(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Set owner and permission bits of a file or directory; on the way it is never looser than old or new."""
@@ -228,12 +252,22 @@ class Files(InPlace):
         found = again(self.calls.stat, number)
         moving = (found.uid, found.gid) != (uid, gid)
         if moving and found.mode != found.mode & mode:
-            again(self.calls.chmod, number, found.mode & mode)
+            self._chmod(number, found.mode & mode)
         if moving:
             again(self.calls.chown, number, uid, gid)
         if moving or found.mode != mode:
-            again(self.calls.chmod, number, mode)
+            self._chmod(number, mode)
         return moving or found.mode != mode
+
+    def _chmod(self, number: int, mode: int) -> None:
+        """Set permission bits; set-user and set-group where the sandbox lets us, which else stay off: stricter."""
+        try:
+            again(self.calls.chmod, number, mode)
+        except PermissionError:
+            if not mode & SPECIAL:
+                raise
+            again(self.calls.chmod, number, mode & ~SPECIAL)
+            self.announce("a file or directory gets its rights without the set-user and set-group bits: not here")
 
     @contextmanager
     def _followed(self, path: str, flags: int) -> Iterator[int]:

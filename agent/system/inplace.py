@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from agent.core.errors import Unreadable
 from agent.system.beneath import QUIET, Beneath, again, split, telling
 
+LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 CHUNK = 1 << 16
 PART = 1 << 20
 BLOCK = 512
@@ -78,6 +79,19 @@ class InPlace(Beneath):
             with self.held(self.file(base, names[top:], flags, links=names[0] == "sys")) as number:
                 if again(self.calls.write, number, memoryview(content)) != len(content):
                     raise Unreadable("the kernel took only a part of the value for %s; correct the value" % path)
+
+    def access_lists(self, path: str) -> tuple[bytes, bytes]:
+        """Return the access list of a file or directory, and the one it gives to what is made in it; b"" for none."""
+        with telling("look at", path), self._plain(path) as (_, number):
+            access, default = (again(self.calls.attribute, number, name) for name in LISTS)
+            return access, default
+
+    def list_access(self, path: str, access: bytes, default: bytes) -> None:
+        """Set or take away access lists; for a moment a file may have the one and not the other."""
+        with telling("set the access list of", path), self._plain(path) as (_, number):
+            for name, value in zip(LISTS, (access, default), strict=True):
+                again(self.calls.set_attribute, number, name, value)
+            again(self.calls.fsync, number)
 
     def alone(self, directory: int, number: int, path: str) -> None:
         """Refuse a file with a second name where others than root make names: it may be any file of this device.

@@ -7,10 +7,12 @@ place to hide a key. A device with a TPM, or with one-time memory in its chip, g
 with the same `open`. Telemetry does not hang on this: its keys are never on the card at all.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from agent.core.errors import Missing, Tampered, Unreadable
 from agent.core.secret import Secret
+from agent.system.copied import takes_nothing
 from agent.system.door import System
 
 STATE_KEY = "/var/lib/privet/keys/state.key"
@@ -38,7 +40,7 @@ class FileSlot:
     def open(self) -> tuple[Secret, bool]:
         """Return the key, making it on first use; rights that came loose are put right."""
         directory = self._path.rpartition("/")[0]
-        self._system.make_directory(directory, 0o700, *self._owner)
+        self._tighten(self._system.make_directory, directory, 0o700)
         try:
             content = self._system.read(self._path, BYTES)
         except Missing:
@@ -51,8 +53,16 @@ class FileSlot:
             raise Tampered(f"{self._path} is no key of {BYTES} bytes; put back its copy, or remove it to start anew")
         found = self._system.stat(self._path)
         if (found.kind, found.mode, found.uid, found.gid) != ("file", 0o600, *self._owner):
-            self._system.own(self._path, 0o600, *self._owner)
+            self._tighten(self._system.own, self._path, 0o600)
         return Secret(content), False
+
+    def _tighten(self, act: Callable[[str, int, int, int], None], path: str, mode: int) -> None:
+        """Put rights right; a disk that takes nothing keeps nobody from starting."""
+        try:
+            act(path, mode, *self._owner)
+        except Unreadable as error:
+            if not takes_nothing(error):
+                raise
 
     def erase(self) -> None:
         """Overwrite the key, then remove it. Flash may keep an old copy of the block until it reuses it."""

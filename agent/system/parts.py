@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.core.assess import Reading
 from agent.core.credential import Found, Memory
-from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Write
+from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 from agent.core.secret import Secret
 from agent.core.trial import Way
 from agent.core.warn import PrivacyWarning
@@ -13,7 +13,7 @@ from agent.system.door import System
 if TYPE_CHECKING:
     from agent.core.record import Params, Value
 
-Step = Write | Overwrite | Append | Remove | Own | Run | Reload
+Step = Write | Overwrite | Append | Remove | Own | Unlist | Run | Reload
 
 
 class Provider(Protocol):

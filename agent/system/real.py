@@ -2,16 +2,18 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from agent.core.clock import Clock
-from agent.core.errors import Missing, Unreachable
+from agent.core.errors import Missing, PrivetError, Unreachable
 from agent.system.beneath import on_stderr
 from agent.system.calls import Calls
-from agent.system.door import Outcome, Watch
+from agent.system.door import Outcome, Stat, Watch
 from agent.system.durable import Files
+from agent.system.hands import PROGRAMS, Hands, of_path
 from agent.system.inotify import INotify
 from agent.system.programs import run
 from agent.system.talk import talk
@@ -24,19 +26,67 @@ HANGUP = 1 << (signal.SIGHUP - 1)
 
 
 class RealSystem(Files):
-    """The door to this machine. `root` is a directory prefix for the files, for tests; programs and clocks are real."""
+    """The door to this machine. `root` is a directory prefix for the files, for tests; programs and clocks are real.
+
+    With `hands`, what takes a power of root's that its caller does not hold is asked of them, where they are there.
+    """
 
     def __init__(
-        self, root: str = "/", calls: Calls | None = None, announce: Callable[[str], None] = on_stderr
+        self,
+        root: str = "/",
+        calls: Calls | None = None,
+        announce: Callable[[str], None] = on_stderr,
+        hands: Hands | None = None,
     ) -> None:
         super().__init__(Calls() if calls is None else calls, root, announce)
+        self._hands = hands
         self.boot = 0
         self._writers: Writers | None = None
         self._machine = self if root == "/" else Files(Calls())  # processes are real even under a prefix
 
     def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
         """Run a program with nothing inherited; Unreachable when it is missing or hangs, Failed when it floods us."""
+        hand = self._hand(PROGRAMS.get(argv[0], "") if argv else "")
+        if hand:
+            code, out, err = self._ask(hand, "run", list(argv), stdin, seconds, seconds=seconds)
+            return Outcome(code=code, out=out, err=err)
         return run(argv, stdin, seconds)
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        """Return a file's bytes; of processes, what only a hand may see."""
+        hand = self._hand(of_path(path))
+        content: bytes = self._ask(hand, "read", path)[0] if hand else super().read(path, limit)
+        return content
+
+    def entries(self, path: str) -> tuple[str, ...]:
+        """Return the names in a directory; of processes, what only a hand may see."""
+        hand = self._hand(of_path(path))
+        return tuple(self._ask(hand, "entries", path)[0]) if hand else super().entries(path)
+
+    def target(self, path: str) -> str:
+        """Return the text of a link; of processes, what only a hand may see."""
+        hand = self._hand(of_path(path))
+        text: str = self._ask(hand, "target", path)[0] if hand else super().target(path)
+        return text
+
+    def targets(self, path: str) -> dict[str, str]:
+        """Return what every link in a directory says; of processes, what only a hand may see."""
+        hand = self._hand(of_path(path))
+        found: dict[str, str] = self._ask(hand, "targets", path)[0] if hand else super().targets(path)
+        return found
+
+    def stat(self, path: str) -> Stat:
+        """Look at a path itself; the screen of this device is there for a hand only."""
+        hand = self._hand(of_path(path))
+        return Stat(**self._ask(hand, "stat", path)[0]) if hand == "terminal" else super().stat(path)
+
+    def kernel(self, path: str, content: bytes) -> None:
+        """Write a value into a kernel file."""
+        hand = self._hand("kernel")
+        if hand:
+            self._ask(hand, "kernel", path, content)
+        else:
+            super().kernel(path, content)
 
     def reload(self, unit: str, pidfile: str) -> None:
         """Ask systemd when it runs here, else send SIGHUP to the process in the file, if that process handles it."""
@@ -50,7 +100,9 @@ class RealSystem(Files):
 
     def talk(self, port: int, conversation: Generator[bytes, bytes, T], seconds: int = 10) -> T:
         """Speak with whoever listens on a port of the loopback."""
-        return talk(port, conversation, seconds)
+        hand = self._hand("door")
+        line = socket.socket(fileno=self._lend(hand, "connect", port, seconds)) if hand else None
+        return talk(port, conversation, seconds, line)
 
     def entropy(self, count: int) -> bytes:
         """Return unpredictable bytes from the kernel."""
@@ -63,13 +115,33 @@ class RealSystem(Files):
     def writers(self, directories: Sequence[str]) -> tuple[str, ...]:
         """Name the programs that wrote in watched directories lately, by fanotify; the first call begins to listen."""
         if self._writers is None:
-            self._writers = Writers()
+            self._writers = Writers(self._begun())
         self._writers.watch([self.root.rstrip("/") + directory for directory in directories])
         return self._writers.names([self.root.rstrip("/") + directory for directory in directories])
 
     def watch(self, directories: Sequence[str]) -> Watch:
         """Watch directories by inotify."""
         return DirectoryWatch(INotify(), directories, self.root)
+
+    def _begun(self) -> int | None:
+        """Have a hand begin to listen who writes, where there is one; -1 when it cannot: then nothing is known."""
+        hand = self._hand("kernel")
+        try:
+            return self._lend(hand, "writers") if hand else None
+        except PrivetError:
+            return -1
+
+    def _hand(self, name: str) -> str:
+        """Return the name of a hand that is there for us, else nothing."""
+        return name if self._hands is not None and self._hands.there(name) else ""
+
+    def _ask(self, hand: str, *request: object, seconds: float = 10) -> list[Any]:
+        """Ask a hand."""
+        return self._hands.ask(hand, *request, seconds=seconds) if self._hands is not None else []
+
+    def _lend(self, hand: str, *request: object) -> int:
+        """Have a hand open something."""
+        return self._hands.lend(hand, *request) if self._hands is not None else -1
 
     def _hang_up(self, unit: str, pidfile: str) -> None:
         """Send SIGHUP to a daemon that handles it: a stale number must not kill a stranger."""

@@ -21,6 +21,7 @@ from agent.core.journal import EMPTY, Entry, Head, Row, Verdict
 from agent.system.vault import Vault
 
 MEMORY = ":memory:"
+TAILS = ("", "-journal", "-wal", "-shm")
 SCHEMA = (
     "CREATE TABLE value (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE entry (seq INTEGER PRIMARY KEY, sealed BLOB NOT NULL, digest BLOB NOT NULL)",
@@ -138,11 +139,11 @@ class Store:
     def recover(cls, path: str, vault: Vault, clock: Callable[[], Clock], cause: str) -> Self:
         """Set a damaged store aside and begin an empty one, whose first entry says so and names what was kept."""
         number = 1
-        while os.path.exists(f"{path}.damaged-{number}"):
+        while os.path.lexists(f"{path}.damaged-{number}"):
             number += 1
         with told():
-            for tail in ("", "-wal", "-shm"):
-                if os.path.exists(path + tail):
+            for tail in TAILS:
+                if os.path.lexists(path + tail):
                     os.rename(path + tail, f"{path}.damaged-{number}{tail}")
             sync_directory(path)
         made = cls(path, vault, clock)
@@ -154,7 +155,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         """Open the file, made for root alone."""
         if self._path != MEMORY:
-            for tail in ("", "-journal", "-wal", "-shm"):
+            for tail in TAILS:
                 ordinary(self._path + tail)
             number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             os.fchmod(number, 0o600)
@@ -260,7 +261,7 @@ def ordinary(path: str) -> None:
     """Refuse what is there and no file: SQLite would wait at a pipe for ever."""
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise Unreadable(f"the state of this device cannot be opened: {path} is no plain file; move it away")
+            raise Tampered(DAMAGED.format(f"{path} is no plain file"))
 
 
 def sync_directory(path: str) -> None:

@@ -20,20 +20,23 @@ CHUNK = 1 << 16
 LIMIT = 1 << 20  # bytes heard in one conversation
 
 
-def talk(port: int, conversation: Conversation[T], seconds: int = 10) -> T:
-    """Hold a conversation with whoever listens on a TCP port of this device; Unreachable when nobody does."""
+def talk(port: int, conversation: Conversation[T], seconds: int = 10, line: socket.socket | None = None) -> T:
+    """Hold a conversation with whoever listens on a TCP port of this device; Unreachable when nobody does.
+
+    `line`: the connection, where somebody else made it.
+    """
     deadline = time.monotonic() + seconds
-    with connected(port, seconds) as line:
+    with line or connected(port, seconds) as open_line:
 
         def exchange(said: bytes) -> bytes:
             """Say something, then wait for an answer."""
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Unreachable(late(port, seconds))
-            line.settimeout(left)
+            open_line.settimeout(left)
             try:
-                line.sendall(said)
-                return line.recv(CHUNK)
+                open_line.sendall(said)
+                return open_line.recv(CHUNK)
             except TimeoutError:
                 raise Unreachable(late(port, seconds)) from None
             except OSError:

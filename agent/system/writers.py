@@ -1,6 +1,7 @@
 """Who writes: fanotify(7) names the process behind a change, so that a warning can say which program it was.
 
-Needs CAP_SYS_ADMIN; where the kernel refuses, nothing is known and nothing breaks.
+Beginning it needs CAP_SYS_ADMIN, going on with it does not: a process that has the power may begin, and lend the open
+file to one that has not. Where the kernel refuses, nothing is known and nothing breaks.
 """
 
 import ctypes
@@ -20,9 +21,9 @@ LATELY = 16  # names remembered per directory
 class Writers:
     """The programs that closed a file they had written in one of the watched directories."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int | None = None) -> None:
         self.libc = ctypes.CDLL(None, use_errno=True)
-        self.number = self.libc.fanotify_init(INIT, OPEN)
+        self.number = begin() if number is None else number
         self.seen: dict[str, dict[str, None]] = {}
 
     def watch(self, directories: Sequence[str]) -> None:
@@ -53,7 +54,7 @@ class Writers:
         except OSError:
             directory = ""
         os.close(number)
-        if pid in (0, os.getpid()) or parent(pid) == os.getpid():
+        if pid in (0, os.getpid()) or parent(pid) == os.getpid() or mine(pid):
             return
         names = self.seen.setdefault(directory, {})
         names.pop(said(pid), None)
@@ -67,6 +68,25 @@ class Writers:
         found = [name for directory in directories for name in self.seen.get(directory.rstrip("/") or "/", {})]
         running = [name for name in found if "ended" not in name]
         return tuple(running[-3:] or found[-1:])
+
+
+def begin() -> int:
+    """Begin to listen; return the open file, or -1 where the kernel refuses."""
+    number: int = ctypes.CDLL(None, use_errno=True).fanotify_init(INIT, OPEN)
+    return number
+
+
+def mine(pid: int) -> bool:
+    """Say whether a process belongs to a service of Privet's own, as a hand does and what it starts.
+
+    A service of the device: what a person calls so in a session of theirs lies elsewhere in systemd's tree.
+    """
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as cgroup:
+            names = next((line for line in cgroup if line.startswith("0::")), "").strip().split("/")
+    except OSError:
+        return False
+    return names[1:2] == ["system.slice"] and names[-1].startswith("privet-") and names[-1].endswith(".service")
 
 
 def said(pid: int) -> str:

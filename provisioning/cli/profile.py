@@ -12,6 +12,7 @@ from rich.table import Table
 from agent.core.errors import BadInput, Missing
 from agent.core.policy import Policy
 from provisioning.cli.answer import answer, answers, profile_directory, profile_path, with_fleet, with_profiles
+from provisioning.cli.exported import export_profile, import_flows
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.catalogue import Catalogue, shipped
@@ -29,7 +30,11 @@ COLOUR = {"looser": "[red]looser  [/]", "stricter": "[green]stricter[/]", "other
 
 @click.group()
 def profile() -> None:
-    """Check, explain, compare and compile device profiles."""
+    """Check, explain, compare, compile and export device profiles."""
+
+
+profile.add_command(export_profile)
+profile.add_command(import_flows)
 
 
 @profile.command(

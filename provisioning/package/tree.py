@@ -22,6 +22,7 @@ SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 # script of a unit and goes to the library.
 PLACES = {
     ".service": "lib/systemd/system",
+    ".socket": "lib/systemd/system",
     ".nft": LIBRARY,
     ".toml": "etc/privet",
     ".5": "usr/share/man/man5",

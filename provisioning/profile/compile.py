@@ -15,6 +15,7 @@ from provisioning.profile.schema import Profile, Purpose, TelemetryField
 from provisioning.profile.words import seconds, size_bytes
 
 PolicyMap = dict[str, Any]
+LISTENERS, ACCOUNTS = "net.listeners", "accounts.sign_in"
 
 
 class Issue(NamedTuple):
@@ -89,14 +90,40 @@ def expiry(profile: Profile, issue: Issue) -> int:
 
 
 def baseline(profile: Profile, catalogue: Catalogue) -> dict[str, Any]:
-    """Return the wanted value of every setting: the profile's, else the strictest; the firewall's from the flows."""
+    """Return the wanted value of every setting: the profile's, else the strictest; the firewall's from the flows.
+
+    Who may listen is both: what the profile names, and the programs of the inbound flows; so is who may sign in: whom
+    the profile names, and the owner of its Linux accounts.
+    """
     made: dict[str, Any] = {name: setting.strictest() for name, setting in catalogue.settings.items()}
     made |= {name: plain(choice.value) for name, choice in profile.settings.items()}
     for side, name in FLOW_SETTINGS.items():
         flows = [flow.flow for flow in getattr(profile.flows, side)]
         if name in catalogue.settings:
             made[name] = plain(flows)
+    if LISTENERS in made:
+        made[LISTENERS] = plain([*made[LISTENERS], *listeners(profile)])
+    if ACCOUNTS in made:
+        made[ACCOUNTS] = plain([*made[ACCOUNTS], *owners(profile)])
     return {name: list(value) if isinstance(value, tuple) else value for name, value in made.items()}
+
+
+def owners(profile: Profile) -> list[str]:
+    """Return the accounts of the owner."""
+    found = [one.params.get("owner_account") for one in profile.credential if one.kind == "linux_account"]
+    return [name for name in found if isinstance(name, str)]
+
+
+def listeners(profile: Profile) -> list[str]:
+    """Return the programs that may wait for the inbound flows, as words of net.listeners."""
+    found = []
+    for flow in profile.flows.inbound:
+        protocol, _, rest = flow.flow.partition("/")
+        ends = [int(end) for end in rest.partition("@")[0].split("-") if end.isdigit()]
+        for port in range(ends[0], ends[-1] + 1) if ends else ():
+            found += [f"{protocol}/{port}@any:{program}" for program in flow.programs]
+            found += [f"{protocol}/{port}@link:{program}" for program in flow.programs]
+    return found
 
 
 def reasons(profile: Profile, catalogue: Catalogue) -> dict[str, str]:
@@ -110,6 +137,11 @@ def reasons(profile: Profile, catalogue: Catalogue) -> dict[str, str]:
         flows = getattr(profile.flows, side)
         if flows:
             made[name] = "; ".join(f"{flow.flow}: {flow.purpose}" for flow in flows)
+    programs = [f"{', '.join(one.programs)}: {one.purpose}" for one in profile.flows.inbound if one.programs]
+    people = [f"{name} is the owner's account." for name in owners(profile)]
+    for name, derived in ((LISTENERS, programs), (ACCOUNTS, people)):
+        if derived and name in catalogue.settings:
+            made[name] = " ".join([*([made[name]] if name in made else []), *derived])
     return made
 
 

@@ -36,6 +36,9 @@ class Flow(Strict):
 
     flow: FlowWord = Field(description='What may pass: protocol/port@peer, such as "tcp/8883@any" or "tcp/22@lan".')
     purpose: Text = Field(description="What this connection is for; the owner reads this.")
+    programs: list[Text] = Field(
+        default=[], description='Who may wait for it, as net.listeners names programs, such as "sshd". Inbound only.'
+    )
 
 
 class Flows(Strict):

@@ -60,6 +60,7 @@ DROPPED = {
     *("Type", "Restart", "RestartSec", "WatchdogSec", "OnFailure", "Conflicts", "Before", "After", "Wants"),
     *("ConditionPathExists", "RuntimeDirectoryPreserve", "RequiresMountsFor", "StandardError", "RemainAfterExit"),
     *("DefaultDependencies", "StartLimitIntervalSec", "TimeoutStartSec", "NotifyAccess"),
+    *("CollectMode", "LogLevelMax", "RuntimeMaxSec", "SyslogLevel"),
 }
 
 
@@ -90,13 +91,37 @@ EVERYONE = frozenset(
     }
 )
 COURIER = names() - {"connect_web", "internet_socket"}
+# What a hand may do beyond what it is for: it is root, though without root's powers, so it reads what is root's.
+HANDS = {
+    "net": {"netlink_socket"},
+    "kernel": {"write_sysctl", "watch_files", "see_program", "type_into_terminal"},
+    "accounts": {"netlink_socket", "read_shadow", "change_user", "change_groups", "change_owner", "write_accounts"}
+    | {"write_etc", "write_run"},
+    "terminal": {"read_shadow"},  # an empty file that stands in its place
+    "look": {"see_program"},
+    "door": {"internet_socket", "take_port"},
+}
+ALL_HANDS = {"run_program", "run_program_elsewhere", "see_process"}
 FORBIDDEN = {
     "privet-courier": COURIER,
     "privet-early": EVERYONE
-    | {"change_groups", "change_user", "internet_socket", "open_process_memory", "read_environment", "set_name"}
+    | {"change_groups", "change_user", "internet_socket", "open_process_memory", "read_environment", "see_program"}
+    | {"make_suid", "set_name"}
     | {"take_port", "watch_files", "write_sysctl", "write_temporary"},
-    "privet-firstboot": EVERYONE | {"write_temporary"},
-    "privet-guard": EVERYONE | {"set_name", "write_boot"},
+    "privet-firstboot": EVERYONE | {"make_suid", "write_temporary"},
+    "privet-guard": EVERYONE
+    | {"change_groups", "change_user", "internet_socket", "make_suid", "netlink_socket", "open_process_memory"}
+    | {
+        "read_environment",
+        "see_program",
+        "set_name",
+        "take_port",
+        "type_into_terminal",
+        "watch_files",
+        "write_boot",
+        "write_sysctl",
+    },
+    **{f"privet-hand-{name}": names() - may - ALL_HANDS for name, may in HANDS.items()},
 }
 # What each needs: when one of these fails, it is the trial that does not work.
 NEEDED = {
@@ -110,12 +135,16 @@ NEEDED = {
         "write_home",
         "write_sysctl",
     },
-    "privet-guard": {
-        "netlink_socket",
-        "read_environment",
-        "read_shadow",
-        "run_program",
-        "write_accounts",
-        "write_home",
-    },
+    "privet-guard": {"read_shadow", "run_program", "write_accounts", "write_home"},
+    "privet-hand-net": {"netlink_socket", "run_program"},
+    "privet-hand-kernel": {"run_program", "watch_files", "write_sysctl"},
+    "privet-hand-accounts": {"change_groups", "change_user", "netlink_socket", "read_shadow", "run_program"},
+    "privet-hand-terminal": {"run_program"},
+    "privet-hand-look": {"run_program", "see_program"},
+    "privet-hand-door": {"internet_socket", "run_program"},
 }
+
+
+def file_of(unit: str) -> str:
+    """Return where a unit's file lies on a device; a hand's is a template."""
+    return f"/lib/systemd/system/{unit}{'@' if unit.startswith('privet-hand-') else ''}.service"

@@ -15,6 +15,7 @@ from tests.house import ROOT
 NAME = "d1"
 ACCOUNT = "privet"
 PROFILE = ROOT / "device_profiles" / "base.toml"
+OPEN_BROKER = {"tcp/1883@any:mosquitto"}  # the factory's, which no profile declares
 REQUEST = """
 import os, sys
 sys.path.insert(0, "/usr/lib/privet")
@@ -76,6 +77,13 @@ def status(device: Booted) -> dict[str, Any]:
 def findings(device: Booted) -> dict[str, str]:
     """Return the status of every setting; empty when the guard does not answer."""
     return {row["setting"]: row["status"] for row in status(device).get("findings", ())}
+
+
+def loose(device: Booted) -> set[str]:
+    """Return the settings that are not private, less the maker's open broker: told, and left to its owner."""
+    rows = [row for row in status(device)["findings"] if row["status"] not in {"ok", "absent"}]
+    beyond = {row["setting"]: set(row["found"].split(", ")) - set(row["wanted"].split(", ")) for row in rows}
+    return {name for name, words in beyond.items() if name != "net.listeners" or words != OPEN_BROKER}
 
 
 def active(device: Booted, unit: str = "privet-guard.service", seconds: float = 60) -> None:

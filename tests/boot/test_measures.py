@@ -51,9 +51,9 @@ def test_memory_and_times(shipped: Booted):
     shipped.until(lambda: alone(shipped), 90, "the guard to rest")
     guard, courier = pss(shipped, GUARD), pss(shipped, COURIER)
     print(f"PSS at rest: guard {guard:.1f} MB, courier {courier:.1f} MB")
-    # The budgets are 15 and 30. For both together it is more here, where they alone share Python's pages.
+    # Both alone share the pages of Python here: on a device with other Python programs it is less.
     assert guard <= 15
-    assert guard + courier <= 34
+    assert guard + courier <= 30
 
 
 @pytest.mark.parametrize(("module", "most"), [("agent.guard.early", 0.5), ("agent.guard.run", 1.0)])

@@ -46,6 +46,11 @@ def read_environment(given: dict[str, str]) -> None:
     os.close(os.open(f"/proc/{given['victim']}/environ", os.O_RDONLY))
 
 
+def see_program(given: dict[str, str]) -> None:
+    """See which program another process is."""
+    os.readlink(f"/proc/{given['victim']}/exe")
+
+
 def see_process(given: dict[str, str]) -> None:
     """See that another process is there."""
     os.stat(f"/proc/{given['victim']}")

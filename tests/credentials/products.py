@@ -11,10 +11,21 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from agent.core.credential import Memory
-from agent.credentials import access_point, mosquitto, node_red, samba, vnc
+from agent.credentials import access_point, grafana, mosquitto, node_red, samba, vnc
+from agent.credentials.grafana import door
 from agent.credentials.mosquitto import connect
 from agent.system import crypt
-from agent.system.simulated.programs import hostapd, nmcli, pdbedit, sleep, smbclient, smbd, smbpasswd, x11vnc
+from agent.system.simulated.programs import (
+    grafana_server,
+    hostapd,
+    nmcli,
+    pdbedit,
+    sleep,
+    smbclient,
+    smbd,
+    smbpasswd,
+    x11vnc,
+)
 from agent.system.simulated.programs import mosquitto as broker
 from agent.system.simulated.programs import node_red as editor
 from agent.system.simulated.system import SimulatedSystem
@@ -203,7 +214,35 @@ def at_node_red(device: SimulatedSystem, password: bytes) -> bool:
     return node_red.knock(device, {}, "pi", password.decode()) is True
 
 
+CHEAP = {"rounds": 10}  # of a hash, so that a first boot can be ended at every call
+
+
+def lay_grafana(device: SimulatedSystem) -> None:
+    """Lay down a Grafana whose administrator has a known password, and a private user."""
+    grafana_server.lay(device)
+    device.edit("/usr/share/grafana/rounds", b"10")
+    people = {"admin": "raspberry", "mine": "my own secret"}
+    device.edit(grafana_server.DATABASE, grafana_server.born(people, 10), mode=0o640, uid=108, gid=115)
+
+
+def lay_new_grafana(device: SimulatedSystem) -> None:
+    """Lay down a Grafana that never ran."""
+    lay_grafana(device)
+    device.hand.discard(grafana_server.DATABASE)
+    device.edit("/usr/share/grafana/bin/grafana", b"", mode=0o755)
+    device.hand.discard(grafana_server.PROGRAM)
+
+
+def at_grafana(device: SimulatedSystem, password: bytes) -> bool:
+    """Say whether the running Grafana lets its administrator in."""
+    device.running("grafana-server")[0].state.refused.clear()  # type: ignore[attr-defined]
+    return bool(door.login(device, {}, "admin", password))
+
+
 PRODUCTS = {
+    "grafana": Product(
+        grafana, "admin", b"raspberry", lay_grafana, at_grafana, {"grafana-server": grafana_server}, CHEAP
+    ),
     "mosquitto": Product(mosquitto, "sensor", b"raspberry", lay_mosquitto, at_broker, {"mosquitto": broker}, {}),
     "samba": Product(samba, "pi", b"raspberry", lay_samba, at_samba, SAMBA_TOOLS, {}),
     "hostapd": Product(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.device import tree
 from tests.device.lab import Device, Lab
 
 
@@ -19,6 +20,21 @@ def lab() -> Iterator[Lab]:
 def device(lab: Lab) -> Iterator[Device]:
     """Give one factory-fresh device: user pi with password raspberry, a host key, no daemon running yet."""
     with lab.device() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def system_lab() -> Iterator[Lab]:
+    """Give the source of devices that hold what loosens a plain system: more daemons, none of them running."""
+    made = Lab(tree.SYSTEM)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def served(system_lab: Lab) -> Iterator[Device]:
+    """Give one device that holds more daemons."""
+    with system_lab.device() as made:
         yield made
 
 

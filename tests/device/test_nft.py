@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent.providers.linux.nft.flows import INSIDE
 from tests.device.enforced import enforce, look
 from tests.device.lab import Device, Lab
 
@@ -41,6 +42,8 @@ for target in sys.argv[1:]:
         found.append(False)
 print(json.dumps(found))
 """
+DOORS = "inet privet through_in ct status dnat"
+FROM_INSIDE = "iifname { " + ", ".join(f'"{name}"' for name in INSIDE) + " }"
 # Each case: what somebody's hands do in the kernel, and what is then open (live) when `tcp/22@lan` was declared.
 HANDS: list[tuple[str, list[str], Any]] = [
     ("nothing", [], ["tcp/22@lan"]),
@@ -61,10 +64,11 @@ HANDS: list[tuple[str, list[str], Any]] = [
      ["tcp/20-80@any", "tcp/22@any unlimited", "tcp/22@lan"]),
     ("another port first", ["insert rule inet privet inbound tcp dport 80 accept"], ["tcp/22@lan", "tcp/80@any"]),
     ("nothing counted", ["flush chain inet privet inbound",
-     "add rule inet privet inbound ip saddr 10.0.0.0/8 tcp dport 22 accept"], ["tcp/22@10.0.0.0/8 unlimited"]),
+     "add rule inet privet inbound ip saddr 10.0.0.0/8 tcp dport 22 accept"],
+     ["tcp/22@10.0.0.0/8 unlimited", "tcp/22@lan"]),
     ("counted with another number", ["flush chain inet privet inbound",
      "add rule inet privet inbound tcp dport 22 meter m { ip saddr timeout 1m limit rate over 500/minute } drop",
-     "add rule inet privet inbound tcp dport 22 accept"], ["tcp/22@any unlimited"]),
+     "add rule inet privet inbound tcp dport 22 accept"], ["tcp/22@any unlimited", "tcp/22@lan"]),
     ("a mark", ["add rule inet privet inbound meta mark 1 accept"], ["any/any@any", "tcp/22@lan"]),
     ("new connections", ["add rule inet privet inbound ct state new accept"], ["any/any@any", "tcp/22@lan"]),
     ("an interface", ["add rule inet privet inbound iifname eth0 accept"], ["any/any@any", "tcp/22@lan"]),
@@ -82,6 +86,27 @@ HANDS: list[tuple[str, list[str], Any]] = [
     ("a count", ["insert rule inet privet inbound counter"], ["tcp/22@lan"]),
     ("a foreign accept", ["add table inet x", "add chain inet x c { type filter hook input priority -9; }",
                           "add rule inet x c accept"], ["tcp/22@lan"]),
+    ("an element more", [
+        "add set inet privet ports { type inet_service; }",
+        "add rule inet privet inbound tcp dport @ports accept",
+        "add element inet privet ports { 80 }",
+    ], ["tcp/22@lan", "tcp/any@any"]),
+    ("through: deleted", ["flush chain inet privet through_in", "delete chain inet privet through_in"], "*"),
+    ("through: policy accept", ["add chain inet privet through_in { policy accept; }"], "*"),
+    ("through: flushed", ["flush chain inet privet through_in"], ["tcp/22@lan"]),
+    ("through: all", ["insert rule inet privet through_in accept"], ["any/any@any", "tcp/22@lan"]),
+    ("through: a published port", [f"insert rule {DOORS} meta l4proto tcp ct original proto-dst 8080 accept"],
+     ["tcp/22@lan", "tcp/8080@any"]),
+    ("through: whatever is published", [f"insert rule {DOORS} accept"], ["any/any@any", "tcp/22@lan"]),
+    ("through: a container's port", ["insert rule inet privet through_in tcp dport 80 accept"],
+     ["tcp/22@lan", "tcp/80@any"]),
+    ("through: from inside, before what is published", [f"insert rule inet privet through_in {FROM_INSIDE} accept"],
+     ["any/any@any", "tcp/22@lan"]),
+    ("through: another interface", ["add rule inet privet through_in iifname eth0 accept"],
+     ["any/any@any", "tcp/22@lan"]),
+    ("through: a chain of theirs first", [
+        "add table inet x", "add chain inet x c { type filter hook forward priority -9; }", "add rule inet x c accept",
+    ], ["tcp/22@lan"]),
     ("our name, other family", ["add table ip privet", "delete table inet privet"], "*"),
 ]  # fmt: skip
 HAND = """

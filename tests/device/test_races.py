@@ -8,7 +8,8 @@ import pytest
 from tests.device.lab import Device, Lab
 from tests.device.people import become
 
-ROUNDS = 160  # of each operation: 2 ways into directories, 5 swaps, 7 operations, so more than 10,000 in all
+# Of each operation, in 5 swaps of 7 operations: more than 10,000 by name, which is how it is in the units' sandbox.
+ROUNDS = {"openat2": 160, "walk": 300}
 FEW = 40
 SWAPS = ("a", "b", "c", "link", "hardlink")
 ONE_ACT = {"link", "hardlink"}  # where the last name is swapped, whatever is put in its place or removed is the name
@@ -36,12 +37,12 @@ def raced(device: Device, who: str, what: str, rounds: int) -> dict[str, dict[st
 @pytest.mark.parametrize("who", ["openat2", "walk"])
 def test_no_escape_at_any_name_of_the_way(street: Device, who: str, what: str) -> None:
     """Every operation, every name of the path: content, mode and owner of what is outside stay as they were."""
-    tally = raced(street, who, what, ROUNDS)
+    tally = raced(street, who, what, ROUNDS[who])
     assert len(tally) == (6 if what == "hardlink" else 7)
     print(who, what, json.dumps(tally))
     assert {name: row["escaped"] for name, row in tally.items() if row["escaped"]} == {}
     for name, row in tally.items():
-        assert row["done"] + row["refused"] == ROUNDS and row["done"] > 10, (name, row)
+        assert row["done"] + row["refused"] == ROUNDS[who] and row["done"] > 10, (name, row)
         assert row["refused"] > 10 or (what in ONE_ACT and name in {"write", "remove"}), (name, row)
     assert sum(row["swapped"] for row in tally.values()) > 20, tally  # in the very moment of our write
 
@@ -70,11 +71,11 @@ def test_a_user_makes_no_hard_link_where_the_kernel_protects(street: Device) -> 
 
 @pytest.mark.parametrize("who", ["openat2", "walk", "by-path"])
 def test_the_setting_of_home_directories_follows_no_home(street: Device, who: str) -> None:
-    """A home that a user swaps for a link while files.home is set: what the link names keeps its rights and owner."""
+    """A home that a user swaps for a link while files.home is set and undone: what it names keeps rights and list."""
     if street.run(["id", "kid"]).returncode != 0:
         street.must(["useradd", "-M", "-d", "/home/pi/kid", "-s", "/bin/bash", "kid"])
     done = street.module("tests.device.racing_home", who, str(300 if who != "by-path" else 60), seconds=120)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     tally = json.loads(done.stdout)
-    assert (tally["escaped"] > 0) == (who == "by-path"), tally
+    assert (tally["escaped"] > 0) == (tally["lists"] > 0) == (who == "by-path"), tally
     assert tally["done"] > 5 and tally["swapped"] > 5 and (tally["refused"] > 5 or who == "by-path"), tally

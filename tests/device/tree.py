@@ -49,6 +49,7 @@ BOOTED = (
 # What a device may offer beside SSH; heavy, so only the tests of their passwords have them.
 PRODUCTS_FOUND = (
     "hostapd",
+    "influxdb",
     "network-manager",
     "nodejs",
     "samba",
@@ -56,6 +57,20 @@ PRODUCTS_FOUND = (
     "tigervnc-standalone-server",
     "tigervnc-tools",
     "wpasupplicant",
+)
+# What loosens a plain system: programs that listen, report, keep time, log and sign in by themselves.
+SYSTEM_FOUND = (
+    "avahi-daemon",
+    "chrony",
+    "dphys-swapfile",
+    "inetutils-telnetd",
+    "isc-dhcp-client",
+    "openbsd-inetd",
+    "popularity-contest",
+    "rsyslog",
+    "tftpd-hpa",
+    "unattended-upgrades",
+    "vsftpd",
 )
 LEFT_OUT = ("man", "locale", "doc")
 
@@ -119,8 +134,10 @@ class Recipe:
 
 LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
+SYSTEM = LIGHT.more("system", *SYSTEM_FOUND)
 RADIOS = LIGHT.more("radios", "network-manager")
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
+FIREWALLS = LIGHT.more("firewalls", "iptables")  # what Docker and ufw write their rules with
 
 
 def sources(recipe: Recipe) -> str:

@@ -215,6 +215,23 @@ def test_a_damaged_record_is_named():
     assert "is damaged; keep a copy" in wanted.lost[0]
 
 
+def test_access_lists():
+    """A home with an access list loses it to the setting, whatever it gave to what is made there, and gets all back."""
+    system = pi()
+    given = b"\2\0\0\0 who may read", b"\2\0\0\0 who may read what is made here"
+    system.hand.rights("/home/pi", 0o755, 1000, 1000)
+    system.list_access("/home/pi", *given)
+    setting = SETTINGS["files.home"]
+    posture = Posture(system, {"files.home": setting}, {"files.home": setting.strictest()})
+    assert posture.probe(setting).live == "*"
+    apply(system, posture.steps("files.home", setting.strictest()))
+    assert (system.access_lists("/home/pi"), system.stat("/home/pi").mode) == ((b"", b""), 0o700)
+    assert posture.probe(setting).live == setting.strictest()
+    assert "/home/pi gets its access list back" in [restore.described(item) for item in restore.plan(system).items]
+    assert back(system) == ()
+    assert (system.access_lists("/home/pi"), system.stat("/home/pi").mode) == (given, 0o755)
+
+
 def test_rights_and_units():
     """Rights that somebody else changed since are told; a unit that did not run is stopped again."""
     system = pi()

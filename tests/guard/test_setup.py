@@ -55,7 +55,7 @@ def test_the_device_accepts_what_it_signed_for_itself():
     assert policy.broker == {"host": "", "port": 0}
     assert {"motd", "syslog", "terminal"} <= set(policy.channels)
     assert not any("8883" in flow for flow in policy.baseline["firewall.outbound"])
-    assert owner_of(system) == "pi"
+    assert owner_of(system) == "uid:1000"
     assert [system.stat(path).mode for path in (DEVICE, SEED)] == [0o600, 0o600]
 
 

@@ -176,7 +176,7 @@ def test_two_damaged_copies_change_nothing_and_say_so():
     said = kept.revert_armed(system)
     assert "recovery file" in said[0]
     assert system.read("/etc/a") == b"new a\n"
-    assert system.read(kept.ASIDE) == b"rubbish"
+    assert system.read(f"{kept.FIRST}.damaged-1") == b"rubbish"
     assert kept.revert_armed(system) == ()
 
 

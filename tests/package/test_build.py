@@ -94,7 +94,7 @@ def test_what_lies_outside_the_library_is_exactly_this(package: Path):
         "DEBIAN/preinst",
         "DEBIAN/prerm",
         "etc/privet/setup.toml",
-        *sorted(f"lib/systemd/system/{unit}" for unit in tree.placed() if unit.endswith(".service")),
+        *sorted(f"lib/systemd/system/{unit}" for unit in tree.placed() if unit.endswith((".service", ".socket"))),
         "usr/bin/privet",
         "usr/lib/sysusers.d/privet.conf",
         "usr/share/bash-completion/completions/privet",

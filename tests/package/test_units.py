@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+from agent.hand.words import WORDS
 from tests.house import ROOT, none_of
 
 FOLDER = ROOT / "provisioning" / "package"
 STARTING = ("privet-early", "privet-firstboot")  # before the network, once per start
-UNITS = (*STARTING, "privet-shut", "privet-guard", "privet-courier")
+HANDS = tuple(f"privet-hand-{name}" for name in WORDS)
+UNITS = (*STARTING, "privet-shut", "privet-guard", "privet-courier", *HANDS)
 LINES = (
     "NoNewPrivileges CapabilityBoundingSet ProtectSystem ProtectHome PrivateTmp PrivateDevices PrivateUsers "
     "PrivateNetwork PrivateMounts ProtectProc ProcSubset ProtectKernelTunables ProtectKernelModules ProtectKernelLogs "
@@ -20,7 +22,8 @@ LINES = (
 
 def text(unit: str) -> str:
     """Return a unit as it is shipped."""
-    return (FOLDER / f"{unit}.service").read_text(encoding="utf-8")
+    name = f"{unit}@" if unit in HANDS else unit
+    return (FOLDER / f"{name}.service").read_text(encoding="utf-8")
 
 
 def words(unit: str, name: str) -> set[str]:

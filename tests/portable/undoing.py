@@ -1,7 +1,7 @@
 """The vectors about putting things back; part of `runner.py`, with the same limits."""
 
 from agent.core.original import remembered, state, things, verdict
-from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Write
+from agent.core.plan import Append, Overwrite, Own, Reload, Remove, Run, Unlist, Write
 
 
 def step_of(row):
@@ -16,6 +16,8 @@ def step_of(row):
         return Remove(path=name)
     if kind == "own":
         return Own(path=name, mode=0o644, uid=0, gid=0)
+    if kind == "unlist":
+        return Unlist(path=name)
     if kind == "run":
         return Run(argv=tuple([name] + more.split()), stdin="".join(row[3:]).encode())
     return Reload(unit=name, pidfile=more)

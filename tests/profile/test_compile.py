@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent.core.errors import BadInput, BadPolicy
 from agent.core.telemetry import Sample, minimise, write_number
+from provisioning.profile.catalogue import shipped
 from provisioning.profile.compile import Issue, as_policy, encode, field_map, policy_map
 from provisioning.profile.diff import compare
 from provisioning.profile.editor import json_schema
@@ -60,6 +61,18 @@ def loaded(shelf, catalogue):
 def made(loaded, catalogue):
     """Its policy map."""
     return policy_map(loaded.profile, catalogue, ISSUE)
+
+
+def test_the_programs_of_inbound_flows_may_listen(shelf):
+    """Each program of each port is a word of net.listeners, beside those the profile names itself; no range is lost."""
+    own = '"net.listeners" = { value = ["udp/68@any:dhcpcd"], reason = "Its address." }'
+    text = TEXT.replace('"ssh.root" = { value = "key", reason = "Backups." }', own)
+    flow = '{ flow = "tcp/8000-8001@lan", purpose = "The page.", programs = ["page"] }'
+    text = text.replace('purpose = "To log in." }', 'purpose = "To log in.", programs = ["sshd"] }, ' + flow)
+    made = policy_map(load(shelf.put("x", text), shipped()).profile, shipped(), ISSUE)
+    expected = {f"tcp/{port}@{scope}:page" for port in (8000, 8001) for scope in ("any", "link")}
+    expected |= {"tcp/22@any:sshd", "tcp/22@link:sshd", "udp/68@any:dhcpcd"}
+    assert set(made["baseline"]["net.listeners"]) == expected
 
 
 def test_the_policy_says_what_the_profile_says(made):

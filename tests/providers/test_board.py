@@ -12,7 +12,7 @@ from agent.core.errors import Failed, LockOut, Missing, PrivetError, Refused
 from agent.core.plan import Append, Overwrite
 from agent.core.record import Params
 from agent.guard.executor import apply
-from agent.providers.linux import kernel_module, rfkill
+from agent.providers.linux import kernel_module
 from agent.system import board
 from agent.system.simulated import SimulatedSystem, raspberry
 
@@ -175,19 +175,6 @@ def test_a_gadget_that_carries_somebody_is_left_alone() -> None:
         kernel_module.steps(kernel_module.prepare(device, SETTINGS["usb.gadget"].params), ())
     device.hand.produced("/sys/class/net/usb0/operstate", lambda: b"down\n")
     assert kernel_module.steps(kernel_module.prepare(device, SETTINGS["usb.gadget"].params), ())
-
-
-def test_the_only_network_stays_on() -> None:
-    """Wi-Fi is not switched off where no cable is in; with one it is."""
-    device = SimulatedSystem(image=raspberry.board)
-    device.hand.produced("/sys/class/net/wlan0/operstate", lambda: b"up\n")
-    device.hand.produced("/sys/class/net/wlan0/device/uevent", lambda: b"DRIVER=brcmfmac\n")
-    params = SETTINGS["radio.wifi"].params
-    assert rfkill.steps(rfkill.prepare(device, params), "off")
-    device.hand.produced("/sys/class/net/eth0/operstate", lambda: b"down\n")
-    with pytest.raises(LockOut, match="wlan0 is the only network"):
-        rfkill.steps(rfkill.prepare(device, params), "off")
-    assert rfkill.steps(rfkill.prepare(device, params), "on")
 
 
 def listed(value: object) -> tuple[object, ...]:

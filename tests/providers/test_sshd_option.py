@@ -25,7 +25,7 @@ DROP = "/etc/ssh/sshd_config.d"
 PASSWD = b"root:x:0:0:root:/root:/bin/bash\npi:x:1000:1000::/home/pi:/bin/bash\nftp:x:8:8::/srv:/usr/sbin/nologin\n"
 GROUP = b"root:x:0:\nsudo:x:27:pi\npi:x:1000:\nftp:x:8:\n"
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "sshd_option.json").read_text())
-SSH = {name: s for name, s in registry.settings().items() if s.provider == "sshd_option"}
+SSH = {name: s for name, s in registry.settings().items() if s.provider == "sshd_option" and s.enforce}
 
 
 class Counted(SimulatedSystem):

@@ -1,8 +1,9 @@
 """Files in, reading out: every row of tests/vectors/<kind>.json on a simulated Raspberry Pi.
 
-A row names a setting, what is other on the card before the start (`card`), what a hand does afterwards (`hand`), which
-programs it runs (`run`), for the firewall what was declared, and what the probe must then say. In `card` and `hand` a
-path maps to a text, to null (gone), to {"link": target}, or to {"text", "mode", "uid", "gid"}.
+A row names a setting (with its product, unless that is absent), what is other on the card before the start (`card`),
+what a hand does afterwards (`hand`), which programs it runs (`run`), for the firewall what was declared, and what the
+probe must then say. In `card` and `hand` a path maps to a text, to null (gone), to {"link": target}, or to {"text",
+"mode", "uid", "gid"}.
 """
 
 import json
@@ -15,13 +16,12 @@ from agent import registry
 from agent.core.errors import Missing
 from agent.guard.executor import apply
 from agent.providers.linux import nft
-from agent.system.simulated import SimulatedSystem
+from agent.system.simulated import SimulatedSystem, products
 from agent.system.simulated.raspberry import board
 
 KINDS = (
     "boot_config", "boot_flag", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
-    "nft", "nm_conf", "rfkill", "sudoers", "sysctl", "systemd_unit",
-    "udev_property", "wifi_security",
+    "nft", "nm_conf", "product", "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
@@ -56,6 +56,8 @@ def made(row: dict[str, Any]) -> SimulatedSystem:
 
     def card(device: SimulatedSystem) -> None:
         board(device)
+        if "product" in SETTINGS[row["setting"]].params and not row.get("absent"):
+            products.lay(device, str(SETTINGS[row["setting"]].params["product"]))
         put(device, row.get("card", {}))
 
     device = SimulatedSystem(image=card)

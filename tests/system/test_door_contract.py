@@ -228,6 +228,33 @@ def test_kernel_writes_in_place(bench: Bench) -> None:
         bench.system.kernel("/proc/sys/kernel/way", b"2")
 
 
+def test_kernel_files_behind_links_of_sys(bench: Bench) -> None:
+    """/sys/class is links: followed within /sys, with and without openat2; none leads out or goes on for ever."""
+    bench.foreign("/sys/devices/leds/ACT/trigger", b"none\n")
+    bench.foreign("/sys/class/leds/here", b"")
+    bench.foreign("/outside/trigger", b"theirs")
+    bench.link("/sys/class/leds/ACT", "../../devices/leds/ACT")
+    bench.link("/sys/class/leds/again", "./ACT")
+    bench.link("/sys/class/short", "leds/again/trigger")
+    for number, path in enumerate(("leds/ACT/trigger", "leds/again/trigger", "short")):
+        bench.system.kernel(f"/sys/class/{path}", b"%d" % number)
+        assert bench.system.read("/sys/devices/leds/ACT/trigger") == b"%d" % number
+    for name, text in {
+        "up": "../../../outside",
+        "far": "../../../../../../../outside",
+        "absolute": "/outside",
+        "loop": "loop",
+        "self": "../../class/leds/self/../self",
+        "top": "../..",
+        "none": "../../devices/nobody",
+    }.items():
+        bench.link(f"/sys/class/leds/{name}", text)
+        for path in (f"{name}/trigger", name):
+            with pytest.raises((Missing, Unreadable)):
+                bench.system.kernel(f"/sys/class/leds/{path}", b"ours!!")
+    assert bench.system.read("/outside/trigger") == b"theirs"
+
+
 def test_entropy_and_clock(bench: Bench) -> None:
     """Entropy is as long as asked for and never the same; the clock reports the boot count it was told."""
     assert len(bench.system.entropy(32)) == 32 and bench.system.entropy(32) != bench.system.entropy(32)

@@ -1,5 +1,6 @@
 """The contract of what is done where the bytes lie, the same on the real machine and on the simulated device."""
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from agent.core.errors import Missing, Unreadable
 from tests.system.conftest import Bench
 
 ABSENT = "/etc/absent"
+NOBODY = 0xFFFFFFFF
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 200001])
@@ -31,6 +33,24 @@ def test_shred_of_what_is_no_file(bench: Bench) -> None:
         with pytest.raises(Unreadable, match="cannot"):
             bench.system.shred(path)
     assert bench.system.read("/outside") == b"theirs"
+
+
+def test_aside(bench: Bench) -> None:
+    """Whatever stands somewhere gets a name beside it that is free: a file, a directory with what is in it, a link."""
+    bench.write("/srv/place", b"one")
+    assert bench.system.aside("/srv/place") == "/srv/place.damaged-1"
+    bench.write("/srv/place/below", b"two")
+    assert bench.system.aside("/srv/place") == "/srv/place.damaged-2"
+    bench.link("/srv/place", "elsewhere")
+    assert bench.system.aside("/srv/place") == "/srv/place.damaged-3"
+    assert bench.system.read("/srv/place.damaged-1") == b"one"
+    assert bench.system.read("/srv/place.damaged-2/below") == b"two"
+    assert bench.system.target("/srv/place.damaged-3") == "elsewhere"
+    assert bench.system.entries("/srv") == tuple(f"place.damaged-{n}" for n in (1, 2, 3))
+    bench.write("/srv/place/below", b"three")  # what was known of the way there is forgotten
+    assert bench.system.read("/srv/place/below") == b"three"
+    with pytest.raises(Missing):
+        bench.system.aside(ABSENT)
 
 
 def test_overwrite(bench: Bench) -> None:
@@ -93,3 +113,32 @@ def test_search(bench: Bench) -> None:
     for path in ("/srv", ABSENT):
         with pytest.raises((Unreadable, Missing)):
             bench.system.search(path, (b"x",))
+
+
+def access_list(*people: int) -> bytes:
+    """Return a list by which these people may read, as the kernel keeps it."""
+    rows = [(1, 7, NOBODY), *((2, 4, person) for person in people), (4, 0, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
+
+
+def test_access_lists(bench: Bench) -> None:
+    """Lists are given and taken, on files and directories; none to take is fine, and no link is followed."""
+    bench.write("/etc/folder/file", mode=0o600)
+    one, two = access_list(1234), access_list(1234, 4321)
+    assert bench.system.access_lists("/etc/folder/file") == (b"", b"")
+    bench.system.list_access("/etc/folder/file", b"", b"")
+    bench.system.list_access("/etc/folder/file", one, b"")
+    bench.system.list_access("/etc/folder", one, two)
+    assert bench.system.access_lists("/etc/folder/file") == (one, b"")
+    assert bench.system.access_lists("/etc/folder") == (one, two)
+    bench.link("/etc/way", "folder")
+    for act in (lambda: bench.system.list_access("/etc/way", b"", b""), lambda: bench.system.access_lists("/etc/way")):
+        with pytest.raises(Unreadable):
+            act()
+    with pytest.raises(Unreadable):
+        bench.system.list_access("/etc/folder/file", one, two)
+    with pytest.raises(Missing):
+        bench.system.list_access(ABSENT, b"", b"")
+    assert bench.system.access_lists("/etc/folder") == (one, two)
+    bench.system.list_access("/etc/folder", b"", b"")
+    assert bench.system.access_lists("/etc/folder") == (b"", b"")

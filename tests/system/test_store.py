@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.errors import BadInput, Failed, Unreadable
+from agent.core.errors import BadInput, Failed, Tampered, Unreadable
 from agent.core.journal import Verdict
 from agent.core.secret import Secret
 from agent.system.store import MEMORY, Store
@@ -145,7 +145,7 @@ def test_a_link_in_its_place_is_not_followed(path, tmp_path):
     """A planted link is refused, and what it points to is not touched."""
     (tmp_path / "victim").write_text("mine")
     path.symlink_to(tmp_path / "victim")
-    with pytest.raises(Unreadable):
+    with pytest.raises(Tampered):
         opened(path)
     assert (tmp_path / "victim").read_text() == "mine"
 
@@ -164,7 +164,7 @@ def test_what_is_no_file_is_refused_at_once(path, tmp_path, what, tail):
     else:
         (tmp_path / "victim").write_text("mine")
         place.symlink_to(tmp_path / "victim")
-    with pytest.raises(Unreadable, match=f"{place.name} is no plain file; move it away"):
+    with pytest.raises(Tampered, match=f"{place.name} is no plain file"):
         opened(path)
     assert what != "link" or (tmp_path / "victim").read_text() == "mine"
 

@@ -23,7 +23,7 @@ from tests.vm.qemu import Machine
 CUTS = int(os.environ.get("PRIVET_CUTS", "30"))
 STARTS = int(os.environ.get("PRIVET_STARTS", "10"))  # of these, how many devices are started again
 SEED = os.environ.get("PRIVET_SEED", "") or secrets.token_hex(8)
-IDLE = 60.0  # a machine that has done all it was asked for spends no processor seconds any more
+IDLE, LEAST = 10.0, 0.5  # a machine that has done all it was asked for spends next to no processor seconds any more
 FACTORY = "raspberry"
 LEFT_OVER = r"find /etc /root /home /var/lib/privet -name '.privet-*.tmp' -o -path '/etc/*.lock' ! -name .pwd.lock"
 LEFT_OVER += " -o -path /etc/nshadow -o -path /etc/npasswd -o -path /etc/shadow+ -o -path /etc/passwd+"
@@ -74,19 +74,23 @@ def instants(name: str, length: float, count: int) -> list[float]:
 
 def until_spent(machine: Machine, end: float) -> None:
     """Wait until a machine has spent these processor seconds, or spends none any more."""
-    waited = time.monotonic()
-    while machine.processor_seconds() < end and time.monotonic() - waited < IDLE:
+    looked, before = time.monotonic(), machine.processor_seconds()
+    while (spent := machine.processor_seconds()) < end:
+        if time.monotonic() - looked > IDLE:
+            if spent - before < LEAST:
+                return
+            looked, before = time.monotonic(), spent
         time.sleep(0.005)
 
 
-def photographs(machine: Machine, disk: Path, when: list[float]) -> Iterator[tuple[str, Path]]:
+def photographs(machine: Machine, disk: Path, when: list[float], name: str = "cut") -> Iterator[tuple[str, Path]]:
     """Cut the power of a running machine at each instant; give the name of the instant and the disk as it stands."""
     begun = machine.processor_seconds()
     for number, instant in enumerate(when):
         until_spent(machine, begun + instant)
-        copy = Path(f"{disk}.{number}")
+        copy = disk.with_name(f"{disk.name}.{name}.{number}".replace(" ", "-"))
         machine.freeze(disk, copy)
-        yield f"cut {number} at {instant:.2f}", copy
+        yield f"{name} {number} at {instant:.2f}", copy
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def table(settled: Saved, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         guest.write(acts.GIVEN, json.dumps({"acts": sorted(acts.VM_ONLY), "victim": "1", "neighbour": "127.0.0.1"}))
         found = {"outside": tried(guest, "outside", acts.OUTSIDE)}
         for unit in acts.FORBIDDEN:
-            text = guest.read(f"/lib/systemd/system/{unit}.service")
+            text = guest.read(acts.file_of(unit))
             made = acts.unit_of(text, acts.RESULT.format(unit), cage=unit == "privet-courier")
             found[unit] = tried(guest, unit, made)
         yield found

@@ -13,7 +13,7 @@ Prepared: `there` ("uid:gid:path" of each file that exists, with the ids of the 
 from agent.core.assess import Reading, absent, seen, unread
 from agent.core.errors import BadInput, Failed, Missing, PrivetError
 from agent.core.order import ANY, bits, order
-from agent.core.plan import Own, Run
+from agent.core.plan import Own, Unlist
 from agent.core.record import Params, Value
 from agent.system.door import System
 
@@ -43,15 +43,15 @@ def probe(system: System, params: Params) -> Reading:
         return unread(str(error))
 
 
-def steps(params: Params, option: Value) -> tuple[Own | Run, ...]:
-    """Set owner, group and bits of each file, and drop access lists where there are any."""
+def steps(params: Params, option: Value) -> tuple[Own | Unlist, ...]:
+    """Set owner, group and bits of each file, then drop access lists where there are any.
+
+    In this order: the bits of the group hold back what a list gives, and a list that goes leaves them as they are.
+    """
     owner, group, octal = str(option).split(":") if bits(option) else ("", "", "")
     if not owner:
         raise BadInput(f"{option!r} is no owner:group:octal; correct the profile")
-    lists = tuple(
-        Run(argv=("setfacl", "--remove-all", "--", path), stdin=b"")
-        for path in (texts(params, "listed") if "listed" in params else [])
-    )
+    lists = tuple(Unlist(path=path) for path in (texts(params, "listed") if "listed" in params else []))
     rows = [row.split(":", 2) for row in texts(params, "there")] if "there" in params else []
     if not rows and "each_home" in params:
         raise BadInput("the home directories were not looked up first; run privet enforce again")
@@ -61,7 +61,7 @@ def steps(params: Params, option: Value) -> tuple[Own | Run, ...]:
         right_user = uid if owner == SELF else number(params, "users", owner)
         right_group = gid if group == SELF else number(params, "groups", group)
         made.append(Own(path=path, mode=int(octal, 8), uid=right_user, gid=right_group))
-    return (*lists, *made)
+    return (*made, *lists)
 
 
 def watches(params: Params) -> tuple[str, ...]:

@@ -1,25 +1,20 @@
 """Radios of one kind, switched off by the kernel: no program sends or hears by them.
 
-Params: `kind` (as the kernel calls it: wlan, bluetooth), `words` (strict and loose, blank separated), and the optional
-`carries` (patterns of network interfaces that are this radio: where one is the only network that is up, it stays on).
+Params: `kind` (as the kernel calls it: wlan, bluetooth) and `words` (strict and loose, blank separated).
 
 What is live is the kernel's; what is kept is what systemd-rfkill notes a moment later and restores at each start. Where
 it is not installed, or has noted nothing of a radio, that comes up switched on.
-
-Prepared: `only` (an interface of this radio that is up while no other network is).
+Found and told: it may be the owner's only network, and the guard opens no device, /dev/rfkill neither.
 """
 
-from fnmatch import fnmatchcase
-
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import LockOut, Missing, PrivetError
-from agent.core.plan import Run
+from agent.core.errors import Missing, PrivetError
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
 
 PARAMS = ("kind", "words")
-SHOWN, NOTED, NET = "/sys/class/rfkill", "/var/lib/systemd/rfkill", "/sys/class/net"
+SHOWN, NOTED = "/sys/class/rfkill", "/var/lib/systemd/rfkill"
 
 
 def probe(system: System, params: Params) -> Reading:
@@ -43,34 +38,14 @@ def probe(system: System, params: Params) -> Reading:
     return Reading(live=live, kept=kept, cause="", absent=False)
 
 
-def steps(params: Params, option: Value) -> tuple[Run, ...]:
-    """Switch all radios of the kind off or on; systemd notes it for the next start."""
-    off = option == str(params["words"]).split()[0]
-    if off and str(params.get("only", "")):
-        raise LockOut(
-            f"{params['only']!s} is the only network that is up; connect a cable, then run privet enforce again"
-        )
-    return (Run(argv=("rfkill", "block" if off else "unblock", str(params["kind"])), stdin=b""),)
+def steps(params: Params, option: Value) -> tuple[()]:
+    """Nothing: its owner says `rfkill block`, or that it belongs there."""
+    return ()
 
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where systemd notes the state of radios (the kernel sends no news of /sys)."""
     return (NOTED,)
-
-
-def prepare(system: System, params: Params) -> Params:
-    """Add whether this radio is the only network."""
-    up = [name for name in names(system, NET) if name != "lo" and said(system, f"{NET}/{name}/operstate") == "up"]
-    real = [name for name in up if names(system, f"{NET}/{name}/device")]
-    patterns = [str(one) for one in carried(params)]
-    mine = [name for name in real if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    return {**params, "only": mine[0] if mine and len(mine) == len(real) else ""}
-
-
-def carried(params: Params) -> tuple[object, ...]:
-    """Return the patterns of interfaces that are this radio."""
-    value = params.get("carries", ())
-    return value if isinstance(value, tuple) else (value,)
 
 
 def names(system: System, directory: str) -> tuple[str, ...]:

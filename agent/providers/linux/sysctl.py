@@ -4,8 +4,13 @@ Params: `name` (file name part of our own drop-in), `keys` (paths below /proc/sy
 interface), `words` (raw values strictest first, blank separated; synonyms of one rung are joined by commas, the first
 is the one we write and report), and the optional `without` (interfaces that do not count, for example lo).
 
-Prepared: `found`, the keys of this device with `*` filled in. An explicit line elsewhere beats our `*` line, so steps
-name each of them besides the `*`.
+`link_option` and `link_words` are for a value that systemd-networkd sets anew on each link it sets up, whatever sysctl
+said before: the name in the [Network] section, and its words in the order of `words`. Each of its files counts, also
+one that no link has now; one that does not say it stands for the loosest. Every such file gets a drop-in of ours. It
+is not asked to read them now: that sets up each link anew and drops addresses in use, and the kernel has the value.
+
+Prepared: `found`, the keys of this device with `*` filled in, and `networks`, the files of systemd-networkd. An
+explicit line elsewhere beats our `*` line, so steps name each of them besides the `*`.
 """
 
 from fnmatch import fnmatchcase
@@ -22,6 +27,17 @@ ROOT = "/proc/sys/"
 # Highest first; a file hides every file of the same name in the later ones (sysctl.d(5)).
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 CLASSIC = "/etc/sysctl.conf"
+# The same order (systemd.network(5)); a drop-in directory has the whole name of the file it belongs to.
+NETWORKS = (
+    "/etc/systemd/network",
+    "/run/systemd/network",
+    "/usr/local/lib/systemd/network",
+    "/usr/lib/systemd/network",
+)
+NETWORKD = ("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "/run/systemd/netif/state")
+FROM_SYSCTL = "kernel"  # the word by which systemd-networkd leaves the value alone
+BOOLEAN = dict.fromkeys(("1", "y", "t", "yes", "true", "on"), "yes")
+BOOLEAN.update(dict.fromkeys(("0", "n", "f", "no", "false", "off"), "no"))
 
 Line = tuple[str, str | None]
 
@@ -38,10 +54,11 @@ def probe(system: System, params: Params) -> Reading:
     try:
         read = lines(system)
         coming = {key: after_start(read, key) for key in found}
+        linked = by_networkd(system, params)
     except PrivetError as error:
         return unread(str(error), live=live)
     rungs = ladder(params)
-    kept = worst(rungs, [value for value in coming.values() if value is not None])
+    kept = worst(rungs, [*(value for value in coming.values() if value is not None), *linked])
     silent = [key for key, value in coming.items() if value is None]
     if silent and kept not in {ANY, rungs[-1][0]}:  # what is as loose as can be stays so, whatever the others are
         return unread(f"no file sets {silent[0]}, so its value after a restart is up to the kernel", live=live)
@@ -57,23 +74,33 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
         body += f"{key} = {word}\n"
     return (
         Write(path=path, content=body.encode(), mode=0o644, uid=0, gid=0),
+        *(drop_in_of(params, name, word) for name in (texts(params, "networks") if "networks" in params else [])),
         Run(argv=("sysctl", "-q", "-p", "-"), stdin=body.encode()),
     )
 
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name the directories with drop-ins, and /etc for sysctl.conf (the kernel sends no news of its values)."""
-    return (*DIRECTORIES, "/etc")
+    return (*DIRECTORIES, "/etc", *(NETWORKS if "link_option" in params else ()))
 
 
 def prepare(system: System, params: Params) -> Params:
-    """Add the keys that this device has right now."""
-    return {**params, "found": tuple(keys(system, params))}
+    """Add the keys that this device has right now, and the files of systemd-networkd."""
+    return {**params, "found": tuple(keys(system, params)), "networks": tuple(networks(system, params))}
 
 
 def drop_in(params: Params) -> str:
     """Return the path of our own file; letters sort after the digits that others start with."""
     return "/etc/sysctl.d/zz-privet-" + str(params["name"]) + ".conf"
+
+
+def drop_in_of(params: Params, name: str, word: str) -> Write:
+    """Make our own drop-in for one file of systemd-networkd."""
+    spelt = dict(zip([rung[0] for rung in ladder(params)], str(params["link_words"]).split(), strict=True))
+    said = spelt.get(word, spelt[ladder(params)[-1][0]])
+    text = "# Written by Privet.\n[Network]\n" + str(params["link_option"]) + "=" + said + "\n"
+    path = NETWORKS[0] + "/" + name + ".d/zz-privet-" + str(params["name"]) + ".conf"
+    return Write(path=path, content=text.encode(), mode=0o644, uid=0, gid=0)
 
 
 def texts(params: Params, name: str) -> list[str]:
@@ -136,10 +163,81 @@ def lines(system: System) -> list[Line]:
     found: list[Line] = []
     for path in paths:
         try:
-            found += assignments(system.read(path).decode("utf-8", "replace"))
+            found += assignments(content(system, path))
         except Missing:  # a link to nowhere sets nothing
             continue
     return found
+
+
+def content(system: System, path: str) -> str:
+    """Return the text of a file, none of one that a link to /dev/null masks."""
+    if system.stat(path).kind == "link" and system.target(path) == "/dev/null":
+        return ""
+    return system.read(path).decode("utf-8", "replace")
+
+
+def networks(system: System, params: Params) -> dict[str, list[str]]:
+    """Return the files by which systemd-networkd sets up links, with their drop-ins in order; none where it is off."""
+    if "link_option" not in params or not any(there(system, path) for path in NETWORKD):
+        return {}
+    found: dict[str, list[str]] = {}
+    for directory in NETWORKS:
+        for name in names(system, directory):
+            if name.endswith(".network") and name not in found:
+                found[name] = [f"{directory}/{name}"] if content(system, f"{directory}/{name}").strip() else []
+    for name, paths in found.items():
+        extra: dict[str, str] = {}
+        for directory in NETWORKS if paths else ():
+            for one in names(system, f"{directory}/{name}.d"):
+                if one.endswith(".conf"):
+                    extra.setdefault(one, f"{directory}/{name}.d/{one}")
+        paths += [extra[one] for one in sorted(extra)]
+    return {name: paths for name, paths in sorted(found.items()) if paths}
+
+
+def by_networkd(system: System, params: Params) -> list[str]:
+    """Return the values that systemd-networkd will set; the loosest for a file that is silent or not understood."""
+    rungs = [rung[0] for rung in ladder(params)]
+    found = []
+    for paths in networks(system, params).values():
+        said = ""
+        for path in paths:
+            said = option_in(content(system, path), str(params["link_option"]), said)
+        word = BOOLEAN.get(said.lower(), said)
+        if word != FROM_SYSCTL:
+            known = dict(zip(str(params["link_words"]).split(), rungs, strict=True))
+            found.append(known.get(word, rungs[-1]))
+    return found
+
+
+def option_in(text: str, option: str, before: str) -> str:
+    """Return what one file says of an option in [Network]: the last line counts, else what was said before."""
+    section = ""
+    for raw in text.replace("\\\n", " ").splitlines():
+        line = raw.strip()
+        if line.startswith("["):
+            section = line
+        key, equals, value = line.partition("=")
+        if section == "[Network]" and equals and key.strip() == option:
+            before = value.strip()
+    return before
+
+
+def names(system: System, directory: str) -> tuple[str, ...]:
+    """Return the names in a directory that may be missing."""
+    try:
+        return system.entries(directory)
+    except Missing:
+        return ()
+
+
+def there(system: System, path: str) -> bool:
+    """Say whether a path exists."""
+    try:
+        system.stat(path)
+    except Missing:
+        return False
+    return True
 
 
 def booted_by_systemd(system: System) -> bool:

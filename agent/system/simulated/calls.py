@@ -3,57 +3,19 @@
 import errno
 import mmap
 import os
-from collections.abc import Callable
 
-from agent.system.calls import Calls
 from agent.system.door import Stat
-from agent.system.simulated.disk import Disk, Ended, Node, PowerCut, Rights, refused, too_long
-from agent.system.watch import ATTRIB, CLOSE_WRITE, CREATE, DELETE, DELETE_SELF, MODIFY, MOVE_SELF, MOVED_FROM, MOVED_TO
+from agent.system.simulated.disk import Node, Rights, refused, too_long
+from agent.system.simulated.opened import CUT, DEATH, Open, OpenFiles
+from agent.system.watch import CLOSE_WRITE, CREATE, DELETE, DELETE_SELF, MODIFY, MOVE_SELF, MOVED_FROM, MOVED_TO
+
+__all__ = ["CUT", "DEATH", "SimulatedCalls"]
 
 UMASK = 0o022
-CUT, DEATH = "cut", "death"
 
 
-class Open:
-    """An open file: what it is, under which name it was opened, and where reading stands."""
-
-    def __init__(self, node: Node, directory: Node, name: str, flags: int) -> None:
-        self.node = node
-        self.directory = directory
-        self.name = name
-        self.flags = flags
-        self.offset = 0
-        self.dirty = False
-
-
-class SimulatedCalls(Calls):
-    """Calls on a simulated disk. `made` counts them; `end_at` is the number of the call that never happens."""
-
-    def __init__(self, disk: Disk, entropy: Callable[[int], bytes], openat2: bool = True) -> None:
-        super().__init__()
-        self.disk = disk
-        self.made = 0
-        self.end_at = 0
-        self.end_by = CUT
-        self._entropy = entropy
-        self._has_openat2 = openat2
-        self._open: dict[int, Open] = {}
-        self._next = 3
-
-    def step(self) -> None:
-        """Count one call, and end here when it is the chosen one: after that no call succeeds any more."""
-        self.made += 1
-        if self.end_at and self.made >= self.end_at:
-            raise PowerCut() if self.end_by == CUT else Ended()
-
-    def restart(self) -> None:
-        """Begin as a new process: nothing open, nothing chosen."""
-        self._open.clear()
-        self.end_at = 0
-
-    def still_open(self) -> tuple[str, ...]:
-        """Return the names of the files that nobody has closed yet."""
-        return tuple(sorted(file.name for file in self._open.values()))
+class SimulatedCalls(OpenFiles):
+    """All calls on a simulated disk."""
 
     def open(self, directory: int | None, name: str, flags: int, mode: int = 0) -> int:
         """Open one name in a directory and return its number."""
@@ -74,7 +36,8 @@ class SimulatedCalls(Calls):
         self.step()
         if not self._has_openat2:
             raise refused(errno.ENOSYS, path)
-        return self._opened(self.disk.trace(self._at(directory).node, path, last=True, links=links), path, flags)
+        start = self._at(directory).node
+        return self._opened(self.disk.trace(start, path, last=True, links=links, beneath=True), path, flags)
 
     def follow(self, root: str, path: str, flags: int) -> int:
         """Open a path as any program sees it, through links; the only root here is "/"."""
@@ -154,19 +117,6 @@ class SimulatedCalls(Calls):
         node.kept_content = bytes(node.content)
         node.settled({})
 
-    def chmod(self, number: int, mode: int) -> None:
-        """Set permission bits."""
-        self.step()
-        file = self._at(number)
-        rights = file.node.rights
-        self._rights(file, Rights(mode=mode, uid=rights.uid, gid=rights.gid))
-
-    def chown(self, number: int, uid: int, gid: int) -> None:
-        """Set owner and group."""
-        self.step()
-        file = self._at(number)
-        self._rights(file, Rights(mode=file.node.rights.mode, uid=uid, gid=gid))
-
     def rename(self, directory: int, old: str, new: str) -> None:
         """Give a file in a directory another name there, in place of what had it."""
         self.step()
@@ -242,13 +192,6 @@ class SimulatedCalls(Calls):
         if gone.kind == "directory":
             self.disk.tell(gone, "", DELETE_SELF)
 
-    def _at(self, number: int) -> Open:
-        """Return an open file by number."""
-        try:
-            return self._open[number]
-        except KeyError:
-            raise refused(errno.EBADF, str(number)) from None
-
     def _opened(self, way: list[tuple[str, Node]], path: str, flags: int) -> int:
         """Give a number to a node that was found."""
         name, node = way[-1]
@@ -279,21 +222,3 @@ class SimulatedCalls(Calls):
         self.disk.touch(directory)
         self.disk.tell(directory, name, CREATE)
         return made
-
-    def _writable(self, node: Node) -> None:
-        """Refuse every change on a read-only disk."""
-        if self.disk.read_only and not node.volatile:
-            raise refused(errno.EROFS, "")
-
-    def _rights(self, file: Open, rights: Rights) -> None:
-        """Set the rights of an open file."""
-        self._writable(file.node)
-        file.node.rights = rights
-        self._moved_on(file, ATTRIB)
-
-    def _moved_on(self, file: Open, mask: int) -> None:
-        """Note a change of a file and tell the watchers."""
-        self.disk.touch(file.node)
-        self.disk.tell(file.directory, file.name, mask)
-        if file.node.kind == "directory":
-            self.disk.tell(file.node, "", mask)

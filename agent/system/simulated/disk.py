@@ -65,7 +65,9 @@ class Node:
         self.accept: Callable[[bytes], None] | None = None  # takes what is written (/proc/sys)
         self.changed = 0
         self.others = 0  # further names of a file: hard links
+        self.lists: dict[str, bytes] = {}  # access lists
         self.kept_rights = rights
+        self.kept_lists: dict[str, bytes] = {}
         self.kept_content = b""
         self.kept_names: dict[str, Node] = {}
         self.pending: list[dict[str, Node | None]] = []  # changes of names, each all or nothing, in order
@@ -104,6 +106,7 @@ class Node:
             return
         before = self.kept_names
         self.kept_rights = self.rights
+        self.kept_lists = dict(self.lists)
         self.kept_content = bytes(self.content)
         self.kept_names = dict(self.names)
         self.pending.clear()
@@ -133,6 +136,7 @@ class Node:
             elif fate == TORN and self.kept_content != bytes(self.content):
                 self.kept_content = torn(self.kept_content, bytes(self.content))
         self.rights = self.kept_rights
+        self.lists = dict(self.kept_lists)
         self.content = bytearray(self.kept_content)
         self.names = dict(self.kept_names)
         self.pending.clear()
@@ -195,10 +199,13 @@ class Disk:
         """Walk a path to its node; see `trace`."""
         return self.trace(start, path, last, links)[-1][1]
 
-    def trace(self, start: Node, path: str, last: bool, links: bool = True) -> list[tuple[str, Node]]:
+    def trace(
+        self, start: Node, path: str, last: bool, links: bool = True, beneath: bool = False
+    ) -> list[tuple[str, Node]]:
         """Walk a path and return the way: (name, node) from the root.
 
-        `last`: through a link at its end; not `links`: a link anywhere is ELOOP. OSError as Linux says.
+        `last`: through a link at its end; not `links`: a link anywhere is ELOOP;
+        `beneath`: leaving the start is EXDEV. OSError as Linux says.
         """
         way = [("", self.root)] if path.startswith("/") or start is self.root else [("", self.root), ("", start)]
         todo = [name for name in reversed(path.split("/")) if name not in ("", ".")]
@@ -211,6 +218,8 @@ class Disk:
             if too_long(name):
                 raise refused(errno.ENAMETOOLONG, path)
             if name == "..":
+                if beneath and here is start:
+                    raise refused(errno.EXDEV, path)
                 way = way[:-1] or way
                 continue
             node = here.names.get(name)
@@ -221,6 +230,8 @@ class Disk:
                 if not links or followed > LINKS:
                     raise refused(errno.ELOOP, path)
                 if node.text.startswith("/"):
+                    if beneath:
+                        raise refused(errno.EXDEV, path)
                     way = [("", self.root)]
                 todo.extend(part for part in reversed(node.text.split("/")) if part not in ("", "."))
                 continue

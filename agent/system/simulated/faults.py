@@ -121,6 +121,16 @@ class Faulty(Calls):
         self._count("chown")
         self.inner.chown(number, uid, gid)
 
+    def attribute(self, number: int, name: str) -> bytes:
+        """Read an extended attribute."""
+        self._count("attribute")
+        return self.inner.attribute(number, name)
+
+    def set_attribute(self, number: int, name: str, value: bytes) -> None:
+        """Set an extended attribute."""
+        self._count("set_attribute")
+        self.inner.set_attribute(number, name, value)
+
     def rename(self, directory: int, old: str, new: str) -> None:
         """Rename."""
         self._count("rename")

@@ -85,6 +85,7 @@ dtoverlay=dwc2,dr_mode=host
 SERVICES = {
     "avahi-daemon.service": ("/usr/sbin/avahi-daemon", "multi-user.target"),
     "bluetooth.service": ("/usr/libexec/bluetooth/bluetoothd", "multi-user.target"),
+    "dphys-swapfile.service": ("/sbin/dphys-swapfile", "multi-user.target"),
     "pigpiod.service": ("/usr/bin/pigpiod", ""),
     "wayvnc.service": ("/usr/bin/wayvnc", ""),
 }
@@ -94,6 +95,31 @@ OTHERS = {
     "apt-daily-upgrade.timer": "timers.target",
 }
 GETTY = b"[Unit]\nDescription=A login on a serial line\n[Service]\nExecStart=/sbin/agetty -o '-p' --keep-baud %I\n"
+CONSOLES = {"getty": "-o '-p -- \\\\u' --noclear", "serial-getty": "-o '-p -- \\\\u' --keep-baud 115200"}
+# Programs that may report, or that put what others had in memory on the card.
+REPORTING = (
+    "/etc/update-motd.d/50-motd-news",
+    "/usr/bin/whoopsie",
+    "/usr/lib/systemd/systemd-coredump",
+    "/usr/libexec/fwupd/fwupd",
+    "/usr/sbin/dphys-swapfile",
+    "/usr/sbin/popularity-contest",
+)
+# As Debian ships it, but for the one line that the image changes.
+AVAHI = b"""[server]
+use-ipv4=yes
+use-ipv6=yes
+
+[wide-area]
+enable-wide-area=yes
+
+[publish]
+publish-hinfo=no
+publish-workstation=yes
+
+[reflector]
+#enable-reflector=no
+"""
 JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
 
 
@@ -110,6 +136,17 @@ def image(device: SimulatedSystem) -> None:
     device.edit("/etc/sudoers.d/010_global-tty", b"Defaults timestamp_type=global\n", mode=0o440)
     device.edit("/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf", b"[Journal]\nStorage=volatile\n")
     device.edit("/usr/bin/unattended-upgrade", b"", mode=0o755)
+    for path in REPORTING:
+        device.edit(path, b"\x7fELF", mode=0o755)
+    device.edit("/etc/popularity-contest.conf", b'MY_HOSTID="1bb2"\nPARTICIPATE="no"\n')
+    device.edit("/etc/fwupd/remotes.d/lvfs.conf", b"[fwupd Remote]\nEnabled=true\nAutomaticReports=false\n")
+    for name, options in CONSOLES.items():
+        device.edit(f"{UNITS}/{name}@.service", f"[Service]\nExecStart=-/sbin/agetty {options} - $TERM\n".encode())
+    device.hand.link(f"{ENABLED}/getty.target.wants/getty@tty1.service", f"{UNITS}/getty@.service")
+    device.edit("/usr/sbin/lightdm", b"\x7fELF", mode=0o755)
+    device.edit("/etc/lightdm/lightdm.conf", b"[LightDM]\n\n[Seat:*]\n#autologin-user=\n")
+    device.edit("/usr/sbin/avahi-daemon", b"\x7fELF avahi", mode=0o755)
+    device.edit("/etc/avahi/avahi-daemon.conf", AVAHI)
     for unit, (program, target) in SERVICES.items():
         device.edit(f"{UNITS}/{unit}", unit_text(f"[Service]\nExecStart={program}\n", target))
         enable(device, unit, target)

@@ -11,6 +11,11 @@ LAN = ("10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00:
 GROUPS = ("224.0.0.0/24", "239.0.0.0/8", "255.255.255.255/32", "ff02::/16", "ff05::/16")
 # chain: hook, which address is the peer's, which interface match, how our own network is addressed
 HOOKS = {"inbound": ("input", "saddr", "iifname", LAN), "outbound": ("output", "daddr", "oifname", LAN + GROUPS)}
+# What only passes through (hook forward) has a chain of its own in each direction. Containers and virtual machines are
+# inside the device: what comes to them from outside is inbound, what they send outside is outbound, and what they say
+# to each other is theirs. By name, for nft knows no better; whatever is called otherwise counts as outside.
+THROUGH = {"inbound": "through_in", "outbound": "through_out"}
+INSIDE = ("br-*", "cni*", "docker*", "lxc*", "podman*", "veth*", "virbr*")
 # Without these IPv6 does not work at all (RFC 4890): errors and path MTU, routers, neighbours, group membership.
 # A redirect is not among them. IPv4 needs none: its errors are `related` to a connection, ARP is not IP.
 ERRORS = ("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem")

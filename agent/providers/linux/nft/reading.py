@@ -6,8 +6,8 @@ from typing import Any
 from agent.core.order import ANY, words
 from agent.core.record import Value
 from agent.providers.linux.nft.blocks import plain
-from agent.providers.linux.nft.flows import FAMILY, HOOKS, NEEDED, TABLE, UNLIMITED, WAY_IN, Table
-from agent.providers.linux.nft.writing import limits
+from agent.providers.linux.nft.flows import FAMILY, HOOKS, INSIDE, NEEDED, TABLE, THROUGH, UNLIMITED, WAY_IN, Table
+from agent.providers.linux.nft.writing import PUBLISHED, limits
 
 NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmp", "ipv6-icmp": "icmp"}
 ANSWERS = {"established", "related"}
@@ -25,24 +25,55 @@ def objects(content: bytes) -> list[Table]:
 
 
 def opened(rows: list[Table], direction: str) -> Value:
-    """Return the flows that pass our chain; ANY when it is not there, asleep, elsewhere, or open at its end."""
-    hook = HOOKS[direction][0]
+    """Return the flows that pass our chains; ANY when one is not there, asleep, elsewhere, or open at its end."""
     tables = [row["table"] for row in rows if row.get("table", {}).get("name") == TABLE]
     ours = [t for t in tables if t.get("family") == FAMILY]
-    chains = [row["chain"] for row in rows if "chain" in row and belongs(row["chain"], "name", direction)]
-    if not ours or "flags" in ours[0] or not chains:  # any flag, asleep above all, takes the table out of our hands
+    if not ours or "flags" in ours[0]:  # any flag, asleep above all, takes the table out of our hands
         return ANY
-    right = {"type": "filter", "hook": hook, "policy": "drop"}
-    if any(chains[-1].get(key) != value for key, value in right.items()):
+    right = ((direction, HOOKS[direction][0]), (THROUGH[direction], "forward"))
+    if not all(shut(rows, name, hook) for name, hook in right):
         return ANY
     missing, found = limits(direction), set[str]()
-    for row in rows:
-        if "rule" in row and belongs(row["rule"], "chain", direction):
-            body = row["rule"].get("expr", [])
-            missing = [limit for limit in missing if limit != body]
-            for flow in flows_of(body, direction):
-                found.update(uncounted(flow) if missing else (flow,))
+    for body in bodies_in(rows, direction):
+        missing = [limit for limit in missing if limit != body]
+        for flow in flows_of(body, direction):
+            found.update(uncounted(flow) if missing else (flow,))
+    for flow in passing(bodies_in(rows, THROUGH[direction]), direction):
+        if flow + UNLIMITED not in found:  # nobody counts who only passes through
+            found.add(flow)
     return words(found)
+
+
+def shut(rows: list[Table], name: str, hook: str) -> bool:
+    """Say whether a chain of ours stands where it should and drops what no rule accepts."""
+    chains = [row["chain"] for row in rows if "chain" in row and belongs(row["chain"], "name", name)]
+    right = {"type": "filter", "hook": hook, "policy": "drop"}
+    return bool(chains) and all(chains[-1].get(key) == value for key, value in right.items())
+
+
+def bodies_in(rows: list[Table], chain: str) -> list[list[Table]]:
+    """Return the rules of one of our chains."""
+    return [row["rule"].get("expr", []) for row in rows if "rule" in row and belongs(row["rule"], "chain", chain)]
+
+
+def passing(bodies: list[list[Table]], direction: str) -> list[str]:
+    """Return the flows that may pass through; what only containers say among themselves is none."""
+    found, kept = list[str](), False
+    for body in bodies:
+        kept = kept or body == [PUBLISHED, {"drop": None}] or direction == "outbound"
+        if not (kept and own_affair(body, direction)):
+            found += flows_of(body, direction)
+    return found
+
+
+def own_affair(body: list[Table], direction: str) -> bool:
+    """Say whether a rule accepts, by the interface alone, what this chain does not judge."""
+    ours = {"inbound": {("iifname", "==")}, "outbound": {("iifname", "!="), ("oifname", "==")}}[direction]
+    if len(body) != 2 or body[1] != {"accept": None} or "match" not in body[0]:
+        return False
+    left, op, right = (body[0]["match"].get(key) for key in ("left", "op", "right"))
+    key = left.get("meta", {}).get("key") if isinstance(left, dict) else None
+    return (key, op) in ours and set(map(str, alternatives(right))) == set(INSIDE)
 
 
 def uncounted(flow: str) -> tuple[str, ...]:
@@ -56,9 +87,9 @@ def uncounted(flow: str) -> tuple[str, ...]:
     return (way + UNLIMITED,) if flow == way else (flow, way + UNLIMITED)
 
 
-def belongs(row: Table, key: str, direction: str) -> bool:
-    """Say whether a chain or rule is of our table and direction."""
-    return row.get("family") == FAMILY and row.get("table") == TABLE and row.get(key) == direction
+def belongs(row: Table, key: str, chain: str) -> bool:
+    """Say whether a chain or rule is of our table and of this name."""
+    return row.get("family") == FAMILY and row.get("table") == TABLE and row.get(key) == chain
 
 
 def flows_of(body: list[Table], direction: str) -> list[str]:
@@ -81,7 +112,7 @@ def flows_of(body: list[Table], direction: str) -> list[str]:
             protocols, ports = ["icmp"], ["echo" if several == ["echo-request"] else "any"]
         elif name == "protocol":
             protocols = [NAMES.get(str(one), str(one)) for one in several]
-        elif name == "port":
+        elif name in {"port", "ct proto-dst"}:
             protocols = [field] if field in {"tcp", "udp"} else protocols
             ports = [spelled(one) for one in several]
         elif name == HOOKS[direction][1]:

@@ -10,11 +10,13 @@ from agent.providers.linux.nft.flows import (
     FAMILY,
     FORGET,
     HOOKS,
+    INSIDE,
     NEEDED,
     PROTOCOLS,
     RATE,
     SIZE,
     TABLE,
+    THROUGH,
     UNLIMITED,
     WAY_IN,
     Table,
@@ -22,6 +24,7 @@ from agent.providers.linux.nft.flows import (
     port_match,
 )
 
+PUBLISHED: Table = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
 # Whom a limit counts, by the name of its memory.
 COUNTED: dict[str, Table] = {
     "knocks4": {"payload": {"protocol": "ip", "field": "saddr"}},
@@ -30,10 +33,8 @@ COUNTED: dict[str, Table] = {
 
 
 def document(direction: str, flows: tuple[str, ...]) -> bytes:
-    """Return the transaction that makes our chain hold exactly these flows, whatever it was before."""
+    """Return the transaction that makes our chains hold exactly these flows, whatever they were before."""
     hook, _, interface, _ = HOOKS[direction]
-    chain = {"family": FAMILY, "table": TABLE, "name": direction}
-    base = {**chain, "type": "filter", "hook": hook, "prio": 0, "policy": "drop"}
     ipv6 = matched("payload", {"protocol": "icmpv6", "field": "type"}, {"set": list(NEEDED[direction])})
     bodies = [
         [matched("ct", {"key": "state"}, {"set": ["established", "related"]}), {"accept": None}],
@@ -44,19 +45,57 @@ def document(direction: str, flows: tuple[str, ...]) -> bytes:
     bodies += accepts(direction, [flow for flow in listed if flow.endswith(UNLIMITED)])
     bodies += limits(direction)
     bodies += accepts(direction, [flow for flow in listed if not flow.endswith(UNLIMITED)])
-    bodies.append([{"counter": None}])  # counts what the policy drops
-    place = {"family": FAMILY, "table": TABLE, "chain": direction}
     commands: list[Table] = [
         {"add": {"table": {"family": FAMILY, "name": TABLE}}},
+        *chain_of(direction, hook, bodies),
+        *chain_of(THROUGH[direction], "forward", through(direction, listed)),
+    ]
+    lines = ",\n".join(json.dumps(command, sort_keys=True) for command in commands)
+    return f'{{"nftables": [\n{lines}\n]}}\n'.encode()
+
+
+def chain_of(name: str, hook: str, bodies: list[list[Table]]) -> list[Table]:
+    """Return the commands that make one chain hold these rules, and drop the rest."""
+    chain = {"family": FAMILY, "table": TABLE, "name": name}
+    place = {"family": FAMILY, "table": TABLE, "chain": name}
+    counted = [*bodies, [{"counter": None}]]  # counts what the policy drops
+    return [
         # Made, then removed, then made anew: so a chain of the wrong kind or hook in our place does not stop us.
         {"add": {"chain": chain}},
         {"flush": {"chain": chain}},
         {"delete": {"chain": chain}},
-        {"add": {"chain": base}},
-        *({"add": {"rule": {**place, "expr": body}}} for body in bodies),
+        {"add": {"chain": {**chain, "type": "filter", "hook": hook, "prio": 0, "policy": "drop"}}},
+        *({"add": {"rule": {**place, "expr": body}}} for body in counted),
     ]
-    lines = ",\n".join(json.dumps(command, sort_keys=True) for command in commands)
-    return f'{{"nftables": [\n{lines}\n]}}\n'.encode()
+
+
+def through(direction: str, flows: tuple[str, ...]) -> list[list[Table]]:
+    """Return the rules for what passes through: a port published for a container is a door like any other."""
+    answers = [matched("ct", {"key": "state"}, {"set": ["established", "related"]}), {"accept": None}]
+    if direction == "outbound":  # judged here is what leaves from inside; the other chain judges the rest
+        kept = [[inside("iifname", "!="), {"accept": None}], [inside("oifname", "=="), {"accept": None}]]
+        return [answers, *kept, *accepts(direction, list(flows))]
+    doors = [body for flow in words([flow.removesuffix(UNLIMITED) for flow in flows]) for body in published(flow)]
+    return [answers, *doors, [PUBLISHED, {"drop": None}], [inside("iifname", "=="), {"accept": None}]]
+
+
+def published(flow: str) -> list[list[Table]]:
+    """Return the rules that let a flow in to where its port was published; the port is the one that was knocked at."""
+    protocol, port, peer = parsed(flow)
+    if protocol == "icmp":
+        return []
+    bodies = bodies_of("inbound", "any", "any", peer)
+    if protocol == "any":
+        return [[*body, {"accept": None}] for body in bodies]
+    knocked = [matched("meta", {"key": "l4proto"}, PROTOCOLS[protocol])]
+    if port != "any":
+        knocked.append(matched("ct", {"key": "proto-dst", "dir": "original"}, port_match(port)))
+    return [[PUBLISHED, *body, *knocked, {"accept": None}] for body in bodies]
+
+
+def inside(key: str, op: str) -> Table:
+    """Match the interfaces of containers and virtual machines, or all others."""
+    return {"match": {"op": op, "left": {"meta": {"key": key}}, "right": {"set": list(INSIDE)}}}
 
 
 def accepts(direction: str, flows: list[str]) -> list[list[Table]]:

@@ -12,6 +12,7 @@ from agent.core.assess import Reading, unread
 from agent.core.errors import PrivetError
 from agent.core.plan import Reload, Run, Write
 from agent.core.record import Params, Value
+from agent.providers.linux.sshd_option import listed
 from agent.providers.linux.sshd_option.commands import PROGRAM
 from agent.providers.linux.sshd_option.judge import Judge
 from agent.providers.linux.sshd_option.kinds import KINDS, Kind
@@ -21,7 +22,7 @@ from agent.providers.linux.sshd_option.tree import FOLDER, MAIN, read_tree
 from agent.system.door import System
 from agent.system.parts import Step
 
-PARAMS = ("option",)  # one of KINDS
+PARAMS = ("option",)  # one of KINDS, or AuthorizedKeys
 DROP_INS = FOLDER + "/sshd_config.d"
 FIRST = b"Include %s/000-privet-*.conf\n" % DROP_INS.encode()
 WATCHED = (
@@ -44,6 +45,8 @@ def probe(system: System, params: Params) -> Reading:
     """Look at one option of the SSH server in every place it lives."""
     name = str(params["option"])
     kind = KINDS.get(name)
+    if name == listed.NAME:
+        return whose_keys(system)
     if kind is None:
         return unread(f"this version of Privet knows no SSH option {name}; update it")
     memory = _memories.setdefault(system, Memory())
@@ -67,6 +70,16 @@ def probe(system: System, params: Params) -> Reading:
     return unread("an SSH server is starting and does not listen yet; look again")
 
 
+def whose_keys(system: System) -> Reading:
+    """Look at the keys that open this device, and watch the places they are in."""
+    memory = _memories.setdefault(system, Memory())
+    try:
+        found, memory.folders = listed.reading(system, take(system, memory.running, fresh=False))
+    except PrivetError as error:
+        return unread(str(error))
+    return found
+
+
 def settling(system: System, judge: Judge, turn: int) -> bool:
     """Say whether a server is about to load its files: it listens nowhere yet, or they changed a moment ago."""
     look, memory = judge.look, judge.memory
@@ -84,6 +97,8 @@ def prepare(system: System, params: Params) -> Params:
     `main`: the main file as it is, when our drop-in would not be the first to speak about the option; then the steps
     put a line before all others that reads our drop-ins.
     """
+    if params["option"] == listed.NAME:
+        return params
     kind = KINDS[str(params["option"])]
     path = drop_in(params)
     tree = read_tree(system, MAIN, {path: content(kind, kind.strictest())})
@@ -99,6 +114,8 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
 
     `main` in the parameters is optional, see prepare().
     """
+    if params["option"] == listed.NAME:
+        return ()
     kind = KINDS[str(params["option"])]
     found: list[Step] = [Write(path=drop_in(params), content=content(kind, option), mode=0o644, uid=0, gid=0)]
     main = params.get("main")
@@ -114,6 +131,7 @@ def watches(params: Params) -> tuple[str, ...]:
     found = {*WATCHED}
     for memory in _memories.values():
         found.update(memory.directories)
+        found.update(memory.folders if params["option"] == listed.NAME else ())
     return tuple(sorted(found))
 
 

@@ -22,6 +22,7 @@ from agent.providers.linux.sshd_option.criteria import (
 from agent.system.door import System
 
 STRANGER = "privet-no-such-user"
+STRANGERS = (STRANGER, "q7", "_0z", "k-j")  # hardly a pattern fits all of them, or ends or begins like all
 PLAIN = Connection(
     user=STRANGER,
     groups=(),
@@ -131,7 +132,7 @@ def users(wanted: Sequence[Criterion], known: Sequence[Account], powerful: bool)
         cases = [Connection(user="root", groups=("root",), **base)]
     if not powerful:
         names = [a.name for a in known]
-        made = [name for name in examples("user", wanted, ()) if name not in names]
+        made = [name for name in (*examples("user", wanted, ()), *STRANGERS) if name not in names]
         cases += [Connection(user=name, groups=(), **base) for name in made]
     return apart(cases, [c for c in wanted if c[0] in {"user", "group"}])
 

@@ -31,6 +31,7 @@ class Memory:
         self.settled = ""
         self.uptime = 0
         self.directories: set[str] = set()
+        self.folders: set[str] = set()  # where keys are listed
         self.readings: dict[str, Reading] = {}
         self.answers: dict[tuple[str, ...], dict[str, str] | str] = {}
         self.offers: dict[tuple[Identity, str, int], frozenset[str] | None] = {}

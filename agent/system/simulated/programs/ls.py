@@ -1,4 +1,4 @@
-"""`ls -ld` of one path: the rights of a file as letters. The simulated disk has no access lists, so no plus sign."""
+"""`ls -ld` of one path: the rights of a file as letters. A plus sign says that it has an access list."""
 
 from typing import TYPE_CHECKING
 
@@ -19,5 +19,6 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
     except Missing:
         return Outcome(code=2, out=b"", err=b"ls: cannot access '%s': No such file or directory\n" % path.encode())
     letters = "".join(letter if stat.mode >> (8 - place) & 1 else "-" for place, letter in enumerate("rwxrwxrwx"))
-    line = f"{KINDS[stat.kind]}{letters} 1 {stat.uid} {stat.gid} {stat.size} {path}\n"
+    plus = "+" if stat.kind in ("file", "directory") and any(device.access_lists(path)) else ""
+    line = f"{KINDS[stat.kind]}{letters}{plus} 1 {stat.uid} {stat.gid} {stat.size} {path}\n"
     return Outcome(code=0, out=line.encode(), err=b"")

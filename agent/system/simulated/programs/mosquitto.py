@@ -1,7 +1,8 @@
 """mosquitto 2: answers MQTT CONNECT by the password file as it was when it last read it; reads it again on SIGHUP.
 
-Of its configuration it knows `listener`, `pid_file`, `password_file` and `allow_anonymous`; without a listener it is on
-port 1883. A file line that is no hash opens nothing.
+Of its configuration it knows `include_dir`, `listener`, `certfile` (then it takes nothing in the clear), `pid_file`,
+`password_file` and `allow_anonymous`; without a listener it is on port 1883 for this device alone. A file line that is
+no hash opens nothing.
 """
 
 import base64
@@ -11,21 +12,31 @@ from typing import TYPE_CHECKING
 
 from agent.core.errors import Missing, PrivetError
 from agent.system.door import Outcome
+from agent.system.simulated import products
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import Process, SimulatedSystem
 
+UNIT = "mosquitto.service"
 CONFIGURATION = "/etc/mosquitto/mosquitto.conf"
 BAD, UNAUTHORISED = 4, 5
 
 
 class Broker:
-    """What a running broker loaded."""
+    """What a running broker loaded: where it listens, whether whoever gives no name gets in, its users."""
 
     def __init__(self) -> None:
-        self.ports: tuple[int, ...] = ()
+        self.doors: list[tuple[str, int]] = []
         self.users: dict[bytes, bytes] = {}
         self.anonymous = False
+        self.encrypted = False
+
+
+def lay(device: "SimulatedSystem") -> None:
+    """Lay down what Debian brings, and a listener that is open to all."""
+    device.edit(CONFIGURATION, b"pid_file /run/mosquitto/mosquitto.pid\ninclude_dir /etc/mosquitto/conf.d\n")
+    device.edit("/etc/mosquitto/conf.d/local.conf", b"listener 1883\nallow_anonymous true\n")
+    products.lay_unit(device, UNIT, "ExecStart=/usr/sbin/mosquitto")
 
 
 def boot(device: "SimulatedSystem") -> None:
@@ -34,9 +45,9 @@ def boot(device: "SimulatedSystem") -> None:
         lines = configured(device)
     except Missing:
         return
-    device.start(("/usr/sbin/mosquitto",), Broker(), pidfile=dict(lines).get("pid_file", ""))
-    for process in device.running("mosquitto"):
-        reload(device, process)
+    broker = loaded(device, Broker(), lines)
+    given: dict[str, str] = dict(lines)
+    products.started(device, ("/usr/sbin/mosquitto",), broker, UNIT, broker.doors, pidfile=given.get("pid_file", ""))
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
@@ -45,20 +56,32 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
     return Outcome(code=0, out=b"", err=b"")
 
 
-def configured(device: "SimulatedSystem") -> list[tuple[str, str]]:
+def configured(device: "SimulatedSystem", path: str = CONFIGURATION) -> list[tuple[str, str]]:
     """Return the lines of its configuration."""
-    pairs = [line.partition(" ") for line in device.read(CONFIGURATION).decode().splitlines()]
-    return [(key, value.strip()) for key, _, value in pairs if key and not key.startswith("#")]
+    found = []
+    for line in device.read(path).decode().splitlines():
+        key, _, value = line.partition(" ")
+        if key == "include_dir":
+            for name in products.listing(device, value):
+                found += configured(device, f"{value}/{name}")
+        elif key and not key.startswith("#"):
+            found.append((key, value.strip()))
+    return found
 
 
 def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Read the files again."""
-    broker = process.state
-    if not isinstance(broker, Broker):
-        return
-    lines = configured(device)
-    broker.ports = tuple(int(value.split()[0]) for key, value in lines if key == "listener") or (1883,)
-    broker.anonymous = ("allow_anonymous", "true") in lines
+    """Read the files again; where it listens stays."""
+    if isinstance(process.state, Broker):
+        loaded(device, process.state, configured(device))
+
+
+def loaded(device: "SimulatedSystem", broker: Broker, lines: list[tuple[str, str]]) -> Broker:
+    """Take up a configuration. Without a listener it is there for this device alone, and then asks nobody's name."""
+    said = [value.split() for key, value in lines if key == "listener"]
+    broker.doors = broker.doors or [(([*words, ""])[1], int(words[0])) for words in said] or [("localhost", 1883)]
+    told = [value for key, value in lines if key == "allow_anonymous"]
+    broker.anonymous = (told or ["false"])[-1] == "true" or not said
+    broker.encrypted = any(key == "certfile" for key, _ in lines)
     broker.users = {}
     for key, value in lines:
         if key == "password_file":
@@ -67,17 +90,18 @@ def reload(device: "SimulatedSystem", process: "Process") -> None:
             except PrivetError:
                 rows = []
             broker.users.update({user: field for user, colon, field in rows if colon})
+    return broker
 
 
 def ports(process: "Process") -> tuple[int, ...]:
     """Return where it listens."""
-    return process.state.ports if isinstance(process.state, Broker) else ()
+    return tuple(port for _, port in process.state.doors) if isinstance(process.state, Broker) else ()
 
 
 def answer(device: "SimulatedSystem", process: "Process") -> Generator[bytes, bytes, None]:
     """Take one CONNECT and say whether it is let in; anything else is hung up on."""
     heard = yield b""
-    if heard[:1] != b"\x10" or not isinstance(process.state, Broker):
+    if heard[:1] != b"\x10" or not isinstance(process.state, Broker) or process.state.encrypted:
         return
     fields = heard[2 if heard[1] < 128 else 3 :][10:]
     words = []

@@ -10,6 +10,7 @@ from agent.core.errors import Missing, PrivetError
 from agent.system.door import Outcome
 from agent.system.simulated.openssh import MAIN, OPTIONS, Broken, Configuration, Connection
 from agent.system.simulated.programs.ssh_keygen import public_half
+from agent.system.simulated.sockets import lines_of
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import Process, SimulatedSystem
@@ -254,4 +255,5 @@ def sockets(device: "SimulatedSystem") -> bytes:
                 % (port, inode)
                 for inode, port in process.state.sockets
             ]
+    lines += lines_of(device, "tcp")
     return "\n".join(lines).encode() + b"\n"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from agent.core.errors import Missing
 from agent.system.door import Outcome
+from agent.system.simulated import networkd
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
@@ -50,6 +51,7 @@ def boot(device: "SimulatedSystem") -> None:
         for one in matching(device, key) if wanted is not None else []:
             if "*" not in key or one not in explicit:
                 device.kernel(ROOT + one, str(wanted).encode() + b"\n")
+    networkd.start(device)
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:

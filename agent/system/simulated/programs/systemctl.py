@@ -4,27 +4,28 @@ It starts at each boot what is wanted by links, starts nothing that is masked or
 files that have changed since only after `daemon-reload`. A unit whose program is simulated is that program's process.
 """
 
+import importlib
+import importlib.util
 import weakref
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from agent.core.errors import Missing, PrivetError
 from agent.system.door import Outcome
 from agent.system.simulated.programs import sshd, systemd_getty_generator, udevadm
+from agent.system.simulated.unit_files import MASK, PLACES, Lines, conditions_hold, lines, names, text
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
 
-PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 MADE = "/run/systemd/generator"  # what generators made at this start
 STARTED = "/run/systemd/units"
-MASK = "/dev/null"
-DAEMONS: dict[str, ModuleType] = {"sshd": sshd, "udevadm": udevadm}
+DAEMONS: dict[str, ModuleType] = {"sshd": sshd, "udevadm": udevadm}  # and every program that says its UNIT
+PIDFILES = {"avahi-daemon": "/run/avahi-daemon/pid"}  # of programs that write their number down
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
 
-Lines = tuple[tuple[str, str], ...]
+PROGRAMS = "agent.system.simulated.programs."
 
 
 class Refusal(Exception):
@@ -88,6 +89,16 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
     return Outcome(code=0, out=out.encode(), err=b"")
 
 
+def daemon(name: str) -> ModuleType | None:
+    """Return the simulated program of a service, None when there is none."""
+    word = name.replace("-", "_").replace(".", "_")
+    if name not in DAEMONS and word.isidentifier() and importlib.util.find_spec(PROGRAMS + word):
+        found = importlib.import_module(PROGRAMS + word)
+        if hasattr(found, "UNIT"):
+            DAEMONS[name] = found
+    return DAEMONS.get(name)
+
+
 def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
     """Do a verb that changes one running unit."""
     alive = running(device, unit)
@@ -101,20 +112,16 @@ def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
         stop(device, unit)
     elif verb == "reload" or (verb == "try-reload-or-restart" and alive):
         name = program(device, unit).rpartition("/")[2]
-        for process in device.running(name) if name in DAEMONS else ():
-            DAEMONS[name].reload(device, process)
-        if name not in DAEMONS and verb == "reload":
+        module = daemon(name)
+        for process in device.running(name) if module else ():
+            module.reload(device, process)  # type: ignore[union-attr]
+        if not module and verb == "reload":
             raise Refusal(f"Failed to reload {unit}: Job type reload is not applicable", 1)
-        if name not in DAEMONS:
+        if not module:
             stop(device, unit)
             start(device, unit)
     elif verb not in {"try-restart", "try-reload-or-restart"}:
         raise Refusal(f"Unknown command verb {verb}.", 1)
-
-
-def template(unit: str) -> str:
-    """Return the name of the file that instances share."""
-    return f"{unit.partition('@')[0]}@.{unit.rpartition('.')[2]}"
 
 
 def matching(device: "SimulatedSystem", words: list[str]) -> list[str]:
@@ -128,46 +135,6 @@ def matching(device: "SimulatedSystem", words: list[str]) -> list[str]:
         if plain == word or running(device, plain):
             found.append(plain)
     return found
-
-
-def names(device: "SimulatedSystem", directory: str) -> tuple[str, ...]:
-    """Return the names in a directory that may be missing."""
-    try:
-        return device.entries(directory)
-    except Missing:
-        return ()
-
-
-def text(device: "SimulatedSystem", path: str) -> str:
-    """Return the text of a file; empty for a mask and for a link to nowhere."""
-    try:
-        if device.stat(path).kind == "link" and device.target(path) == MASK:
-            return ""
-        return device.read(path).decode()
-    except PrivetError:
-        return ""
-
-
-def lines(device: "SimulatedSystem", unit: str) -> Lines:
-    """Return the assignments of a unit's file and drop-ins as `Section.Key`; none when it is masked or not there."""
-    kinds = [unit, template(unit)] if "@" in unit else [unit]
-    own = [f"{place}/{kind}" for kind in kinds for place in PLACES if kind in names(device, place)][:1]
-    if not own or not text(device, own[0]):
-        return ()
-    parts: dict[str, str] = {}
-    for place in reversed(PLACES):
-        for folder in [f"{place}/{kind}.d" for kind in reversed(kinds)]:
-            parts.update({name: f"{folder}/{name}" for name in names(device, folder) if name.endswith(".conf")})
-    found = [("", "")]
-    for path in [own[0], *(parts[name] for name in sorted(parts))]:
-        section = ""
-        for line in text(device, path).splitlines():
-            if line.startswith("["):
-                section = line.strip("[] ")
-            elif "=" in line and not line.startswith(("#", ";")):
-                key, _, value = line.partition("=")
-                found.append((f"{section}.{key.strip()}", value.strip()))
-    return tuple(found)
 
 
 def reread(device: "SimulatedSystem") -> None:
@@ -199,28 +166,10 @@ def program(device: "SimulatedSystem", unit: str) -> str:
     return values[-1].split()[0].lstrip("-@:+!") if values else ""
 
 
-def conditions_hold(device: "SimulatedSystem", read: Lines) -> bool:
-    """Say whether all conditions about paths hold; an empty one forgets those before it."""
-    standing: list[str] = []
-    for key, value in read:
-        if key.startswith("Unit.Condition"):
-            standing = [*standing, value] if value else []
-    for value in standing:
-        plain = value.lstrip("!")
-        try:
-            device.stat(plain)
-            there = True
-        except PrivetError:
-            there = False
-        if there == value.startswith("!"):
-            return False
-    return True
-
-
 def running(device: "SimulatedSystem", unit: str) -> bool:
     """Say whether a unit is up."""
     name = program(device, unit).rpartition("/")[2]
-    return bool(device.running(name)) if name in DAEMONS else unit in BOOTED[device].active
+    return bool(device.running(name)) if daemon(name) else unit in BOOTED[device].active
 
 
 def start(device: "SimulatedSystem", unit: str) -> None:
@@ -233,11 +182,12 @@ def start(device: "SimulatedSystem", unit: str) -> None:
         return
     path = program(device, unit)
     name = path.rpartition("/")[2]
-    if name in DAEMONS:
-        DAEMONS[name].boot(device)
+    module = daemon(name)
+    if module:
+        module.boot(device)
         return
     if path:
-        process = device.start((path,), None)
+        process = device.start((path,), None, pidfile=PIDFILES.get(name, ""))
         device.hand.link(f"/proc/{process.pid}/exe", path)
     systemd.active[unit] = moment(device)
     device.hand.link(f"{STARTED}/invocation:{unit}", f"{moment(device):032x}")
@@ -248,6 +198,7 @@ def stop(device: "SimulatedSystem", unit: str) -> None:
     name = program(device, unit).rpartition("/")[2]
     for process in device.running(name) if name else ():
         device.stop(process.pid)
+        device.hand.discard(PIDFILES.get(name, "/run/no-pidfile"))
     BOOTED[device].active.pop(unit, None)
     device.hand.discard(f"{STARTED}/invocation:{unit}")
 

@@ -1,0 +1,137 @@
+"""Switches in configuration files: which of some programs do what the setting is about.
+
+Param: `rows`, one text each: word, path without which it is absent, file, section (`-`: none, `_`: a blank), key,
+values that switch it on (with commas; `!no,off`: any but these and an empty one), the value we write to switch it off,
+the one to switch it on, and what counts when nothing sets it. A file may end in `/*.conf`: the last one by name counts.
+Several rows may have one word: it is on as soon as one is. Optional `unit`: restarted after a change, where it runs.
+The programs read their file each time they work, so what is kept is what is live.
+
+Prepared: `texts`, the files as they are, and `paths`. Files that packages ship are changed in place, all else in them
+as it was.
+"""
+
+from agent.core.assess import Reading, absent, seen, unread
+from agent.core.errors import Failed, Missing, PrivetError
+from agent.core.order import words
+from agent.core.plan import Run, Write
+from agent.core.record import Params, Value
+from agent.system import conf
+from agent.system.door import System
+
+PARAMS = ("rows",)
+OWN = "zz-privet.conf"
+
+Row = tuple[str, str, str, str, str, tuple[str, ...], str, str, str]
+"""Word, needs, file, section, key, values that are on, off, on, usual."""
+
+
+def probe(system: System, params: Params) -> Reading:
+    """Name the switches that are on."""
+    try:
+        here = [row for row in rows(params) if there(system, row[1])]
+        if not here:
+            names = sorted({row[0] for row in rows(params)})
+            return absent(f"none of these is installed: {', '.join(names)}")
+        value = words([row[0] for row in here if is_on(row, texts(system, row))])
+    except PrivetError as error:
+        return unread(str(error))
+    return seen(value, value)
+
+
+def prepare(system: System, params: Params) -> Params:
+    """Add the files of the programs that are here, as they are."""
+    here = [row for row in rows(params) if there(system, row[1])]
+    paths = tuple(dict.fromkeys(own(row) for row in here))
+    found = {path: content(system, path) for path in paths}
+    systemd = "yes" if there(system, "/run/systemd/system") else "no"
+    return {**params, "paths": paths, "texts": tuple(found[path] for path in paths), "systemd": systemd}
+
+
+def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
+    """Switch off what the value does not name, and on what it does; where that already holds, nothing changes."""
+    if "paths" not in params or "texts" not in params:
+        raise Failed("the files were not looked at first; run privet enforce again")
+    wanted = option if isinstance(option, tuple) else ()
+    paths, found = listed(params, "paths"), listed(params, "texts")
+    made: list[Write | Run] = []
+    for path, text in zip(paths, found, strict=True):
+        new = text
+        for row in rows(params):
+            if own(row) == path and ((row[0] in wanted) != is_on(row, [new]) or row[2].endswith("/*.conf")):
+                said = row[7] if row[0] in wanted else row[6]
+                new = conf.changed(new, row[3], {row[4]: said})
+        if new != text:
+            content = new.encode("utf-8", "surrogateescape")
+            made.append(Write(path=path, content=content, mode=0o644, uid=0, gid=0))
+    if made and "unit" in params and params.get("systemd") == "yes":
+        made.append(Run(argv=("systemctl", "try-restart", str(params["unit"])), stdin=b""))
+    return tuple(made)
+
+
+def watches(params: Params) -> tuple[str, ...]:
+    """Name the directories of the files."""
+    return tuple(dict.fromkeys(row[2].rpartition("/")[0] for row in rows(params)))
+
+
+def rows(params: Params) -> list[Row]:
+    """Read the rows of the setting."""
+    made = []
+    for text in listed(params, "rows"):
+        word, needs, file, section, key, on, off, written, usual = text.split()
+        where = "" if section == "-" else section.replace("_", " ")
+        made.append((word, needs, file, where, key, tuple(on.split(",")), plain(off), plain(written), plain(usual)))
+    return made
+
+
+def plain(value: str) -> str:
+    """Return a value of a row; `-` stands for an empty one."""
+    return "" if value == "-" else value
+
+
+def listed(params: Params, name: str) -> tuple[str, ...]:
+    """Return a parameter as words."""
+    value = params[name]
+    return value if isinstance(value, tuple) else (str(value),)
+
+
+def own(row: Row) -> str:
+    """Return the file that we write: the program's own, or ours in its folder."""
+    return row[2].replace("*.conf", OWN)
+
+
+def texts(system: System, row: Row) -> list[str]:
+    """Return the texts of a row's files, in the order in which the program reads them."""
+    folder, _, name = row[2].rpartition("/")
+    if name != "*.conf":
+        return [content(system, row[2])]
+    try:
+        return [content(system, f"{folder}/{one}") for one in system.entries(folder) if one.endswith(".conf")]
+    except Missing:
+        return []
+
+
+def is_on(row: Row, found: list[str]) -> bool:
+    """Say whether a switch is on: the last file that sets it counts."""
+    said = [value for value in (conf.value(text, row[3], row[4]) for text in found) if value is not None]
+    value = (said[-1] if said else row[8]).lower()
+    first = row[5][0]
+    if first.startswith("!"):
+        return value not in {"", first[1:], *row[5][1:]}
+    return value in row[5]
+
+
+def there(system: System, path: str) -> bool:
+    """Say whether a path exists."""
+    try:
+        system.stat(path)
+    except Missing:
+        return False
+    return True
+
+
+def content(system: System, path: str) -> str:
+    """Return a file's text, empty when it is not there."""
+    try:
+        return system.read(path).decode("utf-8", "surrogateescape")
+    except Missing:
+        return ""
