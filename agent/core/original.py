@@ -77,10 +77,9 @@ def things(steps: "tuple[Any, ...]") -> "tuple[Thing, ...]":
 def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]", stdin: bytes) -> "list[Thing]":
     """Name what a program changes, as far as it is one of those that providers run."""
     words = [word for word in argv[1:] if not word.startswith("-")]
-    if argv[0] == "sysctl" and argv[-1] == "-":
-        return [thing(KERNEL, key) for key in keys(stdin)]
-    if argv[0] == "sysctl" and words:
-        return [thing(KERNEL, key) for key in keys(written.get(words[-1], b""))]
+    if argv[0] == "sysctl":
+        lines = stdin if argv[-1] == "-" else written.get(words[-1] if words else "", b"")
+        return [thing(KERNEL, key) for key in keys(lines)]
     if argv[0] != "systemctl" or len(words) < 2:
         return []
     units = [plain(word) for word in words[1:]]
@@ -88,7 +87,7 @@ def by_program(argv: "tuple[str, ...]", written: "dict[str, bytes]", stdin: byte
         return [thing(UNIT, unit) for unit in units]
     if words[0] == "unmask":
         return [thing(FILE, "/etc/systemd/system/" + unit) for unit in units]
-    if words[0] == "try-restart":
+    if words[0] in ("restart", "try-restart"):
         return [thing(DAEMON, unit, RESTART) for unit in units]
     return []
 

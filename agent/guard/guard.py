@@ -49,6 +49,7 @@ class Guard:
         self.left_alone: set[str] = set()
         self.moved: list[str] = []  # the directories that the look of this moment is about
         self.swept, self.noted = -SWEEP, 0
+        self.failures: dict[str, str] = {}  # by setting: what was journaled last
 
     def start(self, quiet: bool = False) -> None:
         """Take up the policy, charge the waivers for the restart, and bring everything to where it should be.
@@ -179,9 +180,7 @@ class Guard:
 
     def restore(self, change: Change) -> str:
         """Make one change, journaled before and after; return what came of it as one sentence."""
-        shut_in = (
-            self.rules.shut_in and change.setting == "firewall.inbound"
-        )  # before first boot is over nothing comes in
+        shut_in = self.rules.shut_in and change.setting == "firewall.inbound"  # until first boot is over
         on_trial = self.proving.covers(change) and not shut_in
         held = change.held or (self.proving.held(change) if on_trial else "")
         if held:
@@ -197,7 +196,9 @@ class Guard:
             if no_room(error):  # nobody undoes it: what could not be written is missing
                 self.left_alone.add(change.setting)
                 self.lacking = str(error)
-            self.books.store.append("failed", {"setting": change.setting, "why": str(error)})
+            if self.failures.get(change.setting) != str(error):  # what fails at every sweep is journaled once
+                self.books.store.append("failed", {"setting": change.setting, "why": str(error)})
+            self.failures[change.setting] = str(error)
             return f"Privet could not set it back: {error}"
         return ""
 

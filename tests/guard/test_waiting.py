@@ -5,6 +5,7 @@ from agent.system.simulated import raspberry
 from tests.guard.conftest import Kept
 
 LINE, CONFIG = f"{raspberry.BOOT}/cmdline.txt", f"{raspberry.BOOT}/config.txt"
+TRIGGER = "systemd-udev-trigger.service"
 WAITING = ("camera.attached", "serial.console")
 
 
@@ -12,6 +13,8 @@ def stock(kept: Kept) -> None:
     """Give the card what a card of bookworm has, and start the device with it."""
     kept.system.edit(LINE, raspberry.CMDLINE, in_place=True)
     kept.system.edit(CONFIG, raspberry.CONFIG, in_place=True)
+    kept.system.edit(f"{raspberry.UNITS}/{TRIGGER}", b"[Service]\nExecStart=/usr/bin/udevadm trigger\n")
+    kept.system.hand.link(f"{raspberry.UNITS}/sysinit.target.wants/{TRIGGER}", f"../{TRIGGER}")
     kept.system.plugged.add("camera:imx219")
     kept.system.reboot()
 
@@ -54,3 +57,29 @@ def test_the_boot_partition_is_put_back_where_it_lies(fresh: Kept) -> None:
     assert fresh.system.read(LINE) == raspberry.CMDLINE
     assert fresh.system.read(CONFIG) == theirs
     assert (fresh.system.stat(LINE).inode, fresh.system.stat(CONFIG).inode) == before
+
+
+def test_a_camera_is_put_back(fresh: Kept) -> None:
+    """After `privet restore` the camera's node has its former rights, for udev went over it again."""
+    stock(fresh)
+    fresh.start()
+    assert fresh.system.stat("/dev/video0").mode == 0
+    fresh.stop()
+    assert restore.carry_out(fresh.system, restore.plan(fresh.system)) == ()
+    assert fresh.system.stat("/dev/video0").mode == 0o660
+
+
+def test_what_is_refused_at_every_sweep_is_told_and_journaled_once(fresh: Kept) -> None:
+    """A USB network carries somebody: it stays, the owner is told why, and the card is not worn by saying it again."""
+    stock(fresh)
+    fresh.system.hand.produced("/sys/class/net/usb0/operstate", lambda: b"up\n")
+    fresh.start()
+    for _ in range(8):
+        fresh.system.tick(301)
+        fresh.turn()
+    assert fresh.status("usb.gadget") == "loosened"
+    told = [t["text"] for t in fresh.told() if t["setting"] == "usb.gadget"]
+    assert len(told) == 1 and "usb0 is up" in told[0], told
+    assert fresh.store is not None
+    failed = [e for e in fresh.store.entries(0, 5000) if e.kind == "failed" and e.body["setting"] == "usb.gadget"]
+    assert len(failed) <= 2  # first boot, and this guard

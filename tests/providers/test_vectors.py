@@ -21,7 +21,7 @@ from agent.system.simulated.raspberry import board
 
 KINDS = (
     "boot_config", "boot_flag", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
-    "nft", "nm_conf", "product", "sudoers", "sysctl", "systemd_unit", "udev_property",
+    "nft", "nm_conf", "product", "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
@@ -104,7 +104,7 @@ BEYOND = {
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
     "the system in another folder", "a program watches all the same",
     "a rule before ours that has the last word", "a command in an earlier file",
-    "a connection says otherwise", "for one device only", "a rule after ours",
+    "a connection says otherwise", "for one device only", "a rule after ours", "one of two radios",
     "an exclusion takes a key out of all patterns", "to another machine",
     "a file that uses more of YAML", "Pi-hole 5 keeps all unless told not to", "Pi-hole 5",
     "a part of it in another file",

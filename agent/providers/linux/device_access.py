@@ -56,8 +56,12 @@ def steps(params: Params, option: Value) -> tuple[Write | Remove | Run, ...]:
         made = (Write(path=own, content=rule(params, str(option)), mode=0o644, uid=0, gid=0),)
     if params.get("live", "yes") != "yes":
         return made
-    again = ("udevadm", "trigger", "--action=change", "--settle", f"--subsystem-match={one(params, 'subsystem')}")
-    return (*made, Run(argv=("udevadm", "control", "--reload"), stdin=b""), Run(argv=again, stdin=b""))
+    return (
+        *made,
+        Run(argv=("udevadm", "control", "--reload"), stdin=b""),
+        Run(argv=("systemctl", "restart", "systemd-udev-trigger.service"), stdin=b""),  # /sys is not ours to write
+        Run(argv=("udevadm", "settle", "--timeout=15"), stdin=b""),
+    )
 
 
 def watches(params: Params) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ A connection's own file is never changed: it holds secrets of the owner's; where
 it, and what to type. What a running connection uses changes when it is made anew: at the next start at the latest.
 """
 
+from fnmatch import fnmatchcase
+
 from agent.core.assess import Reading, absent, unread
 from agent.core.errors import Missing, PrivetError
 from agent.core.order import ANY
@@ -125,13 +127,41 @@ def configuration(system: System) -> Rows:
 def values(system: System, params: Params) -> list[str]:
     """Return what each key comes to: the last one of its own section, and any of a section for some devices only."""
     found = configuration(system)
+    devices = interfaces(system)
+    elsewhere = {place for place, key, value in found if key == "match-device" and not meets(value, devices)}
     wanted = []
     for row in texts(params, "keys"):
         section, key, default = row.split()
         plain = [value for place, name, value in found if (place, name) == (section, key)]
         wanted.append(plain[-1] if plain else default)
-        wanted += [value for place, name, value in found if place.startswith(f"{section}-") and name == key]
+        some = [row for row in found if row[0].startswith(f"{section}-") and row[0] not in elsewhere]
+        wanted += [value for _, name, value in some if name == key]
     return wanted
+
+
+def interfaces(system: System) -> list[tuple[str, str]]:
+    """Return the network interfaces of this device, each with its driver."""
+    found = []
+    for name in names(system, NET):
+        try:
+            driver = system.target(f"{NET}/{name}/device/driver").rpartition("/")[2]
+        except PrivetError:  # a piece of software
+            driver = ""
+        found.append((name, driver))
+    return found
+
+
+def meets(match: str, devices: list[tuple[str, str]]) -> bool:
+    """Say whether a section may be for one of these; Debian ships one for some drivers that cannot change numbers."""
+    for word in match.replace(";", ",").split(","):
+        kind, _, value = word.strip().partition(":")
+        if kind == "driver" and not any(fnmatchcase(driver, value.partition("/")[0]) for _, driver in devices):
+            continue
+        if kind == "interface-name" and not any(fnmatchcase(name, value.lstrip("=~")) for name, _ in devices):
+            continue
+        if word.strip():
+            return True
+    return False
 
 
 def own_words(system: System, params: Params) -> list[tuple[str, str]]:

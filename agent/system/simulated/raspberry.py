@@ -159,9 +159,11 @@ def image(device: SimulatedSystem) -> None:
 def board(device: SimulatedSystem) -> None:
     """Lay down the files, and the boot partition with what a card of bookworm has there: the firmware acts by it."""
     image(device)
-    device.plugged |= {"camera:imx219", "microphone:device", "eth0"}
+    device.plugged |= {"camera:imx219", "eth0", "microphone:device", "radio:wlan0"}
     for program in ("/usr/sbin/NetworkManager", "/usr/libexec/udisks2/udisksd"):
         device.edit(program, b"\x7fELF", mode=0o755)
+    device.edit(f"{UNITS}/systemd-udev-trigger.service", b"[Service]\nExecStart=/usr/bin/udevadm trigger\n")
+    device.hand.link(f"{UNITS}/sysinit.target.wants/systemd-udev-trigger.service", "../systemd-udev-trigger.service")
     attach(device, BOOT)
     device.edit(f"{BOOT}/cmdline.txt", CMDLINE, in_place=True)
     device.edit(f"{BOOT}/config.txt", CONFIG, in_place=True)

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from agent.system.door import Outcome
-from agent.system.simulated.programs import sshd, systemd_getty_generator
+from agent.system.simulated.programs import sshd, systemd_getty_generator, udevadm
 from agent.system.simulated.unit_files import MASK, PLACES, Lines, conditions_hold, lines, names, text
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MADE = "/run/systemd/generator"  # what generators made at this start
 STARTED = "/run/systemd/units"
-DAEMONS: dict[str, ModuleType] = {"sshd": sshd}  # and every program that says its UNIT
+DAEMONS: dict[str, ModuleType] = {"sshd": sshd, "udevadm": udevadm}  # and every program that says its UNIT
 PIDFILES = {"avahi-daemon": "/run/avahi-daemon/pid"}  # of programs that write their number down
 INIT = "/usr/lib/systemd/systemd"  # without it a device starts without systemd
 

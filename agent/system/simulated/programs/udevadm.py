@@ -10,6 +10,7 @@ from agent.system.door import Outcome
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
 
+PROGRAM = "/usr/bin/udevadm"
 FOLDERS = ("/usr/lib/udev/rules.d", "/run/udev/rules.d", "/etc/udev/rules.d")
 FOUND = {"video4linux": ("/sys/class/video4linux", "/dev"), "sound": ("/sys/class/sound", "/dev/snd")}
 WORD = re.compile(r'(\w+)\s*(==|!=|-=|:=|\+=|=)\s*"([^"]*)"')
@@ -26,15 +27,17 @@ def install(device: "SimulatedSystem") -> None:
 
 
 def boot(device: "SimulatedSystem") -> None:
-    """Make the nodes."""
+    """Make the nodes, and go over all devices: what systemd-udev-trigger.service does, each time it is started."""
+    if not device.running("udevadm"):
+        device.start((PROGRAM,), None)
     device.hand.special("/run/udev/control", "socket")
     for subsystem in FOUND:
         over(device, subsystem)
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Read the rules anew (at once: they are read each time), or go over the devices of a subsystem."""
-    if argv[1:2] == ("control",):
+    """Read the rules anew and wait (at once: they are read each time), or go over the devices of a subsystem."""
+    if argv[1:2] in {("control",), ("settle",)}:
         return Outcome(code=0, out=b"", err=b"")
     if argv[1:2] != ("trigger",):
         return Outcome(code=1, out=b"", err=b"Unknown command verb.\n")

@@ -1,0 +1,61 @@
+"""Radios of one kind, switched off by the kernel: no program sends or hears by them.
+
+Params: `kind` (as the kernel calls it: wlan, bluetooth) and `words` (strict and loose, blank separated).
+
+What is live is the kernel's; what is kept is what systemd-rfkill notes a moment later and restores at each start. Where
+it is not installed, or has noted nothing of a radio, that comes up switched on.
+Found and told: it may be the owner's only network, and the guard opens no device, /dev/rfkill neither.
+"""
+
+from agent.core.assess import Reading, absent, unread
+from agent.core.errors import Missing, PrivetError
+from agent.core.record import Params, Value
+from agent.system import board
+from agent.system.door import System
+
+PARAMS = ("kind", "words")
+SHOWN, NOTED = "/sys/class/rfkill", "/var/lib/systemd/rfkill"
+
+
+def probe(system: System, params: Params) -> Reading:
+    """Join every radio of the kind, and every note of one."""
+    strict, loose = str(params["words"]).split()
+    try:
+        radios = [f"{SHOWN}/{name}" for name in names(system, SHOWN)]
+        mine = [place for place in radios if said(system, f"{place}/type") == str(params["kind"])]
+        if not mine:
+            return absent(f"no radio of the kind {params['kind']!s} is in this device")
+        on = [place for place in mine if said(system, f"{place}/soft") != "1" and said(system, f"{place}/hard") != "1"]
+    except PrivetError as error:
+        return unread(str(error))
+    live = loose if on else strict
+    try:
+        notes = [name for name in names(system, NOTED) if name.endswith(f":{params['kind']!s}")]
+        shut = [name for name in notes if said(system, f"{NOTED}/{name}") == "1"]
+    except PrivetError as error:
+        return unread(str(error), live=live)
+    kept = strict if notes and len(shut) == len(notes) else loose
+    return Reading(live=live, kept=kept, cause="", absent=False)
+
+
+def steps(params: Params, option: Value) -> tuple[()]:
+    """Nothing: its owner says `rfkill block`, or that it belongs there."""
+    return ()
+
+
+def watches(params: Params) -> tuple[str, ...]:
+    """Name where systemd notes the state of radios (the kernel sends no news of /sys)."""
+    return (NOTED,)
+
+
+def names(system: System, directory: str) -> tuple[str, ...]:
+    """Return the names in a directory, none when it is not there."""
+    try:
+        return system.entries(directory)
+    except Missing:
+        return ()
+
+
+def said(system: System, path: str) -> str:
+    """Return what a small file says, empty when it is not there."""
+    return (board.there(system, path) or b"").decode("ascii", "replace").strip()

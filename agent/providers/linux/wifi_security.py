@@ -1,0 +1,111 @@
+"""How the Wi-Fi networks that this device knows keep others from reading along.
+
+No params. Values: encrypted (WPA2 or WPA3), weak (WEP, the first WPA), open. Read from NetworkManager's connections and
+from wpa_supplicant's files. A device joins a network it knows wherever one of that name is near, also one that somebody
+else set up; so what it knows is what it would do, and what is live is what is kept. Which networks it knows is its
+owner's to say: it is found and told.
+"""
+
+import re
+
+from agent.core.assess import Reading, absent, seen, unread
+from agent.core.errors import Missing, PrivetError
+from agent.core.record import Params, Value
+from agent.system import board
+from agent.system.door import System
+
+PARAMS: tuple[str, ...] = ()
+LADDER = ("encrypted", "weak", "open")
+PROFILES = (
+    "/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections",
+    "/usr/lib/NetworkManager/system-connections",
+)  # fmt: skip
+SUPPLICANT = "/etc/wpa_supplicant"
+BLOCK = re.compile(r"^[ \t]*network[ \t]*=[ \t]*\{(.*?)^[ \t]*\}", re.MULTILINE | re.DOTALL)
+
+
+def probe(system: System, params: Params) -> Reading:
+    """Join all networks; absent where the device knows none."""
+    try:
+        found = [*by_connections(system), *by_supplicant(system)]
+    except PrivetError as error:
+        return unread(str(error))
+    if not found:
+        return absent("this device knows no Wi-Fi network")
+    value, name = max(found, key=lambda one: LADDER.index(one[0]))
+    reading = seen(value, value)
+    cause = f"the network {name}" if value != LADDER[0] else ""
+    return Reading(live=reading.live, kept=reading.kept, cause=cause, absent=False)
+
+
+def steps(params: Params, option: Value) -> tuple[()]:
+    """Nothing: the network at the other end would have to change as well."""
+    return ()
+
+
+def watches(params: Params) -> tuple[str, ...]:
+    """Name where the networks are kept."""
+    return (*PROFILES, SUPPLICANT)
+
+
+def names(system: System, directory: str) -> tuple[str, ...]:
+    """Return the names in a directory, none when it is not there."""
+    try:
+        return system.entries(directory)
+    except Missing:
+        return ()
+
+
+def text_of(system: System, path: str) -> str:
+    """Return a file's text, empty when it is not there."""
+    return (board.there(system, path) or b"").decode("utf-8", "replace")
+
+
+def by_connections(system: System) -> list[tuple[str, str]]:
+    """Return how each connection by Wi-Fi is kept, and its name."""
+    found = []
+    for folder in PROFILES:
+        for name in names(system, folder):
+            if name.startswith(".") or name.endswith("~"):
+                continue
+            keys, section = {}, ""
+            for line in text_of(system, f"{folder}/{name}").splitlines():
+                if line.startswith("["):
+                    section = line.strip("[] ")
+                elif "=" in line and not line.startswith(("#", ";")):
+                    key, _, value = line.partition("=")
+                    keys[f"{section}.{key.strip()}"] = value.strip()
+            if keys.get("connection.type") in {"wifi", "802-11-wireless"}:
+                found.append((judged(keys), name.removesuffix(".nmconnection")))
+    return found
+
+
+def judged(keys: dict[str, str]) -> str:
+    """Judge one connection; the section has a name of before as well."""
+    said = {
+        key.rpartition(".")[2]: value for key, value in keys.items() if "wireless-security" in key or "wifi-sec" in key
+    }
+    said |= {key.rpartition(".")[2]: value for key, value in keys.items() if key.startswith("wifi-security.")}
+    kind = said.get("key-mgmt", "")
+    if kind in {"sae", "owe", "wpa-psk", "wpa-eap", "wpa-eap-suite-b-192"}:
+        return "weak" if said.get("proto", "").strip(";") == "wpa" else "encrypted"
+    return "weak" if kind in {"none", "ieee8021x"} and any(key.startswith("wep-") for key in said) else "open"
+
+
+def by_supplicant(system: System) -> list[tuple[str, str]]:
+    """Return how each network of wpa_supplicant is kept, and its name."""
+    found = []
+    for name in names(system, SUPPLICANT):
+        if not name.endswith(".conf"):
+            continue
+        for block in BLOCK.findall(text_of(system, f"{SUPPLICANT}/{name}")):
+            rows = [line.strip().partition("=") for line in block.splitlines() if not line.strip().startswith("#")]
+            keys = {key.strip(): value.strip() for key, _, value in rows if value}
+            kinds = set(keys.get("key_mgmt", "WPA-PSK WPA-EAP").split())
+            value = "encrypted"
+            if "NONE" in kinds:
+                value = "weak" if any(key.startswith("wep_key") for key in keys) else "open"
+            elif keys.get("proto", "") == "WPA":
+                value = "weak"
+            found.append((value, keys.get("ssid", "").strip('"') or "without a name"))
+    return found
