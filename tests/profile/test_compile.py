@@ -165,7 +165,7 @@ LOOSER = [
     (
         'flow = "tcp/22@lan", purpose = "To log in." }',
         'flow = "tcp/22@lan", purpose = "x" }, { flow = "tcp/1@any", purpose = "x" }',
-        "becomes [tcp/1@any, tcp/22@lan]",
+        "now also tcp/1@any, from anywhere (x).",
     ),
     ("retention_days = 30", "retention_days = 60", "kept for 60 days instead of 30"),
     ('precision = "0.5"', 'precision = "0.1"', "in steps of 0.1"),
