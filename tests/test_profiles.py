@@ -6,17 +6,23 @@ from pathlib import Path
 import pytest
 
 from agent.core.assess import ABSENT, OK
+from agent.core.consent import NEVER_ASKED, state_of
 from agent.core.order import ANY
+from agent.core.telemetry import Sample, minimise
 from provisioning.fleet.identity import Fleet
 from provisioning.profile.catalogue import shipped
+from provisioning.profile.compile import as_policy
 from provisioning.profile.inherit import examine, load
 from provisioning.profile.issue import Issued, add_recipient, issue_policy, seed_files
+from provisioning.profile.sign import payload_of
 from provisioning.simulate.device import Device
 from provisioning.simulate.doors import opens, signs_in
 from provisioning.simulate.pi import CHEAP, PASSWORD, USER, raspberry_pi
 from tests.house import ROOT
 
 PROFILES = sorted((ROOT / "device_profiles").glob("*.toml"))
+ELSEWHERE = [path for path in PROFILES if load(path, shipped()).profile.platform not in {None, "linux"}]
+HERE = [path for path in PROFILES if path not in ELSEWHERE]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     return made
 
 
-@pytest.fixture(params=PROFILES, ids=lambda path: path.stem)
+@pytest.fixture(params=HERE, ids=lambda path: path.stem)
 def issued(request: pytest.FixtureRequest, fleet: Fleet) -> Issued:
     """A policy of each profile."""
     return issue_policy(fleet, request.param)
@@ -46,7 +52,8 @@ def device(issued: Issued, fleet: Fleet, tmp_path: Path) -> Iterator[Device]:
 
 def test_there_are_profiles():
     """The folder is where it should be."""
-    assert {path.stem for path in PROFILES} >= {"base", "environment_sensor"}
+    assert {path.stem for path in HERE} >= {"base", "environment_sensor", "camera", "home_hub"}
+    assert [path.stem for path in ELSEWHERE] == ["pico_sensor"]
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
@@ -99,3 +106,15 @@ def test_nothing_is_collected_before_the_owner_agrees(device: Device):
         device.measure(**{field.name: "20"})
     device.running.turn(0.0)
     assert (device.accepted, device.refused) == (len(policy.fields), "")
+
+
+@pytest.mark.parametrize("path", ELSEWHERE, ids=lambda path: path.stem)
+def test_a_profile_of_another_platform_asks_for_nothing_of_linux(path: Path, fleet: Fleet):
+    """Its policy names no setting and no secret of Linux; its fields are still refused without the owner's consent."""
+    made = issue_policy(fleet, path)
+    policy = as_policy(payload_of(made.signed), shipped())
+    assert (policy.baseline, policy.credentials, policy.reasons, policy.channels) == ({}, (), {}, ("mqtt",))
+    assert policy.fields
+    for field in policy.fields:
+        assert state_of({}, policy, field.purpose) == NEVER_ASKED
+        assert minimise(field, Sample(name=field.name, number="20", at=1_800_000_000)).at % field.bucket == 0

@@ -12,8 +12,7 @@ from provisioning.cli.answer import answer, answers, profile_path, with_profiles
 from provisioning.export import MAX_BYTES, Flows, Subject, form, forms
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.catalogue import shipped
-from provisioning.profile.check import FLOW_SETTINGS
-from provisioning.profile.compile import baseline
+from provisioning.profile.compile import declared
 from provisioning.profile.inherit import load
 
 
@@ -43,8 +42,7 @@ def web_address(_ctx: click.Context, _option: click.Parameter, given: str) -> st
 def export_profile(name: str, profiles: Path | None, name_of_form: str, url: str, output: Path | None) -> None:
     """Say what the firewall of a profile lets through, so that a network can hold its devices to it."""
     whole = load(profile_path(name, profiles), shipped()).profile
-    values = baseline(whole, shipped())
-    flows = Flows(*(tuple(values[FLOW_SETTINGS[side]]) for side in ("inbound", "outbound")))
+    flows = Flows(declared(whole, "inbound"), declared(whole, "outbound"))
     text = form(name_of_form).written(Subject(whole, flows, datetime.now(UTC).replace(microsecond=0), url))
     if output:
         whole_file(output, text.encode(), 0o644)

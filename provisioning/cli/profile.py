@@ -1,13 +1,14 @@
 """Verbs about device profiles."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
 
 from agent.core.errors import BadInput, Missing
 from agent.core.policy import Policy
@@ -78,26 +79,43 @@ def explain(name: str, profiles: Path | None) -> None:
 
 
 def show_explained(console: Console, facts: dict[str, Any]) -> None:
-    """Print what a profile decides."""
+    """Print what a profile decides: first what is looser than it could be, and why."""
+
+    def tell(line: str, indent: int = 2) -> None:
+        console.print(Padding(line, (0, 0, 0, indent), expand=False))
+
     console.print(f"[bold]{escape(facts['title'])}[/] ({facts['model']}), supported until {facts['support_until']}")
-    console.print(f"from {' ← '.join(facts['files'])}\n")
-    table = Table("Setting", "Value", "", box=None, pad_edge=False)
-    for row in facts["settings"]:
-        why = "strictest" if row["strictest"] else f"looser: {escape(row['reason'])} ({row['chosen_by']})"
-        table.add_row(escape(row["title"]), escape(row["value"]), why, style=None if row["strictest"] else "yellow")
+    console.print(f"from {' ← '.join(facts['files'])}")
+    looser = [row for row in facts["settings"] if not row["strictest"]]
+    strict = [row for row in facts["settings"] if row["strictest"]]
+    console.print("\n[bold]Less private than it could be, and why[/]" + ("" if looser else ": nothing"))
+    for row in looser:
+        tell(f"[yellow]{escape(row['title'])}: {escape(row['said'])}[/]")
+        tell(f"why: {escape(row['reason'])} ({row['chosen_by'] or facts['model']})", 4)
         for risk in row["risks"]:
-            table.add_row("", "", f"[red]risk:[/] {escape(risk)}")
-    console.print(table)
-    console.print("\n[bold]Connections[/]" + ("" if facts["flows"] else ": none"))
-    for flow in facts["flows"]:
-        console.print(f"  {flow['side']} {escape(flow['flow'])}: {escape(flow['purpose'])}")
+            tell(f"[red]risk:[/] {escape(risk)}", 4)
+    console.print("\n[bold]As private as can be[/]" + ("" if strict else ": there are no settings on its platform"))
+    for row in strict:
+        tell(f"{escape(row['title'])}: {escape(row['said'])}")
+    show_connections(console, facts, tell)
     console.print("\n[bold]What can be collected, once its owner agrees[/]" + ("" if facts["notices"] else ": nothing"))
     for one in facts["notices"]:
-        console.print("\n".join("  " + line for line in one["text"].splitlines()), markup=False)
-        console.print(f"  [dim]notice {one['digest'][:16]}[/]")
-    console.print(f"\n[bold]Warnings[/] reach the owner by {', '.join(facts['channels'])}.")
-    kinds = ", ".join(one["kind"] for one in facts["credentials"]) or "none"
-    console.print(f"[bold]Factory secrets[/] replaced at first boot: {kinds}.")
+        for line in one["text"].splitlines():
+            tell(escape(line))
+        tell(f"[dim]notice {one['digest'][:16]}[/]")
+    console.print(f"\n[bold]Warnings[/] reach the owner {', '.join(facts['warned'])}.")
+    console.print(f"[bold]Factory secrets[/] replaced at first boot: {', '.join(facts['secrets']) or 'none'}.")
+
+
+def show_connections(console: Console, facts: dict[str, Any], tell: Callable[[str], None]) -> None:
+    """Print which connections it has, in and out."""
+    for side, words in (("inbound", "Who may reach it"), ("outbound", "Whom it may reach")):
+        rows = [row for row in facts["flows"] if row["side"] == side]
+        console.print(f"\n[bold]{words}[/]" + ("" if rows else ": nobody"))
+        for row in rows:
+            tell(f"{escape(row['peer'])}: {escape(row['purpose'])} [dim]{escape(row['flow'])}[/]")
+    if facts["platform"] != "linux":
+        tell("It has no firewall of its own: let your router hold it to this (privet-fleet profile export).")
 
 
 @profile.command(

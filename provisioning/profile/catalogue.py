@@ -43,6 +43,15 @@ def parts(folder: Path) -> tuple[str, ...]:
     return tuple(sorted([*modules, *(path.parent.name for path in folder.glob("*/__init__.py"))]))
 
 
+def on_platform(catalogue: Catalogue, platform: str | None) -> Catalogue:
+    """Return what there is on a platform: a setting is where its kind is; most secrets and channels are Linux's."""
+    if platform in {None, "linux"}:
+        return catalogue
+    kinds = parts(agent_folder() / "providers" / str(platform))
+    settings = {name: setting for name, setting in catalogue.settings.items() if setting.provider in kinds}
+    return Catalogue(settings, (), tuple(name for name in catalogue.channels if name == "mqtt"))
+
+
 @cache
 def shipped() -> Catalogue:
     """Read what the installed agent ships."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from agent.core.order import ANY
 from agent.core.setting import plain
-from provisioning.profile.catalogue import Catalogue
+from provisioning.profile.catalogue import Catalogue, on_platform
 from provisioning.profile.schema import Flow, Profile
 from provisioning.profile.source import Place
 
@@ -94,9 +94,26 @@ def unknown_parts(place: Place, names: Iterable[str], known: tuple[str, ...], wh
     ]
 
 
-def check_whole(profile: Profile, own: Profile) -> list[Finding]:
+def foreign(profile: Profile, here: Catalogue) -> list[Finding]:
+    """Name what a profile asks for that its platform does not have."""
+    wanted = (
+        ("settings", profile.settings, here.settings),
+        ("ceilings", profile.ceilings, here.settings),
+        ("channels", profile.channels, here.channels),
+        ("credential", [one.kind for one in profile.credential], here.credentials),
+    )
+    return [
+        Finding((table,), f'"{name}" means nothing on the platform "{profile.platform}"; remove it')
+        for table, names, known in wanted
+        if profile.platform not in {None, "linux"}
+        for name in names
+        if name not in known
+    ]
+
+
+def check_whole(profile: Profile, own: Profile, catalogue: Catalogue) -> list[Finding]:
     """Check what a profile needs once all it inherits is there; `own` is what its own file says."""
-    findings = []
+    findings = foreign(profile, on_platform(catalogue, profile.platform))
     purposes = {purpose.id for purpose in profile.purpose}
     recipients = {recipient.id for recipient in profile.recipient}
     for field in profile.field:

@@ -9,7 +9,7 @@ import cbor2
 from agent.core.errors import BadInput
 from agent.core.policy import MAX_BYTES, Policy, read_policy
 from agent.core.setting import plain
-from provisioning.profile.catalogue import Catalogue
+from provisioning.profile.catalogue import Catalogue, on_platform
 from provisioning.profile.check import FLOW_SETTINGS
 from provisioning.profile.schema import Profile, Purpose, TelemetryField
 from provisioning.profile.words import seconds, size_bytes
@@ -96,12 +96,12 @@ def baseline(profile: Profile, catalogue: Catalogue) -> dict[str, Any]:
     Who may listen is both: what the profile names, and the programs of the inbound flows; so is who may sign in: whom
     the profile names, and the owner of its Linux accounts.
     """
-    made: dict[str, Any] = {name: setting.strictest() for name, setting in catalogue.settings.items()}
+    here = on_platform(catalogue, profile.platform).settings
+    made: dict[str, Any] = {name: setting.strictest() for name, setting in here.items()}
     made |= {name: plain(choice.value) for name, choice in profile.settings.items()}
     for side, name in FLOW_SETTINGS.items():
-        flows = [flow.flow for flow in getattr(profile.flows, side)]
-        if name in catalogue.settings:
-            made[name] = plain(flows)
+        if name in here:
+            made[name] = declared(profile, side)
     if LISTENERS in made:
         made[LISTENERS] = plain([*made[LISTENERS], *listeners(profile)])
     if ACCOUNTS in made:
@@ -114,6 +114,11 @@ def owners(profile: Profile) -> list[str]:
     found = [one.params.get("owner_account") for one in profile.credential if one.kind == "linux_account"]
     names = [name for name in found if isinstance(name, str)]
     return sorted({*names, *([FIRST] if names else [])})
+
+
+def declared(profile: Profile, side: str) -> tuple[str, ...]:
+    """Return the flows of one side: what the firewall is made from, and every export of it."""
+    return tuple(sorted({flow.flow for flow in getattr(profile.flows, side)}))
 
 
 def listeners(profile: Profile) -> list[str]:
@@ -130,19 +135,19 @@ def listeners(profile: Profile) -> list[str]:
 
 def reasons(profile: Profile, catalogue: Catalogue) -> dict[str, str]:
     """Return why each setting that is looser than its strictest is so."""
-    made = {}
+    here, made = on_platform(catalogue, profile.platform).settings, dict[str, str]()
     for name, choice in profile.settings.items():
         setting = catalogue.settings[name]
         if choice.reason and not setting.lattice().leq(plain(choice.value), setting.strictest()):
             made[name] = choice.reason
     for side, name in FLOW_SETTINGS.items():
         flows = getattr(profile.flows, side)
-        if flows:
+        if flows and name in here:
             made[name] = "; ".join(f"{flow.flow}: {flow.purpose}" for flow in flows)
     programs = [f"{', '.join(one.programs)}: {one.purpose}" for one in profile.flows.inbound if one.programs]
     people = [f"{name} is the owner's account." for name in owners(profile)]
     for name, derived in ((LISTENERS, programs), (ACCOUNTS, people)):
-        if derived and name in catalogue.settings:
+        if derived and name in here:
             made[name] = " ".join([*([made[name]] if name in made else []), *derived])
     return made
 

@@ -1,13 +1,17 @@
 """Say in plain words what one policy loosens and tightens against another, by the same orders the device uses."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agent.core.policy import Policy
 from agent.core.telemetry import TelemetryField, write_number
 from provisioning.profile.catalogue import Catalogue
-from provisioning.profile.check import shown
+from provisioning.profile.check import FLOW_SETTINGS, shown
+from provisioning.profile.compile import LISTENERS
+from provisioning.profile.explain import peer_in_words
 
+SIDES = {setting: side for side, setting in FLOW_SETTINGS.items()}
 LOOSER, STRICTER, OTHER = "looser", "stricter", "other"
 
 
@@ -40,12 +44,34 @@ def settings_moved(old: Policy, new: Policy, catalogue: Catalogue) -> Iterable[D
         after = new.baseline.get(name, setting.strictest())
         if before == after:
             continue
+        looser = not setting.lattice().leq(after, before)
+        risks = dict.fromkeys(option.risk for option in setting.newly(before, after) if option.risk) if looser else ()
+        if isinstance(before, tuple) and isinstance(after, tuple):  # said word by word, each in its own direction
+            gained, lost = (sorted(set(one) - set(other)) for one, other in ((after, before), (before, after)))
+            if gained:
+                yield Difference(LOOSER, name, f"{setting.title}: now also {each(name, gained, new)}", " ".join(risks))
+            if lost:
+                yield Difference(STRICTER, name, f"{setting.title}: no longer {each(name, lost, old)}")
+            continue
         text = f"{setting.title}: {shown(before)} becomes {shown(after)}."
-        if setting.lattice().leq(after, before):
-            yield Difference(STRICTER, name, text)
-        else:
-            risks = dict.fromkeys(option.risk for option in setting.newly(before, after) if option.risk)
-            yield Difference(LOOSER, name, text, " ".join(risks))
+        yield Difference(LOOSER if looser else STRICTER, name, text, " ".join(risks))
+
+
+def each(name: str, words: list[str], policy: Policy) -> str:
+    """Say words of a list as a sentence's end; a flow with where it leads and what for, a listener by its program."""
+    if name == LISTENERS:
+        words = list(dict.fromkeys(f"{word.rpartition(':')[2]} at {word.partition('@')[0]}" for word in words))
+    if name not in SIDES:
+        return ", ".join(words) + "."
+    said = [f"{word}, {peer_in_words(SIDES[name], word)}{purpose_of(policy, name, word)}" for word in words]
+    return "; ".join(said) + "."
+
+
+def purpose_of(policy: Policy, name: str, flow: str) -> str:
+    """Return what a flow is for, as the policy gives it among its reasons."""
+    ahead = r"(?=; (?:tcp|udp|icmp|any)/|$)"
+    found = re.search(rf"(?:^|; ){re.escape(flow)}: (.*?){ahead}", policy.reasons.get(name, ""))
+    return f" ({found[1].rstrip('.')})" if found else ""
 
 
 def fields_moved(old: Policy, new: Policy) -> Iterable[Difference]:
@@ -57,10 +83,13 @@ def fields_moved(old: Policy, new: Policy) -> Iterable[Difference]:
     for name in sorted(before.keys() - after.keys()):
         yield Difference(STRICTER, f"field {name}", f"{before[name].title} is no longer collected.")
     for name in sorted(before.keys() & after.keys()):
-        if before[name] != after[name]:
-            direction = STRICTER if tells_less(after[name], before[name]) else LOOSER
+        less = tells_less(after[name], before[name])
+        if not less or not tells_less(before[name], after[name]):
             text = f"{after[name].title}: {grain(before[name])} becomes {grain(after[name])}."
-            yield Difference(direction, f"field {name}", text)
+            yield Difference(STRICTER if less else LOOSER, f"field {name}", text)
+        elif before[name].title != after[name].title:
+            text = f'"{before[name].title}" is now called "{after[name].title}", so the owner is asked again.'
+            yield Difference(OTHER, f"field {name}", text)
 
 
 def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
@@ -130,8 +159,9 @@ def lists_moved(old: Policy, new: Policy) -> Iterable[Difference]:
     for credential in [one for one in new.credentials if one not in old.credentials]:
         text = f"The factory secret {named(credential)} is also replaced at first boot."
         yield Difference(STRICTER, f"credential {credential['kind']}", text)
-    if old.recovery != new.recovery:
-        yield Difference(LOOSER, "recovery", f"The owner's new secrets: {handed(old)} before, {handed(new)} now.")
+    if hands(old) != hands(new):
+        direction = STRICTER if hands(new) < hands(old) else LOOSER
+        yield Difference(direction, "recovery", f"The owner's new secrets: {handed(old)} before, {handed(new)} now.")
     if old.broker != new.broker:
         was, now = (f"{one.broker['host']}:{one.broker['port']}" for one in (old, new))
         text = f"Sealed readings go through {now} instead of {was}."
@@ -139,6 +169,13 @@ def lists_moved(old: Policy, new: Policy) -> Iterable[Difference]:
     if old.queue_bytes != new.queue_bytes:
         text = f"The queue holds {new.queue_bytes >> 20} MiB instead of {old.queue_bytes >> 20} MiB."
         yield Difference(OTHER, "queue", text)
+
+
+def hands(policy: Policy) -> set[tuple[str, bytes]]:
+    """Return the ways by which the new secrets are handed over, beside the owner's own."""
+    wishes = policy.recovery
+    sealed = {(wishes["id"], wishes["key"])} if wishes.get("key") else set()
+    return sealed | ({("the screen", b"")} if wishes.get("console") else set())
 
 
 def handed(policy: Policy) -> str:

@@ -47,7 +47,7 @@ def examine(path: Path, catalogue: Catalogue, below: tuple[str, ...] = ()) -> tu
         return None, faults
     findings = check_alone(profile, path.stem, catalogue)
     if not profile.inherits:
-        findings += check_whole(profile, profile) + unreasoned(profile, catalogue)
+        findings += check_whole(profile, profile, catalogue) + unreasoned(profile, catalogue)
         return Loaded(profile, (path.name,), dict.fromkeys(profile.settings, path.stem)), placed(source, findings)
     chain = (*below, path.stem)
     if profile.inherits in chain or len(chain) >= DEEPEST:
@@ -61,7 +61,7 @@ def examine(path: Path, catalogue: Catalogue, below: tuple[str, ...] = ()) -> tu
     if parent is None or parent_faults or findings:
         return None, parent_faults + placed(source, findings)
     whole = merge(profile, parent.profile)
-    findings = loosenings(profile, whole, parent.profile, catalogue) + check_whole(whole, profile)
+    findings = loosenings(profile, whole, parent.profile, catalogue) + check_whole(whole, profile, catalogue)
     merged = Loaded(
         whole,
         (path.name, *parent.files),
@@ -118,6 +118,8 @@ def loosenings(child: Profile, whole: Profile, parent: Profile, catalogue: Catal
         if ceiling is not None and not catalogue.settings[name].lattice().leq(plain(flows), plain(ceiling)):
             said = f"the profile {parent.model} allows at most {shown(ceiling)} {side}"
             findings.append(Finding(("flows", side), f"{said}; leave the other flows out"))
+    if child.platform and child.platform != (parent.platform or "linux"):
+        findings.append(Finding(("platform",), f"{parent.model} is for another platform; inherit from another profile"))
     return findings + telemetry_loosenings(child, parent) + unknown_without(child, parent)
 
 
@@ -192,6 +194,7 @@ def merge(child: Profile, parent: Profile) -> Profile:
     return child.model_copy(
         update={
             "inherits": None,
+            "platform": child.platform or parent.platform,
             "support_until": child.support_until or parent.support_until,
             "settings": settings,
             "ceilings": ceilings,

@@ -168,6 +168,9 @@ class Profile(Strict):
     model: Name = Field(description="The name of this file without .toml; also the device class.")
     title: Text
     inherits: Name | None = Field(default=None, description="The profile this one tightens or, with a reason, loosens.")
+    platform: Literal["linux", "pico"] | None = Field(
+        default=None, description="What it runs on; linux when nothing is said. A Pico has no settings of Linux."
+    )
     support_until: date | None = Field(default=None, description="Until when security updates are promised.")
     settings: dict[str, Choice] = {}
     ceilings: dict[str, Value] = Field(default={}, description="How loose an inheriting profile may ever get.")

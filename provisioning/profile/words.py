@@ -8,7 +8,7 @@ import ipaddress
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 type_of_value = str | int | list[str]
 PROTOCOLS = ("tcp", "udp", "icmp", "any")
@@ -103,11 +103,18 @@ def flow_word(value: str) -> str:
     return value
 
 
-Text = Annotated[str, AfterValidator(plain_text)]
-Name = Annotated[str, AfterValidator(plain_name)]
-FlowWord = Annotated[str, AfterValidator(flow_word)]
-KeyName = Annotated[str, AfterValidator(key_name)]
-DecimalText = Annotated[str, AfterValidator(decimal_text)]
-Duration = Annotated[str, AfterValidator(duration)]
-Size = Annotated[str, AfterValidator(size)]
+def formed(pattern: str, **more: int) -> Any:
+    """Tell an editor the form, too; what it cannot say as a pattern is found by `profile check`."""
+    return Field(json_schema_extra={"pattern": pattern, **more})
+
+
+NUMBERED = r"(any|[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?)"
+FLOW = rf"^((tcp|udp)/{NUMBERED}|icmp/(any|echo)|any/any)@(any|lan|loopback|[0-9a-fA-F.:]+(/[0-9]{{1,3}})?)$"
+Text = Annotated[str, AfterValidator(plain_text), formed(r"\S", maxLength=LONGEST_TEXT)]
+Name = Annotated[str, AfterValidator(plain_name), formed(r"^[a-z][a-z0-9_]{0,31}$")]
+FlowWord = Annotated[str, AfterValidator(flow_word), formed(FLOW)]
+KeyName = Annotated[str, AfterValidator(key_name), formed(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+DecimalText = Annotated[str, AfterValidator(decimal_text), formed(r"^-?[0-9]{1,9}(\.[0-9]{1,6})?$")]
+Duration = Annotated[str, AfterValidator(duration), formed(r"^[1-9][0-9]{0,5}[smhd]$")]
+Size = Annotated[str, AfterValidator(size), formed(r"^[1-9][0-9]{0,3} ?(KiB|MiB|GiB)$")]
 Value = Annotated[type_of_value, BeforeValidator(setting_value)]

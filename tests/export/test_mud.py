@@ -19,7 +19,7 @@ from provisioning.export import Flows, Subject, form, forms
 from provisioning.export.mud import read, written
 from provisioning.export.mud.words import LAN
 from provisioning.profile.catalogue import shipped
-from provisioning.profile.compile import baseline
+from provisioning.profile.compile import baseline, declared
 from provisioning.profile.inherit import load
 from provisioning.profile.schema import Profile
 from tests.house import ROOT
@@ -87,7 +87,9 @@ def test_it_is_the_object_the_firewall_is_made_from(path):
     """Each profile that ships: the file read back makes the firewall load, to the byte, what the policy does."""
     profile = load(path, shipped()).profile
     values = baseline(profile, shipped())
-    flows = Flows(tuple(values["firewall.inbound"]), tuple(values["firewall.outbound"]))
+    flows = Flows(declared(profile, "inbound"), declared(profile, "outbound"))
+    if profile.platform != "pico":  # which has no firewall: there the file is all that holds it
+        assert flows == Flows(tuple(values["firewall.inbound"]), tuple(values["firewall.outbound"]))
     whole = sound(written(Subject(profile, flows, NOW, "https://maker.example/x.json")))
     again = read(json.dumps(whole))
     for side in ("inbound", "outbound"):

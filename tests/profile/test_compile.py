@@ -175,7 +175,7 @@ LOOSER = [
     (
         'flow = "tcp/22@lan", purpose = "To log in." }',
         'flow = "tcp/22@lan", purpose = "x" }, { flow = "tcp/1@any", purpose = "x" }',
-        "becomes [tcp/1@any, tcp/22@lan]",
+        "now also tcp/1@any, from anywhere (x).",
     ),
     ("retention_days = 30", "retention_days = 60", "kept for 60 days instead of 30"),
     ('precision = "0.5"', 'precision = "0.1"', "in steps of 0.1"),
@@ -211,7 +211,9 @@ def test_an_explanation_holds_reasons_and_notices(loaded, made, catalogue):
     root = next(row for row in facts["settings"] if row["setting"] == "ssh.root")
     assert (root["reason"], root["risks"], root["chosen_by"]) == ("Backups.", ["The risk of key."], "x")
     assert "steps of 0.5 Cel" in facts["notices"][0]["text"]
-    assert facts["flows"] == [{"side": "inbound", "flow": "tcp/22@lan", "purpose": "To log in."}]
+    flow = {"side": "inbound", "flow": "tcp/22@lan", "purpose": "To log in.", "peer": "from your own network"}
+    assert facts["flows"] == [flow]
+    assert facts["secrets"] == ["the known password of its account"]
 
 
 def test_the_editor_schema_knows_the_settings(catalogue):

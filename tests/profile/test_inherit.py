@@ -192,3 +192,23 @@ def test_circles_and_missing_parents_are_refused(shelf, catalogue):
     assert 'no profile "c"' in texts(child(shelf, "", "d", "c"), catalogue)[0][2]
     with pytest.raises(BadInput, match="circle"):
         load(path, catalogue)
+
+
+PICO = 'platform = "pico"\nmodel = "{}"\ntitle = "T"\nsupport_until = 2040-01-01\nchannels = ["{}"]\n'
+QUEUE = 'queue.size = "1 MiB"\n'
+
+
+def test_a_platform_has_its_own_settings(shelf, catalogue):
+    """What is Linux's means nothing on a Pico, and nobody inherits across platforms."""
+    path = shelf.put("small", PICO.format("small", "mqtt") + QUEUE, sound=False)
+    assert load(path, catalogue).profile.platform == "pico"
+    assert load(child(shelf, "", "tiny", "small"), catalogue).profile.platform == "pico"
+    wrong = (
+        PICO.format("wrong", "syslog")
+        + QUEUE
+        + '[settings]\n"ssh.root" = "no"\n[[credential]]\nkind = "linux_account"\n'
+    )
+    found = [text.split(" means nothing")[0] for _, _, text in texts(shelf.put("wrong", wrong, sound=False), catalogue)]
+    assert found == ['"ssh.root"', '"syslog"', '"linux_account"']
+    across = child(shelf, 'platform = "linux"\n', "across", "small")
+    assert "is for another platform" in texts(across, catalogue)[0][2]
