@@ -162,6 +162,13 @@ def reads(place: Place) -> bool:
     return place.device.run([*argv, 'if [ -d "$1" ]; then ls "$1"; else cat "$1"; fi', "sh", path]).returncode == 0
 
 
+def become(place: Place) -> bool:
+    """Become an account with su, as nobody would, by a password that is known or by none."""
+    argv = ["runuser", "-u", "nobody", "--", "su", str(place.where.get("user", "pi")), "-c", "id -u"]
+    done = place.device.run(argv, f"{place.where.get('password', PASSWORD)}\n".encode())
+    return done.stdout.strip().isdigit()
+
+
 def arrives(place: Place) -> bool:
     """Send a datagram whose sender (or whose way) is a lie, and see whether a program on the device gets it."""
     ear = place.device.spawn(place.device.python("-c", HEAR))
@@ -186,5 +193,6 @@ BEHAVIOURS: dict[str, tuple[Callable[[Place], None], Callable[[Place], bool]]] =
     "sudo on another terminal": (nothing, sudo_elsewhere),
     "a message without a name": (ready_near, anonymous),
     "another account reads": (nothing, reads),
+    "su by another account": (nothing, become),
     "a lie that arrives": (ready_near, arrives),
 }
