@@ -12,6 +12,7 @@ PACKAGES_TEST := $(PACKAGES_DEMO) git
 PACKAGES_DEB := python3 python3-venv dpkg git
 PACKAGES_DEVICE := $(PACKAGES_TEST) dosfstools iproute2 kmod lintian mmdebstrap mosquitto-clients mtools nftables openssh-client openssh-server \
 	procps sudo udev util-linux zstd
+PACKAGES_TRUTH := $(PACKAGES_DEVICE)
 PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools mtools qemu-system-arm qemu-user-static
@@ -23,7 +24,7 @@ EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
 
-.PHONY: help demo test check tools bench test-device test-crash test-boot test-vm test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-boot debian-vm debian-pi debian-deb
+.PHONY: help demo test check tools bench test-device test-truth test-crash test-boot test-vm test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-pi debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +54,12 @@ bench: debian-device .venv/test ## measure memory, reaction times and throughput
 
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device
+
+# Lynis and OpenSCAP are in the devices' tree, not on this machine.
+test-truth: debian-truth .venv/test ## what is really open, beside our word, Lynis' and OpenSCAP's on the same states (root, 5 min)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -n 2 --dist worksteal -o cache_dir=.cache/pytest-truth tests/truth
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m tests.truth.table
+	@$(BIN)/python -m tests.docs_tables
 
 test-crash: debian-vm .venv/test ## thousands of power cuts on real file systems, block by block (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-crash tests/crash
@@ -90,6 +97,8 @@ debian-test:
 	@requirements/debian.sh $(PACKAGES_TEST)
 debian-device:
 	@requirements/debian.sh $(PACKAGES_DEVICE)
+debian-truth:
+	@requirements/debian.sh $(PACKAGES_TRUTH)
 debian-boot:
 	@requirements/debian.sh $(PACKAGES_BOOT)
 debian-vm:

@@ -6,14 +6,17 @@ end with the promises: each numbered line of SECURITY.md must name a test that e
 """
 
 import ast
+import json
 import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from agent.core import errors
 from tests.house import ROOT, folders
+from tests.truth.table import NAMES, WHO, tally, verdict
 
 MARKED = re.compile(r"(<!-- table:([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 PROMISE = re.compile(r"^(?:\*\*)?(\d+)\. |^\| *(\d+) *\|")
@@ -26,15 +29,20 @@ def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+def default(setting: dict[str, Any]) -> str:
+    """Return a setting's first option in words."""
+    first = setting["option"][0]["value"]
+    return ", ".join(first) or "none" if isinstance(first, list) else str(first)
+
+
 def settings_table() -> str:
     """List every setting, from agent/settings/*.toml."""
     rows = []
     for path in sorted((ROOT / "agent/settings").glob("*.toml")):
         setting = tomllib.loads(path.read_text(encoding="utf-8"))
-        first = setting["option"][0]["value"]
-        default = ", ".join(first) or "none" if isinstance(first, list) else str(first)
         serves = ", ".join(setting["satisfies"])
-        rows.append((f"`{setting['id']}`", setting["title"], default, setting["order"], setting["provider"], serves))
+        told = (setting["title"], default(setting), setting["order"], setting["provider"], serves)
+        rows.append((f"`{setting['id']}`", *told))
     return table(("Setting", "What it holds", "Private default", "Order", "Provider", "Serves"), rows)
 
 
@@ -59,10 +67,66 @@ def targets_table() -> str:
     return table(("Command", "What it does"), ((f"`make {name}`", told) for name, told in found))
 
 
+def truth() -> dict[str, Any]:
+    """Return what the last complete run of the truth table found."""
+    found: dict[str, Any] = json.loads((ROOT / "tests/truth/results.json").read_text(encoding="utf-8"))
+    return found
+
+
+def truth_table() -> str:
+    """List every state of the truth table, from tests/truth/results.json."""
+    found, rows = truth(), []
+    for row in found["rows"]:
+        asked = {"ours": row["settings"], "lynis": row["lynis_asked"], "openscap": [row["openscap_asked"]]}
+        cells = []
+        for who in WHO:
+            word = verdict(row, who)
+            loud = f"**{word}**" if word.startswith("false") else word
+            cells.append(loud if word == "no test" else f"{loud} ({', '.join(f'`{one}`' for one in asked[who])})")
+        rows.append((row["area"], row["name"], row["tried"], "open" if row["open"] else "shut", *cells))
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
+    heads = ("Area", "State", "Settled by", "Really", "Privet", "Lynis", "OpenSCAP")
+    return f"`make test-truth`, {found['date']}, Debian 12; {versions}.\n\n" + table(heads, rows)
+
+
+def truth_tally() -> str:
+    """Count the verdicts of each tool over all states of the truth table."""
+    rows = truth()["rows"]
+    kinds = ("right", "false pass", "false finding", "unknown", "no test")
+    counts = {who: tally(rows, who) for who in WHO}
+    lines = [(NAMES[who], *(str(counts[who][kind]) for kind in kinds)) for who in WHO]
+    return table((f"Of {len(rows)} states", *kinds), lines)
+
+
+def peers_table() -> str:
+    """List every setting with its default and how right the scanners and we were about its states."""
+    rows, all_rows = [], truth()["rows"]
+    for path in sorted((ROOT / "agent/settings").glob("*.toml")):
+        setting = tomllib.loads(path.read_text(encoding="utf-8"))
+        states = [row for row in all_rows if setting["id"] in row["settings"]]
+        cells = [score(states, who) for who in ("lynis", "openscap", "ours")]
+        rows.append((f"`{setting['id']}`", default(setting), str(len(states)), *cells))
+    return table(("Setting", "Private default", "States tried", "Lynis", "OpenSCAP", "Privet"), rows)
+
+
+def score(states: list[dict[str, Any]], who: str) -> str:
+    """Say how many states a tool was right about, and how it was wrong."""
+    found = tally(states, who)
+    if not states:
+        return "-"
+    if found["no test"] == len(states):
+        return "no test"
+    wrong = [f"{found[kind]} {kind}" for kind in ("false pass", "false finding", "unknown", "no test") if found[kind]]
+    return ", ".join([f"{found['right']} right", *wrong])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "errors": errors_table,
     "settings": settings_table,
     "targets": targets_table,
+    "truth": truth_table,
+    "truth-peers": peers_table,
+    "truth-tally": truth_tally,
 }
 
 

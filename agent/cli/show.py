@@ -48,7 +48,8 @@ def status(answer: dict[str, Any]) -> None:
         click.secho(f"Private, except for {len(waived)} setting(s) you allowed for a while.", fg="yellow", bold=True)
     else:
         click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
-    click.echo(f"Last full look {span(int(answer['age']))} ago.\n")
+    click.echo(f"Last full look {span(int(answer['age']))} ago.")
+    click.echo(covered(answer["coverage"]) + "\n")
     trial(answer)
     for row in sorted(rows, key=lambda r: (r["status"] in ("ok", "absent"), r["status"], r["setting"])):
         click.echo(finding_line(row))
@@ -66,6 +67,13 @@ def status(answer: dict[str, Any]) -> None:
         click.echo(f"  {moment(int(warning['since']))}  " + str(warning["text"]).replace("\n", "\n      ") + often)
     link = answer["link"]
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
+
+
+def covered(count: dict[str, int]) -> str:
+    """Say how much was looked at, and how much of that could not be read."""
+    unread = f"{count['unknown']} of them could not be read" if count["unknown"] else "all of them were read"
+    said = f"Looked at {count['here']} settings in {count['places']} places (now, and after a restart); {unread}."
+    return said + (f" {count['absent']} more are about what is not on this device." if count["absent"] else "")
 
 
 def trial(answer: dict[str, Any]) -> None:

@@ -66,6 +66,7 @@ class Acts:
             "warnings": [{**as_map(w), "text": told(w)} for w in guard.books.warnings],
             "trial": guard.proving.standing(),
             "age": clock.uptime - guard.swept,
+            "coverage": guard.posture.coverage(),
             "now": clock.wall,
             **self.extra(),
         }
@@ -73,8 +74,9 @@ class Acts:
     def row(self, finding: Finding) -> Reply:
         """Write one finding for the wire."""
         setting = self.guard.settings[finding.setting]
-        row = as_map(finding)
-        return {**row, "title": setting.title, "wanted": spell(finding.wanted), "found": spell(finding.found)}
+        row = {**as_map(finding), "title": setting.title, "wanted": spell(finding.wanted)}
+        age = self.guard.system.clock().uptime - self.guard.posture.looked[finding.setting]
+        return {**row, "found": spell(finding.found), "age": age}
 
     def waiver_row(self, waiver: Waiver) -> Reply:
         """Write one waiver for the wire, with what is left of it."""

@@ -1,7 +1,7 @@
 """Look at settings through their providers, and know which directory moves which setting."""
 
 from agent import registry
-from agent.core.assess import Finding, Reading, assess, unread
+from agent.core.assess import ABSENT, Finding, Reading, assess, unread
 from agent.core.errors import PrivetError
 from agent.core.record import Value
 from agent.core.setting import Setting
@@ -18,6 +18,7 @@ class Posture:
         self.settings = settings
         self.baseline = baseline
         self.findings: dict[str, Finding] = {}
+        self.looked: dict[str, int] = {}
         self.places: dict[str, tuple[str, ...]] = {}
         self.rebase(baseline)
 
@@ -61,9 +62,27 @@ class Posture:
             setting = self.settings[name]
             finding = assess(setting, self.baseline[name], self.probe(setting), waivers, clock)
             self.findings[name] = finding
+            self.looked[name] = clock.uptime
             self.place(name)
             made.append(finding)
         return tuple(made)
+
+    def coverage(self) -> dict[str, int]:
+        """Count what was judged, in two places for each setting that is here: what runs now, what outlives a restart.
+
+        No score: how many places could not be read is said beside how many could.
+        """
+        here = [finding for finding in self.findings.values() if finding.status != ABSENT]
+        places = [place for finding in here for place in (finding.live, finding.kept)]
+        return {
+            "catalogue": len(self.settings),
+            "covered": len(self.baseline),
+            "here": len(here),
+            "absent": len(self.findings) - len(here),
+            "places": len(places),
+            "judged": sum(place is not None for place in places),
+            "unknown": sum(place is None for place in places),
+        }
 
     def probe(self, setting: Setting) -> Reading:
         """Take one reading; whatever goes wrong is a reading too, and never a pass."""

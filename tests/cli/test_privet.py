@@ -60,6 +60,7 @@ def test_status_says_private(running: Running) -> None:
     told = running.privet("status")
     assert told.exit_code == 0, told.output
     assert "Private: all" in told.output
+    assert "places (now, and after a restart); all of them were read." in told.output
     rows = json.loads(running.privet("status", "--json").output)["findings"]
     assert {r["status"] for r in rows} <= {"ok", "absent"}
 
@@ -141,6 +142,15 @@ def test_confirm_says_that_nothing_is_on_trial(running: Running) -> None:
     told = running.privet("confirm")
     assert told.exit_code == 77, told.output
     assert "nothing to confirm" in told.output
+
+
+def test_status_says_what_could_not_be_read() -> None:
+    """In words, beside what was looked at; there is no score."""
+    count = {"here": 40, "places": 80, "judged": 77, "unknown": 3, "absent": 2}
+    assert show.covered(count) == (
+        "Looked at 40 settings in 80 places (now, and after a restart); 3 of them could not be read."
+        " 2 more are about what is not on this device."
+    )
 
 
 def test_status_shows_a_change_on_trial(capsys: pytest.CaptureFixture[str]) -> None:

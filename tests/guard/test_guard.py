@@ -27,6 +27,25 @@ def test_private_after_the_first_start(kept: Kept) -> None:
     assert kept.told() == []
 
 
+def test_status_says_how_much_was_looked_at_and_when(kept: Kept) -> None:
+    """Each setting that is here counts in two places; one that cannot be read is counted apart and is no pass."""
+    whole = kept.ask("status")
+    count = whole["coverage"]
+    assert count["here"] + count["absent"] == count["covered"] == len(whole["findings"]) <= count["catalogue"]
+    assert count["places"] == 2 * count["here"] == count["judged"] + count["unknown"]
+    assert count["unknown"] == 0
+    assert {row["age"] for row in whole["findings"]} == {0}
+    kept.system.tick(7)
+    kept.system.edit("/etc/sudoers.d/mine", b"pi ALL\n", mode=0o440)
+    kept.turn()
+    whole = kept.ask("status")
+    unread = {row["setting"] for row in whole["findings"] if row["live"] is None and row["status"] != "absent"}
+    assert unread == {"sudo.nopasswd", "sudo.ticket"}
+    assert whole["coverage"] == {**count, "judged": count["judged"] - 4, "unknown": 4}
+    assert {row["age"] for row in whole["findings"] if row["setting"] in unread} == {0}
+    assert max(row["age"] for row in whole["findings"]) == 7
+
+
 def test_a_hand_edit_is_undone_and_told_once(kept: Kept) -> None:
     """One warning with what changed, who is affected, what was done; none more while nothing new happens."""
     kept.system.edit("/etc/sysctl.d/zz-privet-redirects.conf", b"net.ipv4.conf.all.accept_redirects = 1\n")

@@ -84,7 +84,7 @@ def prepare(system: System, params: Params) -> Params:
         return {**params, "ticket": ticket(table)}
     others, defaults, _ = apart(system, table)
     untagged, exempt = rules.free_by_default(defaults)
-    opened = rules.without_password(others, untagged, groups(system))
+    opened = rules.without_password(rules.here(others, hosts(system, table)), untagged, groups(system))
     first = from_first(others, opened)
     try:
         rules.proven(system, others)
@@ -163,10 +163,11 @@ def ticket_line(params: Params, option: str) -> str:
 def unasked(system: System, table: Item) -> Value:
     """Return everything that runs without a password, and whether our own file is behind the others."""
     untagged, exempt = rules.free_by_default(table)
-    found = {word for word, _ in rules.without_password(rules.rules(table), untagged, groups(system))}
+    mine = hosts(system, table)
+    found = {word for word, _ in rules.without_password(rules.here(rules.rules(table), mine), untagged, groups(system))}
     found |= {f"%{group}:ALL" for group in exempt}
     others, defaults, ours = apart(system, table)
-    opened = rules.without_password(others, rules.free_by_default(defaults)[0], groups(system))
+    opened = rules.without_password(rules.here(others, mine), rules.free_by_default(defaults)[0], groups(system))
     said = others[len(others) - len(ours) :]
     complete = len(ours) >= len(others) - from_first(others, opened)
     if ours and not (complete and list(map(rules.untagged, ours)) == list(map(rules.untagged, said))):
@@ -216,6 +217,15 @@ def table_of(system: System, path: str) -> list[list[str]]:
     except Missing:
         return []
     return [row for row in (line.split(":") for line in text.splitlines()) if len(row) > 3]
+
+
+def hosts(system: System, table: Item) -> set[str]:
+    """Return what this device is called, now and after a restart; none when sudo asks the network for its name."""
+    if any("fqdn" in option for row in table.get("Defaults", []) for option in row.get("Options", [])):
+        return set()
+    paths = [path for path in ("/proc/sys/kernel/hostname", "/etc/hostname") if there(system, path)]
+    found = [system.read(path).decode("ascii", "replace") for path in paths]
+    return {name.strip().partition(".")[0].lower() for name in found}
 
 
 def powerful(rule: Rule) -> bool:

@@ -1,6 +1,7 @@
 """The rules of sudo as `cvtsudoers` tells them: who may run what without a password, and the same rules said again."""
 
 import json
+import re
 from typing import Any
 
 from agent.core.errors import Failed, Refused
@@ -20,6 +21,7 @@ TAGS = {
 }
 WITH_VALUE = {"command_timeout": "TIMEOUT", "notbefore": "NOTBEFORE", "notafter": "NOTAFTER", "role": "ROLE"}
 PREFIX = {"usergroup": "%", "userid": "#", "usergid": "%#", "netgroup": "+", "nonunixgroup": "%:"}
+PLAIN = re.compile(r"(?!ALL$)[A-Za-z][A-Za-z0-9-]*$")  # a host's short name: no pattern, address, group or domain
 SPECIAL = frozenset(',:=!()\\"')
 
 
@@ -109,6 +111,13 @@ def free_by_default(table: Item) -> tuple[bool, list[str]]:
             elif "exempt_group" in option:
                 exempt = str(option["exempt_group"] or "")
     return free or bound, [exempt] if exempt else []
+
+
+def here(found: list[Rule], hosts: set[str]) -> list[Rule]:
+    """Leave out the rows that are surely for other devices: plain names, none of them one of ours."""
+    if not hosts:
+        return found
+    return [rule for rule in found if not all(PLAIN.match(host) and host.lower() not in hosts for host in rule.hosts)]
 
 
 def without_password(found: list[Rule], untagged: bool, groups: dict[str, set[str]]) -> list[tuple[str, Rule]]:
