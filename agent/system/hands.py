@@ -25,7 +25,7 @@ PATIENCE = 60.0  # seconds a hand has to start, beyond what it is given for its 
 
 PROGRAMS = {
     **dict.fromkeys(("nft",), "net"),
-    **dict.fromkeys(("sysctl",), "kernel"),
+    **dict.fromkeys(("sysctl", "udevadm"), "kernel"),
     **dict.fromkeys(("chpasswd", "pdbedit", "pwconv", "smbpasswd", "sudo", "unix_chkpwd"), "accounts"),
     **dict.fromkeys(("tee", "wall"), "terminal"),
     **dict.fromkeys(("smbclient", "ssh", "ssh-keyscan"), "door"),

@@ -94,11 +94,11 @@ COURIER = names() - {"connect_web", "internet_socket"}
 # What a hand may do beyond what it is for: it is root, though without root's powers, so it reads what is root's.
 HANDS = {
     "net": {"netlink_socket"},
-    "kernel": {"write_sysctl", "watch_files", "see_program", "type_into_terminal"},
+    "kernel": {"write_sysctl", "watch_files", "see_program", "type_into_terminal", "netlink_socket"},
     "accounts": {"netlink_socket", "read_shadow", "change_user", "change_groups", "change_owner", "write_accounts"}
     | {"write_etc", "write_run"},
     "terminal": {"read_shadow"},  # an empty file that stands in its place
-    "look": {"see_program"},
+    "look": {"see_program", "read_environment", "open_process_memory", "read_shadow"},  # the last is an empty stand-in
     "door": {"internet_socket", "take_port"},
 }
 ALL_HANDS = {"run_program", "run_program_elsewhere", "see_process"}

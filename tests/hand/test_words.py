@@ -37,6 +37,8 @@ ASKED = {
         run("sysctl", "-q", "-p", "-", stdin=STAR),
         ("kernel", "/sys/class/leds/ACT/trigger", b"timer"),
         ("writers",),
+        run("udevadm", "control", "--reload"),
+        run("udevadm", "trigger", "--action=change", "--settle", "--subsystem-match=video4linux"),
     ),
     "accounts": (
         run("chpasswd", stdin=b"pi:secret words\n"),
@@ -89,6 +91,8 @@ REFUSED = {
         ("kernel", "/sys/class/leds/../../power/state", b"mem"),
         ("kernel", "/sys/class/leds/ACT/trigger", b"x" * 257),
         ("writers", 1),
+        run("udevadm", "control", "--exit"),
+        run("udevadm", "trigger", "--action=change", "--settle", "--subsystem-match=*"),
     ),
     "accounts": (
         run("chpasswd", stdin=b"pi:a\nroot:b\n"),
