@@ -79,11 +79,11 @@ def findings(device: Booted) -> dict[str, str]:
     return {row["setting"]: row["status"] for row in status(device).get("findings", ())}
 
 
-def loose(device: Booted) -> set[str]:
-    """Return the settings that are not private, less the maker's open broker: told, and left to its owner."""
+def loose(device: Booted) -> dict[str, set[str]]:
+    """Return the settings that are not private and what is beyond, less the maker's open broker: told, its owner's."""
     rows = [row for row in status(device)["findings"] if row["status"] not in {"ok", "absent"}]
-    beyond = {row["setting"]: set(row["found"].split(", ")) - set(row["wanted"].split(", ")) for row in rows}
-    return {name for name, words in beyond.items() if name != "net.listeners" or words != OPEN_BROKER}
+    beyond = {r["setting"]: {*r["found"].split(", ")} - {*r["wanted"].split(", ")} or {r["cause"]} for r in rows}
+    return {name: words for name, words in beyond.items() if name != "net.listeners" or words != OPEN_BROKER}
 
 
 def active(device: Booted, unit: str = "privet-guard.service", seconds: float = 60) -> None:

@@ -128,5 +128,5 @@ def test_first_boot_makes_it_private(shipped: Booted, tmp_path: Path):
     assert login(shipped, tmp_path, host="fd88::2") == "refused"
     found = findings(shipped)
     assert len(found) >= 14
-    assert loose(shipped) == set()
+    assert loose(shipped) == {}
     assert shipped.property("privet-guard.service", "StatusText").startswith("Private: all ")

@@ -181,4 +181,4 @@ def test_installed_on_a_running_device_that_no_fleet_knows(lab: Lab, deb: Path, 
         device.must(["dpkg", "-i", "/root/privet.deb"], seconds=180)
         active(device, seconds=120)
         assert login(device, tmp_path) == "refused"
-        assert loose(device) == set()
+        assert loose(device) == {}

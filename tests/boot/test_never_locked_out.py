@@ -65,7 +65,7 @@ def test_the_recovery_file_gives_the_device_back(shipped: Booted) -> None:
     assert opens(shipped, second["linux_account/pi"])
     assert second["recovery/code"] != first["recovery/code"]
     assert not shipped.exists("/home/pi/.ssh/authorized_keys")
-    assert loose(shipped) == set()
+    assert loose(shipped) == {}
     assert "recovery file" in privet(shipped, "status").stdout.decode()
     assert shipped.exists("/var/lib/privet/provisioned")
     assert privet(shipped, "journal", "--verify").returncode == 0

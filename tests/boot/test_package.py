@@ -61,7 +61,7 @@ def private(device: Booted) -> None:
     """Wait until the device is private and assert it: every setting is as wanted, and nothing needs attention."""
     device.until(lambda: findings(device), 240, "the guard to answer")
     active(device)
-    assert loose(device) == set()
+    assert loose(device) == {}
     assert len(findings(device)) >= 20
 
 

@@ -1,10 +1,11 @@
 """Programs that wait for connections, on a real system: the kernel's tables and real daemons say what is true."""
 
+import json
 import textwrap
 
 import pytest
 
-from tests.device.enforced import look
+from tests.device.enforced import LOOK, look
 from tests.device.lab import Device
 
 # Waits on one socket of a kind until its input ends; says when it does.
@@ -98,6 +99,16 @@ def test_whoever_reads_along_is_found(device: Device) -> None:
     assert look(device, "net.raw")["live"] == look(device, "net.listeners")["live"] == []
     assert device.ask(LATER, "raw") == ["packet/3@link:python+waiter", "raw/1@any:python+waiter"]
     assert device.ask(LATER, "ports") == ["udp/dynamic@any:python+waiter"]
+
+
+def test_without_a_look_into_others_processes_it_goes_by_their_account(device: Device) -> None:
+    """A service's only program is named all the same; a person's socket by the account; nothing is left out."""
+    service, person = (("runuser", "-u", name, "--") for name in ("nobody", "pi"))
+    waits(device, "tcp", "0.0.0.0", "8081", inside=service)
+    waits(device, "tcp", "0.0.0.0", "8082", inside=person)
+    few = ["capsh", "--drop=cap_dac_override,cap_dac_read_search", "--", "-c", 'exec "$0" "$@"']
+    said = device.must([*few, *device.python("-c", LOOK, "net.listeners")])
+    assert json.loads(said)["live"] == ["tcp/8081@any:python+waiter", "tcp/8082@any:uid+1000"]
 
 
 def test_inetd_waits_for_the_daemon_it_will_start(served: Device) -> None:

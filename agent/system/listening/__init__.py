@@ -48,9 +48,9 @@ def listeners(system: System) -> tuple[Listener, ...]:
     memory = _memories.setdefault(system, _Memory())
     ports = passing(system)
     found = [(s, outside) for folder, outside in namespaces(system) for s in tables(system, folder)]
-    inodes = {s.inode for s, _ in found if s.inode}
+    inodes = {s.inode: s.uid for s, _ in found if s.inode}
     memory.owners = {inode: owner for inode, owner in memory.owners.items() if inode in inodes and same(system, owner)}
-    lacking = inodes - set(memory.owners)
+    lacking = {inode: uid for inode, uid in inodes.items() if inode not in memory.owners}
     if lacking:
         memory.owners.update({**dict.fromkeys(lacking, KERNEL), **owners(system, lacking)})
     now = system.clock().uptime

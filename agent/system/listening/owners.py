@@ -9,6 +9,7 @@ from agent.system.door import System
 if TYPE_CHECKING:
     from agent.system.listening import Listener
 
+PERSONS = range(1000, 60000)
 # What runs programs of others: then the program is named besides.
 READERS = ("python", "node", "nodejs", "perl", "ruby", "java", "php", "bash", "dash", "sh", "lua", "busybox")
 
@@ -23,14 +24,14 @@ class Owner(Record):
     unit: str
 
 
-def owners(system: System, inodes: set[int]) -> dict[int, Owner]:
-    """Find who holds these sockets; of several the one with the lowest number, which is the one that opened it.
+def owners(system: System, inodes: dict[int, int]) -> dict[int, Owner]:
+    """Find who holds these sockets (inode: account); of several the lowest number, which is the one that opened it.
 
-    Unreadable when some are not found and not every process could be looked at.
+    Where not every process may be looked into (the guard's hand sees root's alone), what is left goes by its account.
     """
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, Owner] = {}
-    hidden = ""
+    hidden: list[int] = []
     for pid in sorted(int(name) for name in system.entries("/proc") if name.isdigit()):
         if not wanted:
             break
@@ -38,14 +39,35 @@ def owners(system: System, inodes: set[int]) -> dict[int, Owner]:
         try:
             mine = [wanted.pop(text) for text in system.targets(folder).values() if text in wanted]
         except Unreadable:
-            hidden = hidden or str(pid)
+            hidden.append(pid)
             continue
         except Missing:  # ended meanwhile
             continue
         if mine:
             found.update(dict.fromkeys(mine, owner(system, pid)))
     if wanted and hidden:
-        raise Unreadable(f"it cannot be seen which sockets process {hidden} holds; run it as root")
+        found.update(by_account(system, {inode: inodes[inode] for inode in wanted.values()}, hidden))
+    return found
+
+
+def by_account(system: System, inodes: dict[int, int], hidden: list[int]) -> dict[int, Owner]:
+    """Name sockets by whose account opened them: the only program of a service's account, else the account's number.
+
+    What root opened and gave to another account is `unseen`: a finding, not a silence.
+    """
+    programs: dict[int, dict[str, int]] = {}
+    for pid in hidden:
+        lines = text(system, f"/proc/{pid}/status").splitlines()
+        said = next((line.split()[1] for line in lines if line.startswith("Uid:")), "")
+        if said.isdigit():
+            programs.setdefault(int(said), {}).setdefault(program(system, pid), pid)
+    found = {}
+    for inode, uid in inodes.items():
+        theirs = programs.get(uid, {})
+        if len(theirs) == 1 and uid and uid not in PERSONS:
+            found[inode] = owner(system, next(iter(theirs.values())))
+        else:
+            found[inode] = Owner(pid=0, began="", program=f"uid+{uid}" if uid else "unseen", unit="")
     return found
 
 

@@ -12,13 +12,14 @@ LOOPBACK, LINK, ANY = "loopback", "link", "any"
 
 
 class Socket(Record):
-    """One socket that waits: protocol (tcp udp udplite raw packet), port or protocol number, scope, inode (0: none)."""
+    """One socket that waits: protocol (tcp udp udplite raw packet), port or its number, scope, inode, account."""
 
-    __slots__ = ("inode", "port", "protocol", "scope")
+    __slots__ = ("inode", "port", "protocol", "scope", "uid")
     protocol: str
     port: int
     scope: str
     inode: int
+    uid: int
 
 
 def passing(system: System) -> range:
@@ -38,16 +39,16 @@ def tables(system: System, folder: str) -> list[Socket]:
             for row in rows(system, f"{folder}/{name}"):
                 if len(row) > 9 and row[3] == waiting:
                     address, _, port = row[1].partition(":")
-                    found.append(made(protocol, int(port, 16), scope(address), row[9]))
+                    found.append(made(protocol, int(port, 16), scope(address), row[9], row[7]))
     for row in rows(system, f"{folder}/packet"):
         if len(row) > 8:
-            found.append(made("packet", int(row[3], 16), LINK, row[8]))
+            found.append(made("packet", int(row[3], 16), LINK, row[8], row[7]))
     return [socket for socket in found if socket.scope != LOOPBACK]
 
 
-def made(protocol: str, port: int, reach: str, inode: str) -> Socket:
+def made(protocol: str, port: int, reach: str, inode: str, uid: str) -> Socket:
     """Make one socket of a row."""
-    return Socket(protocol=protocol, port=port, scope=reach, inode=int(inode))
+    return Socket(protocol=protocol, port=port, scope=reach, inode=int(inode), uid=int(uid))
 
 
 def rows(system: System, path: str) -> list[list[str]]:
