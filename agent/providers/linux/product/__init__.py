@@ -9,6 +9,7 @@ says it; else it is unknown. A program that does not run does nothing, so live i
 """
 
 import importlib
+import sys
 from typing import Protocol, cast
 
 from agent.core.assess import Reading, absent, unread
@@ -70,13 +71,32 @@ def product_of(params: Params) -> Product:
     return cast(Product, module)
 
 
+SHORT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # of each product seen so far: its FILES and UNITS
+
+
+def short(params: Params) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return where a product would be and how its unit is called, for which its module is loaded once."""
+    name = text(params, "product")
+    if name not in SHORT:
+        product = product_of(params)
+        SHORT[name] = (product.FILES, product.UNITS)
+        forget(name)
+    return SHORT[name]
+
+
+def forget(name: str) -> None:
+    """Let go of the module of a product: those that are not on the device would cost the guard memory for good."""
+    sys.modules.pop(f"{__name__}.known.{name}", None)
+    vars(sys.modules.get(f"{__name__}.known")).pop(name, None)
+
+
 def probe(system: System, params: Params) -> Reading:
     """Look at what runs and at what is kept."""
     kept: Value | None = None
     try:
-        product, what = product_of(params), text(params, "what")
-        if not any(look.there(system, path) for path in product.FILES):
+        if not any(look.there(system, path) for path in short(params)[0]):
             return absent(f"{text(params, 'product')} is not installed")
+        product, what = product_of(params), text(params, "what")
         name = unit.found(system, product.UNITS)
         kept = product.kept(system, what, unit.environment(system, name))
         running = look.processes(system, product.PROGRAMS)
@@ -144,7 +164,7 @@ def prepare(system: System, params: Params) -> Params:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name the directories of its files and of its unit, and where systemd notes that a unit has started."""
-    product = product_of(params)
-    found = [path.rpartition("/")[0] for path in product.FILES if path.startswith("/etc/")]
-    found += [f"{place}/{name}.d" for place in unit.PLACES[:2] for name in product.UNITS]
+    files, units = short(params)
+    found = [path.rpartition("/")[0] for path in files if path.startswith("/etc/")]
+    found += [f"{place}/{name}.d" for place in unit.PLACES[:2] for name in units]
     return tuple(dict.fromkeys([*found, *unit.PLACES[:2], "/run/systemd/units"]))
