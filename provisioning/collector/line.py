@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -26,6 +26,7 @@ MOST_PACKET = 336 * 1024  # bytes
 CONNECT = 5.0  # seconds
 KEEPALIVE = 30  # seconds; a broker silent for 2 x that + 5 is given up
 KEPT = 90 * 24 * 3600  # seconds the broker keeps messages for a collector that is away
+GOODBYE = 5.0  # seconds that the broker has to take what was answered, before the connection is closed
 SLOWEST = 15000  # milliseconds between two tries
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -57,6 +58,7 @@ class Line:
         self._context, self._name = context, name
         self._client: Client | None = None
         self._inbox: list[MQTTMessage] = []
+        self._answers: list[MQTTMessageInfo] = []  # published, and not taken by the broker yet
         self._due, self._attempts = 0.0, 0
         self._heard = 0.0
         self._subscribed = False
@@ -93,7 +95,15 @@ class Line:
         return len(messages)
 
     def close(self) -> None:
-        """Say goodbye; the broker keeps what comes meanwhile."""
+        """Say goodbye once the broker has taken every answer; it keeps what comes meanwhile.
+
+        A connection closed while something of the broker's is unread is reset, and what was sent last is lost with it:
+        a device whose acknowledgement went so sends again to nobody, for ever.
+        """
+        ends = time.monotonic() + GOODBYE
+        while self._client is not None and self._owed() and time.monotonic() < ends:
+            self._contained(self._listen, self._client, 0.1)
+            self._inbox.clear()  # not taken from the broker: it comes again
         if self._client is not None:
             self._contained(self._client.disconnect)
         self._drop("closed")
@@ -112,8 +122,15 @@ class Line:
             raise
         for message in messages:
             self._contained(client.ack, message.mid, message.qos)
+        self._answers = self._owed()
         for topic, payload in answers:
-            self._contained(client.publish, topic, payload, 1)
+            self._contained(self._answer, client, topic, payload)
+
+    def _answer(self, client: Client, topic: str, payload: bytes) -> None:
+        self._answers.append(client.publish(topic, payload, 1))
+
+    def _owed(self) -> list[MQTTMessageInfo]:
+        return [one for one in self._answers if one.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and not one.is_published()]
 
     def _connect(self) -> None:
         self._subscribed, self._heard = False, time.monotonic()
@@ -166,6 +183,7 @@ class Line:
 
     def _drop(self, cause: str) -> None:
         client, self._client = self._client, None
+        self._answers = []
         if client is None:
             return
         if (link := client.socket()) is not None:
