@@ -138,8 +138,7 @@ class Guard:
         """Look at these settings, restore what is loosened, warn once, and return the findings after it."""
         clock = self.system.clock()
         ended = self.end_waivers(clock)
-        names = tuple(sorted({*names, *ended}))
-        before = self.posture.look(names, self.books.waivers)
+        before = self.posture.look(tuple(sorted({*names, *ended})), self.books.waivers)
         self.proving.ended = set(ended)
         self.left_alone = set()
         changes = [c for c in self.planned(before, clock) if self.worth(c)]

@@ -10,7 +10,7 @@ else is lost. Integrations that were set up on its pages may look around the net
 import json
 import re
 
-from agent.core.errors import Failed
+from agent.core.errors import Failed, Missing
 from agent.core.record import Value
 from agent.providers.linux.product import forms, marks, plain_yaml
 from agent.providers.linux.product.look import LOOPBACK, NETWORK, Process, content, there, widest
@@ -40,8 +40,11 @@ BESIDES = (
 
 
 def home(system: System) -> str:
-    """Return the directory of its configuration."""
-    return next(place for place in HOMES if there(system, f"{place}/configuration.yaml"))
+    """Return the directory of its configuration; Missing when there is none."""
+    for place in HOMES:
+        if there(system, f"{place}/configuration.yaml"):
+            return place
+    raise Missing("Home Assistant has no configuration on this device; it makes one at its first start")
 
 
 def paths(system: System) -> tuple[str, ...]:
