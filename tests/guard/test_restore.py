@@ -49,6 +49,7 @@ def tree(system: SimulatedSystem) -> Tree:
 def live(system: SimulatedSystem) -> dict[str, str]:
     """Return the kernel's values, which units run, and whether our table is loaded."""
     keys = {key for pattern in ("kernel/*", "fs/*", "net/*/conf/*/*") for key in matching(system, pattern)}
+    keys.discard("kernel/hostname")  # a neutral name stays, as new keys do
     found = {key: system.read(originals.PROC + key).decode().strip() for key in keys}
     shown = system.run(("systemctl", "show", "--property=ActiveState", "--", "bluetooth.service"))
     found["bluetooth"] = shown.out.decode().strip()
