@@ -75,19 +75,19 @@ def grant(
     )
 
 
-def passed(waiver: Waiver, clock: "Clock", same: bool) -> int:
+def passed(waiver: Waiver, clock: "Clock", same: bool, began: int = 0) -> int:
     """Return the seconds since the time left was noted; what is not known of a restart counts as long as it can be.
 
-    `same`: only the guard was started again, the device runs on. Else the device has run for its whole uptime since,
-    before anybody looked, and for up to UNSEEN before its power went.
+    `same`: only the guard was started again, the device runs on. Else the device has run since it `began` (its uptime
+    then: not 0 in a container, whose kernel runs on), before anybody looked, and for up to UNSEEN before its power went.
     """
     if same or clock.boot == waiver.boot:
         spent = clock.uptime - waiver.uptime
         return spent if spent > 0 else 0
-    return UNSEEN + (clock.uptime if clock.uptime > 0 else 0)
+    return UNSEEN + (clock.uptime - began if clock.uptime > began else 0)
 
 
-def advance(waiver: Waiver, clock: "Clock", same: bool = False) -> Waiver:
+def advance(waiver: Waiver, clock: "Clock", same: bool = False, began: int = 0) -> Waiver:
     """Charge the time that has passed; call at start and at least every UNSEEN seconds, and keep the result."""
-    left = waiver.left - passed(waiver, clock, same)
+    left = waiver.left - passed(waiver, clock, same, began)
     return replace(waiver, left=left if left > 0 else 0, boot=clock.boot, uptime=clock.uptime)

@@ -11,6 +11,7 @@ from agent.core.waiver import Waiver, advance
 from agent.core.warn import PrivacyWarning
 
 Journal = tuple[str, Mapping[str, Any]]
+TICKS = 100  # of the start of a process, in a second, on every Linux
 
 
 class Store(Protocol):
@@ -54,7 +55,9 @@ class Books:
     def begin(self, start: str, clock: Clock, said: Mapping[str, Any]) -> None:
         """Remember in one piece which start of the device this is, and what it has left of the waivers."""
         same = start != "" and self.store.get("start") == start
-        waivers = tuple(advance(waiver, clock, same) for waiver in self.waivers)
+        ticks = start.rpartition(" ")[2]
+        began = int(ticks) // TICKS if ticks.isdecimal() else 0
+        waivers = tuple(advance(waiver, clock, same, began) for waiver in self.waivers)
         self.store.put({"waivers": [as_map(w) for w in waivers], "start": start}, (("started", said),))
         self.waivers = waivers
 

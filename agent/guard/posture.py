@@ -9,6 +9,8 @@ from agent.core.waiver import Waiver
 from agent.system.door import System
 from agent.system.parts import Step
 
+HANDS = "privet-hand-"  # units that come because we look, and must not make us look again
+
 
 class Posture:
     """The settings of one policy on one device."""
@@ -48,6 +50,7 @@ class Posture:
         """
         if any(not directory for directory, _ in events):
             return self.names()
+        events = {(directory, name) for directory, name in events if HANDS not in name}
         found: set[str] = set()
         for place, names in self.places.items():
             if any(moves(place.rstrip("/") + "/", directory.rstrip("/") + "/", name) for directory, name in events):

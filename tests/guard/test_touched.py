@@ -40,6 +40,8 @@ def test_what_is_above_moves_what_is_on_its_way(posture: Posture) -> None:
     assert "ssh.password" not in posture.touched({("/etc", "resolv.conf")})
     assert "ssh.password" in posture.touched({("/etc", "")})
     assert posture.touched({("", "")}) == posture.names()
+    assert "net.listeners" in posture.touched({("/run/systemd/units", "invocation:telnet.socket")})
+    assert posture.touched({("/run/systemd/units", "invocation:privet-hand-look@3-7-0.service")}) == ()
     assert posture.touched({("/srv", "x"), ("/etc/sudoers.d", "x")}) == ("sudo.nopasswd", "sudo.ticket")
 
 

@@ -87,7 +87,7 @@ def do_waiver(a):
     left = []
     for kind, at in a.get("then", []):
         if kind == "advance":
-            lent = waiver.advance(lent, clock(at))
+            lent = waiver.advance(lent, clock(at), began=a.get("began", 0))
         if kind == "again":
             lent = waiver.advance(lent, clock(at), same=True)
         left.append(lent.remaining(clock(at)))
