@@ -166,13 +166,13 @@ WISHES = {"console": False, "id": "a", "key": b"1"}
 
 @pytest.mark.parametrize(("table", "key", "values"), LEAVES, ids=[f"{table} {key}" for table, key, _ in LEAVES])
 @given(st.data())
-def test_one_leaf_alone_is_told_truly(table, key, values, data):
+def test_one_leaf_alone_is_told_truly(table, key, values, drawn):
     """Two policies that differ in one leaf: the same, part by part, both ways."""
-    before = {"recovery": WISHES} | data.draw(policies().filter(lambda made: table == "recovery" or made[table]))
+    before = {"recovery": WISHES} | drawn.draw(policies().filter(lambda made: table == "recovery" or made[table]))
     rows = [dict(row) for row in ([before[table]] if table == "recovery" else before[table])]
-    row = rows[data.draw(st.integers(0, len(rows) - 1))]
+    row = rows[drawn.draw(st.integers(0, len(rows) - 1))]
     scale = 10 ** row["scale"] if key in {"step", "low", "high"} else 1
-    row[key] = data.draw(values) * scale if scale > 1 else data.draw(values)
+    row[key] = drawn.draw(values) * scale if scale > 1 else drawn.draw(values)
     old, new = (as_policy(one, CATALOGUE) for one in (before, before | {table: row if table == "recovery" else rows}))
     for one, other in ((old, new), (new, old)):
         assert looser(one, other) == loosened(other, one)
