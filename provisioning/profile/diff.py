@@ -78,14 +78,16 @@ def fields_moved(old: Policy, new: Policy) -> Iterable[Difference]:
     """Compare what may be measured."""
     before, after = {f.name: f for f in old.fields}, {f.name: f for f in new.fields}
     for name in sorted(after.keys() - before.keys()):
-        text = f"{after[name].title} may now be collected, once the owner agrees to {after[name].purpose}."
+        why = next(one.title for one in new.purposes if one.id == after[name].purpose)
+        text = f'May be collected now, once the owner agrees to "{why}": {after[name].title}, {grain(after[name])}.'
         yield Difference(LOOSER, f"field {name}", text)
     for name in sorted(before.keys() - after.keys()):
-        yield Difference(STRICTER, f"field {name}", f"{before[name].title} is no longer collected.")
+        yield Difference(STRICTER, f"field {name}", f"No longer collected: {before[name].title}.")
     for name in sorted(before.keys() & after.keys()):
         less = tells_less(after[name], before[name])
         if not less or not tells_less(before[name], after[name]):
-            text = f"{after[name].title}: {grain(before[name])} becomes {grain(after[name])}."
+            was, now = (f"{grain(one)}, for {one.purpose}" for one in (before[name], after[name]))
+            text = f"{after[name].title}: {was} becomes {now}."
             yield Difference(STRICTER if less else LOOSER, f"field {name}", text)
         elif before[name].title != after[name].title:
             text = f'"{before[name].title}" is now called "{after[name].title}", so the owner is asked again.'
@@ -107,7 +109,7 @@ def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
 def grain(field: TelemetryField) -> str:
     """Describe how precise a field is."""
     low, high, step = (write_number(number, field.scale) for number in (field.low, field.high, field.step))
-    return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s, for {field.purpose}"
+    return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s"
 
 
 def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:

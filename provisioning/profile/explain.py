@@ -97,7 +97,7 @@ def in_words(value: Value) -> str:
     """Say a value as briefly as an owner needs it: of words such as tcp/22@any:sshd the program alone."""
     if not isinstance(value, tuple):
         return str(value)
-    return ", ".join(dict.fromkeys(word.rpartition(":")[2] for word in value)) or "nothing"
+    return ", ".join(dict.fromkeys(word.rpartition(":")[2] if "@" in word else word for word in value)) or "nothing"
 
 
 def peer_in_words(side: str, flow: str) -> str:

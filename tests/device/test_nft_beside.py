@@ -5,6 +5,7 @@ Docker writes (iptables on nft, IPv4 and IPv6). Docker itself is not needed: its
 """
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -126,6 +127,13 @@ class Yard:
         found: list[bool] = who.ask(KNOCK, *targets)
         return found
 
+    def settle(self) -> None:
+        """Wait until everything is open that Docker's rules open: a new bridge passes its first IPv6 packets late."""
+        ends = time.monotonic() + 20
+        inward, outward = (f"|{MINE}|8080", f"|{MINE6}|8080", *STRAIGHT), (f"|{THEIRS}|22", f"|{THEIRS6}|22")
+        while not all([*self.knocks(self.neighbour, *inward), *self.knocks(self.container, *outward)]):
+            assert time.monotonic() < ends, "the three never reached each other"
+
     def theirs(self) -> str:
         """Return every rule that is not ours, without counters."""
         rows = json.loads(self.device.must(["nft", "-j", "-s", "list", "ruleset"]))["nftables"]
@@ -154,6 +162,7 @@ def yard(firewalls: Lab) -> Iterator[Yard]:
         for one, ports in ((device, ("22", "8081")), (neighbour, ("22", "443")), (container, ("80",))):
             server = one.spawn(one.python("-c", LISTEN, *ports))
             assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+        made.settle()
         yield made
 
 

@@ -55,7 +55,7 @@ def test_every_profile_that_ships_keeps_to_it(path):
 SLIPS = {
     "no model": lambda p: p.pop("model"),
     "no title": lambda p: p.pop("title"),
-    "an unknown table": lambda p: p.update(setting={}),
+    "an unknown table": lambda p: p.update(extras={}),
     "a model with a space": lambda p: p.update(model="Home Hub"),
     "an empty title": lambda p: p.update(title="  "),
     "a title without end": lambda p: p.update(title="x" * 401),
