@@ -49,7 +49,7 @@ def status(answer: dict[str, Any]) -> None:
     else:
         click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
     click.echo(f"Last full look {span(int(answer['age']))} ago.")
-    click.echo(covered(answer["coverage"]) + "\n")
+    click.echo(covered(answer["coverage"]) + "\n" if "coverage" in answer else "")
     trial(answer)
     for row in sorted(rows, key=lambda r: (r["status"] in ("ok", "absent"), r["status"], r["setting"])):
         click.echo(finding_line(row))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.figures import Figures, children, three
+from tests.device import tree
 from tests.device.lab import AGENT, PACKAGES, Lab
 from tests.device.whole import Whole
 
@@ -170,9 +171,27 @@ def sweep(figures: Figures) -> None:
         for _ in range(rounds):
             whole.ask("enforce")
         used, wall = (whole.cpu(pid) - before) / rounds, (time.monotonic() - begun) / rounds
-        figures.line(f"CPU for {count} settings that are here", used, "s")
-        figures.line("the same, for 60 settings by proportion", used * 60 / count, "s", 1.5)
+        figures.line(f"CPU, {len(whole.statuses())} settings, {count} of them here", used, "s", 1.5)
         figures.line("wall, asking included", wall, "s")
+    lynis(figures)
+
+
+def lynis(figures: Figures) -> None:
+    """Run the peer on a device of the same kind: all its tests, once."""
+    lab = Lab(tree.TRUTH)
+    try:
+        with lab.device() as device:
+            device.sshd()
+            device.write("/etc/lynis/custom.prf", "skip-upgrade-test=yes\n")
+            timed = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=-3, check=False);"
+            timed += "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
+            argv = ["lynis", "audit", "system", "--quick", "--no-colors"]
+            done = device.run(["/usr/bin/python3", "-c", timed, *argv], seconds=600)
+            report = device.read("/var/log/lynis-report.dat")
+            ran = next(line for line in report.splitlines() if line.startswith("tests_executed="))
+            figures.line(f"Lynis, {len(ran.strip('|').split('|'))} tests: CPU", float(done.stdout.split()[-1]), "s")
+    finally:
+        lab.close()
 
 
 CFENGINE = """

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from agent import registry
 from agent.providers.linux.nft.flows import LAN, parsed
 from tests.device.lab import PASSWORD, Lab
 from tests.device.scanner import EVERY, Scan, Seen, listening, popular
 from tests.device.street import FAR, FAR6, MINE, MINE6, NEAR, NEAR6, Street
+from tests.device.verdicts import verdicts
 from tests.device.whole import Whole
 from tests.house import ROOT
 
@@ -45,6 +47,11 @@ while True:
         else:
             door.accept()[0].close()
 """
+# What the image leaves open, and what first boot has to shut.
+LEAKS = (
+    "accounts.known_password", "files.home", "firewall.inbound", "firewall.outbound",
+    "ssh.forwarding", "ssh.password", "sudo.nopasswd", "sudo.ticket",
+)  # fmt: skip
 FAILS = """#!/bin/sh
 for word in "$@"; do [ "$word" = -f ] && { echo "Error: Could not process rule" >&2; exit 1; }; done
 exec /usr/sbin/nft.real "$@"
@@ -165,6 +172,33 @@ def test_what_is_seen_from_outside_through_the_life_of_a_device(street: Street, 
 
     assert loosen(whole, "firewall.inbound", "tcp/80@lan")["ok"] and loosen(whole, "ssh.password", "yes")["ok"]
     judge(street, look(street), (*declared("inbound"), "tcp/80@lan"))
+
+
+def dressed(street: Street) -> None:
+    """Dress Debian as Raspberry Pi OS leaves its card writer, as far as a device without systemd can wear it."""
+    device = street.device
+    device.write("/etc/sudoers.d/010_pi-nopasswd", "pi ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+    device.write("/etc/sudoers.d/010_global-tty", "Defaults timestamp_type=global\n", 0o440)
+    device.must(["chmod", "755", "/home/pi"])
+
+
+def test_every_leak_of_a_stock_image_is_listed_and_shut(street: Street, tmp_path: Path) -> None:
+    """Before: each leak is listed by its setting, and seen from outside. After first boot: all fine, and not seen."""
+    dressed(street)
+    names = sorted(registry.settings())
+    found = {name: one.status for name, one in verdicts(street.device, *names).items()}
+    assert {name for name in LEAKS if found[name] != "loosened"} == set(), found
+    seen = Scan(street.neighbour, MINE, hurry=False).seen()
+    assert {22, *DECOYS} <= seen.opened and seen.silent == 0
+    whole = Whole(street.device, tmp_path)
+    whole.start()
+    stands = whole.statuses()
+    assert {name: stands[name] for name in LEAKS if stands[name] != "ok"} == {}
+    # The decoys go on listening behind the firewall; that nobody declared them stays a finding.
+    assert {name for name, word in stands.items() if word == "loosened"} == {"net.listeners"}
+    told = whole.privet("status").stdout.decode()
+    assert all(name in told for name in LEAKS)
+    judge(street, look(street), declared("inbound"))
 
 
 def test_what_is_seen_when_the_firewall_cannot_be_loaded(street: Street, tmp_path: Path) -> None:

@@ -63,6 +63,25 @@ else:
     out.sendto(b"here", ("192.0.2.7", 7777))
 """
 
+# A question to all for one name, asked from a port of one's own, so that the answer comes back there.
+NAME = """
+import json, socket, struct, sys
+mine, name = sys.argv[1:]
+ask = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+ask.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(mine))
+ask.bind((mine, 0)); ask.settimeout(0.5)
+words = b"".join(bytes([len(part)]) + part.encode() for part in (name, "local")) + b"\\0"
+found = False
+for _ in range(6):
+    ask.sendto(struct.pack("!6H", 7, 0, 1, 0, 0, 0) + words + struct.pack("!HH", 1, 1), ("224.0.0.251", 5353))
+    try:
+        found = struct.unpack("!6H", ask.recvfrom(2048)[0][:12])[3] > 0
+        break
+    except TimeoutError:
+        pass
+print(json.dumps(found))
+"""
+
 
 @dataclass
 class Place:
@@ -169,6 +188,11 @@ def become(place: Place) -> bool:
     return done.stdout.strip().isdigit()
 
 
+def named(place: Place) -> bool:
+    """Ask everybody for the device's name, from the neighbour."""
+    return bool(place.near().ask(NAME, THEIRS, place.device.must(["hostname"]).strip()))
+
+
 def arrives(place: Place) -> bool:
     """Send a datagram whose sender (or whose way) is a lie, and see whether a program on the device gets it."""
     ear = place.device.spawn(place.device.python("-c", HEAR))
@@ -194,5 +218,6 @@ BEHAVIOURS: dict[str, tuple[Callable[[Place], None], Callable[[Place], bool]]] =
     "a message without a name": (ready_near, anonymous),
     "another account reads": (nothing, reads),
     "su by another account": (nothing, become),
+    "a question for its name": (ready_near, named),
     "a lie that arrives": (ready_near, arrives),
 }

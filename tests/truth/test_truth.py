@@ -57,7 +57,7 @@ def test_truth(lab: Lab, state: State) -> None:
 def test_the_table_is_wide_enough() -> None:
     """At least 40 states in all areas, and in each area some are open and some are shut."""
     assert len(STATES) >= 40
-    assert {state.area for state in STATES} >= {"accounts", "firewall", "kernel", "mosquitto", "ssh", "sudo"}
+    assert {state.area for state in STATES} >= {"accounts", "firewall", "kernel", "mosquitto", "network", "ssh", "sudo"}
     for area in {state.area for state in STATES}:
         assert {state.open for state in STATES if state.area == area} == {True, False}, area
 
