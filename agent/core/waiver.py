@@ -78,8 +78,8 @@ def grant(
 def passed(waiver: Waiver, clock: "Clock", same: bool, began: int = 0) -> int:
     """Return the seconds since the time left was noted; what is not known of a restart counts as long as it can be.
 
-    `same`: only the guard was started again, the device runs on. Else the device has run since it `began` (its uptime
-    then: not 0 in a container, whose kernel runs on), before anybody looked, and for up to UNSEEN before its power went.
+    `same`: only the guard was started again, the device runs on. Else the device has run since it `began` (uptime then:
+    not 0 in a container, whose kernel runs on), before anybody looked, and for up to UNSEEN before its power went.
     """
     if same or clock.boot == waiver.boot:
         spent = clock.uptime - waiver.uptime
