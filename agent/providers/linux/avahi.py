@@ -49,12 +49,21 @@ def probe(system: System, params: Params) -> Reading:
     except PrivetError as error:
         return unread(str(error))
     try:
-        began = system.stat(PIDFILE).changed
-    except Missing:  # it does not run; mdns.announce says whether it will
-        return Reading(live=kept, kept=kept, cause="", absent=False)
+        began = system.stat(PIDFILE).changed if runs(system) else newest
+    except PrivetError as error:
+        return unread(str(error), kept=kept)
     if newest > began:
         return unread(f"avahi-daemon has not read its files since they changed; restart {UNIT}", kept=kept)
     return Reading(live=kept, kept=kept, cause="", absent=False)
+
+
+def runs(system: System) -> bool:
+    """Say whether the daemon runs; one that has ended may leave its number behind."""
+    try:
+        number = system.read(PIDFILE, 64).decode("ascii", "replace").strip()
+        return number.isdecimal() and b"avahi-daemon" in system.read(f"/proc/{number}/cmdline", 4096)
+    except Missing:  # mdns.announce says whether it will be started
+        return False
 
 
 def published(text: str, listed: tuple[str, ...]) -> Value:
