@@ -27,6 +27,7 @@ from agent.system.keys import STATE_KEY, FileSlot
 from agent.system.notify import Pulse, notify, patience
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
+from agent.system.spare import give_back
 from agent.system.store import Store
 from agent.system.vault import Vault, WorkerVault
 
@@ -138,9 +139,13 @@ def serve(house: House, vault: WorkerVault) -> None:
     signal.signal(signal.SIGINT, stop)
     pulse, rest = Pulse(), patience(30.0)
     pulse.ready(spoken(house))
+    swept = -1
     while not house.stopping:
         house.turn(rest)
         vault.collect()
+        if swept != house.guard.swept:
+            swept = house.guard.swept
+            give_back()
         pulse.beat(spoken(house))
     notify("STOPPING=1")
     house.selector.unregister(wake)
