@@ -64,12 +64,12 @@ def settled(device: SimulatedSystem, setting: Setting) -> None:
 
 
 def bring(device: SimulatedSystem, setting: Setting, value: Value) -> None:
-    """Make a value hold: by its steps, or by a foreign hand where only its owner settles it."""
+    """Make a value hold: by its steps, or by a stranger where only its owner settles it."""
     if setting.enforce:
         apply(device, steps(device, setting, value))
         settled(device, setting)
     else:
-        importlib.import_module(f"tests.hands.{setting.provider}").put(device, setting.params, value)
+        importlib.import_module(f"tests.strangers.{setting.provider}").put(device, setting.params, value)
 
 
 def safe(setting: Setting) -> SimulatedSystem:
