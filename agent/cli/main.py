@@ -58,9 +58,10 @@ main.add_command(local.setup)
 main.add_command(local.restore)
 
 
-@main.command(epilog="\b\nExamples:\n  sudo privet status\n  sudo privet status --json")
+@main.command(epilog="\b\nExamples:\n  sudo privet status\n  sudo privet status --all\n  sudo privet status --json")
+@click.option("--all", "every", is_flag=True, help="Also name what is not on this device.")
 @json_option
-def status(*, as_json: bool) -> None:
+def status(*, every: bool, as_json: bool) -> None:
     """Show how every setting stands, what is allowed for a while, and the latest warnings."""
     begun = first_boot()
     if begun:
@@ -68,7 +69,7 @@ def status(*, as_json: bool) -> None:
         sys.exit(75)
     answer = call("control", {"op": "status"})
     if not out(answer, as_json=as_json):
-        show.status(answer)
+        show.status(answer, every=every)
     if any(r["status"] in ("loosened", "unknown") for r in answer["findings"]):
         sys.exit(3)
 

@@ -34,9 +34,10 @@ def finding_line(row: dict[str, Any]) -> str:
     return f"  {click.style(f'{word:<10}', fg=colour)} {name} {row['title']}{found}"
 
 
-def status(answer: dict[str, Any]) -> None:
-    """Show how the device stands."""
-    rows = answer["findings"]
+def status(answer: dict[str, Any], *, every: bool = False) -> None:
+    """Show how the device stands; what is about things it does not have only if `every` one is wanted."""
+    rows = [r for r in answer["findings"] if r["status"] != "absent"]
+    rest = [r for r in answer["findings"] if r["status"] == "absent"]
     bad = [r for r in rows if r["status"] in ("loosened", "unknown")]
     waived = [r for r in rows if r["status"] == "waived"]
     if answer.get("shut_in"):
@@ -51,7 +52,9 @@ def status(answer: dict[str, Any]) -> None:
     click.echo(f"Last full look {span(int(answer['age']))} ago.")
     click.echo(covered(answer["coverage"]) + "\n" if "coverage" in answer else "")
     trial(answer)
-    for row in sorted(rows, key=lambda r: (r["status"] in ("ok", "absent"), r["status"], r["setting"])):
+    for row in sorted(rows, key=lambda r: (r["status"] == "ok", r["status"], r["setting"])):
+        click.echo(finding_line(row))
+    for row in sorted(rest, key=lambda r: str(r["setting"])) if every else ():
         click.echo(finding_line(row))
     for waiver in answer["waivers"]:
         left = span(int(waiver["remaining"]))
@@ -73,7 +76,8 @@ def covered(count: dict[str, int]) -> str:
     """Say how much was looked at, and how much of that could not be read."""
     unread = f"{count['unknown']} of them could not be read" if count["unknown"] else "all of them were read"
     said = f"Looked at {count['here']} settings in {count['places']} places (now, and after a restart); {unread}."
-    return said + (f" {count['absent']} more are about what is not on this device." if count["absent"] else "")
+    more = f" {count['absent']} more are about what is not on this device (privet status --all)."
+    return said + (more if count["absent"] else "")
 
 
 def trial(answer: dict[str, Any]) -> None:

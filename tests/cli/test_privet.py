@@ -149,7 +149,7 @@ def test_status_says_what_could_not_be_read() -> None:
     count = {"here": 40, "places": 80, "judged": 77, "unknown": 3, "absent": 2}
     assert show.covered(count) == (
         "Looked at 40 settings in 80 places (now, and after a restart); 3 of them could not be read."
-        " 2 more are about what is not on this device."
+        " 2 more are about what is not on this device (privet status --all)."
     )
 
 
@@ -161,3 +161,11 @@ def test_status_shows_a_change_on_trial(capsys: pytest.CaptureFixture[str]) -> N
     assert "sudo privet confirm" in said
     show.trial({"trial": None})
     assert capsys.readouterr().out == ""
+
+
+def test_status_names_what_is_not_here_only_when_asked(running: Running) -> None:
+    """The owner reads about what the device has; all else is counted, and named with --all."""
+    short, long = running.privet("status").output, running.privet("status", "--all").output
+    assert "not here" not in short
+    assert "(privet status --all)" in short
+    assert long.count("not here") >= 5
