@@ -32,7 +32,7 @@ help: ## list what can be made
 demo: debian-demo .venv/host ## see the whole life of a simulated device, in under a minute
 	@$(BIN)/privet-fleet demo
 
-test: tools ## all that needs neither root nor a network: gates, laws, simulated devices, MicroPython (3 min)
+test: tools ## all that needs neither root nor a network: gates, laws, simulated devices, MicroPython (5 min)
 	@$(BIN)/pytest -q -n 2 --dist worksteal
 
 check: tools ## the gates alone: lint, types, rows of the house, spelling, tables, budgets (half a minute)
