@@ -10,9 +10,10 @@ from agent.core.errors import Failed, PrivetError, Refused, Unreachable
 from agent.guard import restore as putting
 from agent.guard import setup as setting_up
 from agent.guard.rules import DEVICE
-from agent.guard.setup import RELEASED, there
+from agent.guard.setup import RELEASED
 from agent.system.keys import FileSlot
 from agent.system.real import RealSystem
+from agent.system.seen import there
 from agent.system.store import Store
 from agent.system.vault import WorkerVault
 

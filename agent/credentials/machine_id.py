@@ -16,6 +16,7 @@ from agent.core.credential import NEW, OLD, Found, Memory
 from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.secret import Secret
 from agent.system.door import System
+from agent.system.seen import there
 
 if TYPE_CHECKING:
     from agent.core.record import Params
@@ -147,18 +148,9 @@ def prove(system: System, params: "Params", found: Found, new: Secret | None) ->
 
 def nearest(system: System, folder: str) -> str:
     """Return the nearest directory that is there."""
-    while folder and not exists(system, folder):
+    while folder and not there(system, folder):
         folder = folder.rpartition("/")[0]
     return folder or "/"
-
-
-def exists(system: System, path: str) -> bool:
-    """Say whether something is there."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True
 
 
 def clean(system: System, params: "Params", found: Found) -> None:

@@ -10,13 +10,14 @@ left in SAID for the guard, who journals and delivers it.
 import json
 import sys
 
-from agent.core.errors import BadInput, Failed, Missing, PrivetError
+from agent.core.errors import BadInput, Failed, PrivetError
 from agent.core.order import ANY
 from agent.guard import glass, plants, trial
 from agent.providers.linux import nft
 from agent.system.beneath import walked
 from agent.system.door import System
 from agent.system.real import RealSystem
+from agent.system.seen import there
 
 DIRECTIONS = ("inbound", "outbound")
 SHUT = "/usr/lib/privet/shut.nft"
@@ -107,15 +108,6 @@ def last(err: bytes) -> str:
     """Return the last line that a program said."""
     lines = err.decode("utf-8", "replace").strip().splitlines()
     return lines[-1][:160] if lines else "nothing"
-
-
-def there(system: System, path: str) -> bool:
-    """Say whether a path exists."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True
 
 
 def told(system: System) -> tuple[str, ...]:

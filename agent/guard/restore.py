@@ -39,8 +39,9 @@ from agent.core.record import Record
 from agent.core.setting import Setting
 from agent.guard.originals import PROC, Kept, all_kept, fingerprint, look, path_of, spread
 from agent.guard.posture import Posture
-from agent.guard.setup import RELEASED, there
+from agent.guard.setup import RELEASED
 from agent.system.door import System
+from agent.system.seen import there
 
 ASIDE = ".privet-kept"
 TABLE = ("inet", "privet")

@@ -17,6 +17,7 @@ from agent.credentials.linux_account import BY_NUMBER
 from agent.guard.callers import table
 from agent.guard.rules import DEVICE, SEED
 from agent.system.door import System
+from agent.system.seen import there
 from agent.system.vault import Vault, WorkerVault
 
 WISHES = "/etc/privet/setup.toml"
@@ -137,12 +138,3 @@ def line_of(text: str, name: str) -> int:
         if line.strip(" \t[\"'").startswith(name):
             return number
     return 1
-
-
-def there(system: System, path: str) -> bool:
-    """Say whether a path exists."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True

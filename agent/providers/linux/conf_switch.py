@@ -17,6 +17,7 @@ from agent.core.plan import Run, Write
 from agent.core.record import Params, Value
 from agent.system import conf
 from agent.system.door import System
+from agent.system.seen import there
 
 PARAMS = ("rows",)
 OWN = "zz-privet.conf"
@@ -118,15 +119,6 @@ def is_on(row: Row, found: list[str]) -> bool:
     if first.startswith("!"):
         return value not in {"", first[1:], *row[5][1:]}
     return value in row[5]
-
-
-def there(system: System, path: str) -> bool:
-    """Say whether a path exists."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True
 
 
 def content(system: System, path: str) -> str:

@@ -14,10 +14,11 @@ import re
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import Missing, PrivetError, Unreadable
+from agent.core.errors import PrivetError, Unreadable
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
+from agent.system.seen import names, there
 
 PARAMS = ("name", "subsystem", "nodes", "group")
 LADDER = ("closed", "group", "everyone")
@@ -34,7 +35,7 @@ def probe(system: System, params: Params) -> Reading:
     try:
         found = nodes(system, params)
         kept = kept_value(system, params)
-        if not found and not exists(system, path_of(params)):
+        if not found and not there(system, path_of(params)):
             return absent(f"no device of the kind {words(params, 'nodes')[0]} is here")
     except PrivetError as error:
         return unread(str(error))
@@ -71,7 +72,7 @@ def watches(params: Params) -> tuple[str, ...]:
 
 def prepare(system: System, params: Params) -> Params:
     """Add whether udev runs here."""
-    return {**params, "live": "yes" if exists(system, SETTLED) else "no"}
+    return {**params, "live": "yes" if there(system, SETTLED) else "no"}
 
 
 def path_of(params: Params) -> str:
@@ -101,23 +102,6 @@ def words(params: Params, name: str) -> list[str]:
 def one(params: Params, name: str) -> str:
     """Return a parameter that is one word."""
     return words(params, name)[0]
-
-
-def exists(system: System, path: str) -> bool:
-    """Say whether a path is there."""
-    try:
-        system.stat(path)
-        return True
-    except Missing:
-        return False
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def nodes(system: System, params: Params) -> list[str]:

@@ -15,6 +15,7 @@ from agent.core.order import words
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
+from agent.system.seen import names, text, there
 
 PARAMS = ("who",)
 PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
@@ -34,7 +35,7 @@ def probe(system: System, params: Params) -> Reading:
         if not found:
             return absent("no text console is set up")
         kept = words([unit for unit, command in found.items() if signs_in(command)])
-        if not exists(system, "/run/systemd/system"):
+        if not there(system, "/run/systemd/system"):
             return Reading(live=kept, kept=kept, cause="", absent=False)
         stale = unread_by_systemd(system, list(found))
     except PrivetError as error:
@@ -47,7 +48,7 @@ def probe(system: System, params: Params) -> Reading:
 def prepare(system: System, params: Params) -> Params:
     """Add how each console starts now."""
     found = starts(system)
-    alive = "yes" if exists(system, "/run/systemd/system") else "no"
+    alive = "yes" if there(system, "/run/systemd/system") else "no"
     return {**params, "starts": tuple(f"{unit} {command}" for unit, command in found.items()), "systemd": alive}
 
 
@@ -77,23 +78,6 @@ def watches(params: Params) -> tuple[str, ...]:
 def own(unit: str) -> str:
     """Return the path of our drop-in."""
     return f"{PLACES[0]}/{unit}.d/{OWN}"
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
-
-
-def exists(system: System, path: str) -> bool:
-    """Say whether a path is there."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True
 
 
 def starts(system: System) -> dict[str, str]:
@@ -147,14 +131,6 @@ def regular(system: System, path: str) -> bool:
     except Missing:
         return False
     return target != "/dev/null" and not target.rpartition("/")[2].endswith("@.service")
-
-
-def text(system: System, path: str) -> str:
-    """Return the text of a file, empty when it is gone."""
-    try:
-        return system.read(path).decode("utf-8", "replace")
-    except Missing:
-        return ""
 
 
 def commands(content: str) -> list[str]:

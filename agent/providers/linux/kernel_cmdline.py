@@ -13,11 +13,12 @@ Prepared: `path` and `line` (the file and its bytes), `gone` (loose words in it)
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import Missing, PrivetError, Refused
+from agent.core.errors import PrivetError, Refused
 from agent.core.plan import Overwrite, Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
+from agent.system.seen import names, there
 
 PARAMS = ("words", "say", "ladder", "unit")
 RESTART = True
@@ -88,7 +89,7 @@ def prepare(system: System, params: Params) -> Params:
         return params
     path, line = board.kernel_line(system, place)
     booted = "/run/systemd/system"
-    alive = "yes" if exists(system, booted) else "no"
+    alive = "yes" if there(system, booted) else "no"
     return {**params, "path": path, "line": line, "gone": tuple(spoken(params, line)), "systemd": alive}
 
 
@@ -101,23 +102,6 @@ def texts(params: Params, name: str) -> list[str]:
 def spoken(params: Params, line: bytes) -> list[str]:
     """Return the loose words of a line."""
     return [word for _, word in board.words(line) if any(fnmatchcase(word, one) for one in texts(params, "words"))]
-
-
-def exists(system: System, path: str) -> bool:
-    """Say whether a path is there."""
-    try:
-        system.stat(path)
-        return True
-    except Missing:
-        return False
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def halves(params: Params) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from agent.core.plan import Remove, Write
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
+from agent.system.seen import names
 
 PARAMS = ("name", "modules")
 RESTART = True
@@ -81,14 +82,6 @@ def texts(params: Params, name: str) -> list[str]:
     """Return a parameter as a list of words, empty when it is not given."""
     value = params.get(name, ())
     return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def shut(system: System) -> set[str]:

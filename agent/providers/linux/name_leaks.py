@@ -8,12 +8,13 @@ credential `host_name` gives a random one at first boot.
 """
 
 from agent.core.assess import Reading, unread
-from agent.core.errors import Missing, PrivetError, Unreadable
+from agent.core.errors import PrivetError, Unreadable
 from agent.core.order import words
 from agent.core.record import Params, Value
 from agent.system import conf
 from agent.system.door import System
 from agent.system.parts import Step
+from agent.system.seen import names, text
 
 PARAMS: tuple[str, ...] = ()
 DEFAULTS = {
@@ -54,22 +55,6 @@ def watches(params: Params) -> tuple[str, ...]:
     return ("/etc", "/etc/bluetooth", "/etc/hostapd", CONNECTIONS)
 
 
-def text(system: System, path: str) -> str:
-    """Return a file's text, empty when it is not there."""
-    try:
-        return system.read(path).decode("utf-8", "replace")
-    except Missing:
-        return ""
-
-
-def entries(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
-
-
 def letters(name: str) -> str:
     """Return a name as it is compared: small letters and digits only."""
     return "".join(letter for letter in name.lower() if letter.isalnum())
@@ -87,7 +72,7 @@ def persons(system: System) -> set[str]:
 def serials(system: System) -> set[str]:
     """Return the numbers of this device: its serial number and the hardware addresses of its interfaces."""
     found = {text(system, "/proc/device-tree/serial-number").strip("\0\n ").lower().lstrip("0")}
-    for name in entries(system, "/sys/class/net"):
+    for name in names(system, "/sys/class/net"):
         try:
             found.add(letters(text(system, f"/sys/class/net/{name}/address")))
         except Unreadable:  # an interface without one
@@ -118,7 +103,7 @@ def bluetooth(system: System) -> list[str]:
 def wifi(system: System) -> list[str]:
     """Return the names of the wireless networks that this device itself offers."""
     found = [conf.value(text(system, HOSTAPD), "", "ssid")]
-    for name in entries(system, CONNECTIONS):
+    for name in names(system, CONNECTIONS):
         content = text(system, f"{CONNECTIONS}/{name}")
         if any(conf.value(content, kind, "mode") == "ap" for kind in ("wifi", "802-11-wireless")):
             found += [conf.value(content, kind, "ssid") for kind in ("wifi", "802-11-wireless")]

@@ -12,12 +12,13 @@ it, and what to type. What a running connection uses changes when it is made ane
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import Missing, PrivetError
+from agent.core.errors import PrivetError
 from agent.core.order import ANY
 from agent.core.plan import Remove, Write
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
+from agent.system.seen import names, there
 
 PARAMS = ("name", "keys", "ladder")
 RESTART = True
@@ -37,7 +38,7 @@ Rows = list[tuple[str, str, str]]
 
 def probe(system: System, params: Params) -> Reading:
     """Join every key with what single connections say of it."""
-    if not exists(system, DAEMON):
+    if not there(system, DAEMON):
         return absent("NetworkManager is not installed")
     try:
         kept, cause = value_of(params, values(system, params)), ""
@@ -81,23 +82,6 @@ def texts(params: Params, name: str) -> list[str]:
     """Return a parameter as a list of words, empty when it is not given."""
     value = params.get(name, ())
     return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
-
-
-def exists(system: System, path: str) -> bool:
-    """Say whether a path is there."""
-    try:
-        system.stat(path)
-        return True
-    except Missing:
-        return False
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def rows(text: str) -> Rows:
@@ -201,6 +185,6 @@ def assigned(system: System, params: Params) -> Value:
         place = f"{NET}/{name}"
         up = (board.there(system, f"{place}/operstate") or b"").strip() == b"up"
         made = (board.there(system, f"{place}/addr_assign_type") or b"").strip() == b"0"
-        if up and made and exists(system, f"{place}/device"):
+        if up and made and there(system, f"{place}/device"):
             return rungs[-1][0]
     return rungs[0][0]

@@ -8,10 +8,11 @@ Found and told: it may be the owner's only network, and the guard opens no devic
 """
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import Missing, PrivetError
+from agent.core.errors import PrivetError
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
+from agent.system.seen import names
 
 PARAMS = ("kind", "words")
 SHOWN, NOTED = "/sys/class/rfkill", "/var/lib/systemd/rfkill"
@@ -46,14 +47,6 @@ def steps(params: Params, option: Value) -> tuple[()]:
 def watches(params: Params) -> tuple[str, ...]:
     """Name where systemd notes the state of radios (the kernel sends no news of /sys)."""
     return (NOTED,)
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def said(system: System, path: str) -> str:

@@ -15,6 +15,7 @@ from agent.core.errors import Missing, PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
+from agent.system.seen import names, text, there
 
 PARAMS: tuple[str, ...] = ()
 PRIVATE, CARD = "private", "card"
@@ -47,7 +48,7 @@ def probe(system: System, params: Params) -> Reading:
 
 def prepare(system: System, params: Params) -> Params:
     """Add the units and what is in use."""
-    alive = "yes" if exists(system, "/run/systemd/system") else "no"
+    alive = "yes" if there(system, "/run/systemd/system") else "no"
     return {**params, "units": tuple(units(system)), "used": tuple(used(system)), "systemd": alive}
 
 
@@ -85,23 +86,6 @@ def own(unit: str) -> str:
     return f"{PLACES[0]}/{unit}.d/{OWN}"
 
 
-def exists(system: System, path: str) -> bool:
-    """Say whether a path is there."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True
-
-
-def text(system: System, path: str) -> str:
-    """Return the text of a file, empty when it is not there."""
-    try:
-        return system.read(path).decode("utf-8", "replace")
-    except Missing:
-        return ""
-
-
 def used(system: System) -> list[str]:
     """Return what is in use that lies on the card in the clear."""
     rows = system.read(SWAPS).decode("utf-8", "replace").splitlines()[1:]
@@ -117,20 +101,12 @@ def units(system: System) -> list[str]:
             device = named(system, row[0])
             found += [unit_of(device)] if in_the_clear(system, device) else []
     for place in PLACES:
-        for name in entries(system, place):
+        for name in names(system, place):
             if name.endswith(".swap") and in_the_clear(system, what(text(system, f"{place}/{name}"))):
                 found.append(name)
             elif name.endswith(".wants"):
-                found += [one for one in entries(system, f"{place}/{name}") if exists(system, SERVICES.get(one, "/-"))]
+                found += [one for one in names(system, f"{place}/{name}") if there(system, SERVICES.get(one, "/-"))]
     return list(dict.fromkeys(found))
-
-
-def entries(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def what(content: str) -> str:
@@ -141,11 +117,10 @@ def what(content: str) -> str:
 
 def blocked(system: System, unit: str) -> bool:
     """Say whether our condition is in force: no later drop-in forgets it, no mask is needed."""
-    every = {name for place in PLACES for name in entries(system, f"{place}/{unit}.d")}
-    names = sorted(name for name in every if name.endswith(".conf"))
+    every = {name for place in PLACES for name in names(system, f"{place}/{unit}.d")}
     holds = False
-    for name in names:
-        path = next(f"{p}/{unit}.d/{name}" for p in PLACES if name in entries(system, f"{p}/{unit}.d"))
+    for name in sorted(name for name in every if name.endswith(".conf")):
+        path = next(f"{p}/{unit}.d/{name}" for p in PLACES if name in names(system, f"{p}/{unit}.d"))
         for line in text(system, path).splitlines():
             if line.strip().startswith("Condition"):
                 holds = line.strip() == "ConditionPathExists=!/" or (holds and not line.strip().endswith("="))
@@ -200,7 +175,7 @@ def encrypted(system: System, device: str) -> bool:
     """Say whether a device is one that dm-crypt keeps."""
     name = device.rpartition("/")[2]
     if device.startswith("/dev/mapper/"):
-        number = [one for one in entries(system, "/sys/block") if one.startswith("dm-")]
+        number = [one for one in names(system, "/sys/block") if one.startswith("dm-")]
         mine = [one for one in number if text(system, f"/sys/block/{one}/dm/name").strip() == name]
         planned = any(row.split()[:1] == [name] for row in text(system, "/etc/crypttab").splitlines())
         return any(crypt(system, one) for one in mine) or (planned and not mine)

@@ -21,6 +21,7 @@ from agent.core.order import ANY
 from agent.core.plan import Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
+from agent.system.seen import booted, names, there
 
 PARAMS = ("name", "keys", "words")
 ROOT = "/proc/sys/"
@@ -158,7 +159,7 @@ def lines(system: System) -> list[Line]:
                 chosen.setdefault(name, f"{directory}/{name}")
     paths = [chosen[name] for name in sorted(chosen)]
     # Debian reaches the classic file by a link in sysctl.d; without systemd the start-up script reads it last.
-    if not booted_by_systemd(system):
+    if not booted(system):
         paths.append(CLASSIC)
     found: list[Line] = []
     for path in paths:
@@ -221,31 +222,6 @@ def option_in(text: str, option: str, before: str) -> str:
         if section == "[Network]" and equals and key.strip() == option:
             before = value.strip()
     return before
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory that may be missing."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
-
-
-def there(system: System, path: str) -> bool:
-    """Say whether a path exists."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True
-
-
-def booted_by_systemd(system: System) -> bool:
-    """Say whether systemd is the first process, as sd_booted(3) does."""
-    try:
-        return system.stat("/run/systemd/system").kind == "directory"
-    except Missing:
-        return False
 
 
 def assignments(text: str) -> list[Line]:

@@ -16,6 +16,7 @@ from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
+from agent.system.seen import booted, names
 
 PARAMS = ("units", "safe")
 ON, OFF = "on", "off"
@@ -141,11 +142,6 @@ def targets(unit: str) -> tuple[str, ...]:
     return (usual,) if usual else ("multi-user.target", "graphical.target")
 
 
-def booted(system: System) -> bool:
-    """Say whether systemd is the first process, as sd_booted(3) does."""
-    return kind(system, "/run/systemd/system") == "directory"
-
-
 def kind(system: System, path: str) -> str:
     """Return what a path is, empty when it is not there."""
     try:
@@ -157,14 +153,6 @@ def kind(system: System, path: str) -> str:
 def needed(system: System, params: Params) -> bool:
     """Say whether the path that the setting is about is there."""
     return "needs" not in params or kind(system, texts(params, "needs")[0]) != ""
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def fragment(system: System, unit: str) -> str:

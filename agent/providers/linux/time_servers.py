@@ -7,12 +7,13 @@ counts as live, since a server that was asked once has learnt what there is to l
 """
 
 from agent.core.assess import Reading, absent, seen, unread
-from agent.core.errors import Missing, PrivetError
+from agent.core.errors import PrivetError
 from agent.core.order import words
 from agent.core.record import Params, Value
 from agent.system import conf
 from agent.system.door import System
 from agent.system.parts import Step
+from agent.system.seen import names, text, there
 
 PARAMS: tuple[str, ...] = ()
 CHRONY = ("/etc/chrony/chrony.conf", "/etc/chrony.conf")
@@ -33,7 +34,7 @@ LEASES = "/run/systemd/netif/leases"
 def probe(system: System, params: Params) -> Reading:
     """Name every server."""
     try:
-        here = [kind for path, kind in PROGRAMS.items() if exists(system, path)]
+        here = [kind for path, kind in PROGRAMS.items() if there(system, path)]
         if not here:
             return absent("no program that keeps the time is installed")
         found: list[str] = []
@@ -56,31 +57,6 @@ def watches(params: Params) -> tuple[str, ...]:
     return (*chrony_places, "/etc/ntpsec", "/etc/systemd")
 
 
-def exists(system: System, path: str) -> bool:
-    """Say whether a path is there."""
-    try:
-        system.stat(path)
-    except Missing:
-        return False
-    return True
-
-
-def text(system: System, path: str) -> str:
-    """Return a file's text, empty when it is not there."""
-    try:
-        return system.read(path).decode("utf-8", "replace")
-    except Missing:
-        return ""
-
-
-def entries(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
-
-
 def plain(name: str) -> str:
     """Return a name as a word."""
     return "".join(letter if letter.isprintable() and letter not in " ," else "_" for letter in name.lower())
@@ -88,7 +64,7 @@ def plain(name: str) -> str:
 
 def chrony(system: System, path: str = "", depth: int = 0) -> list[str]:
     """Return the sources of chrony's configuration, of all it includes, and of its folders of sources."""
-    start = path or next((one for one in CHRONY if exists(system, one)), "")
+    start = path or next((one for one in CHRONY if there(system, one)), "")
     found: list[str] = []
     for row in (line.split() for line in text(system, start).splitlines()):
         if len(row) < 2 or row[0][0] in "#!;%":
@@ -102,12 +78,12 @@ def chrony(system: System, path: str = "", depth: int = 0) -> list[str]:
             found += chrony(system, row[1], depth + 1)
         elif word == "confdir" and depth < 10:
             for folder in row[1:]:
-                for name in entries(system, folder):
+                for name in names(system, folder):
                     found += chrony(system, f"{folder}/{name}", depth + 1) if name.endswith(".conf") else []
         elif word == "sourcedir":
             for folder in row[1:]:
                 mark = "dhcp:" if folder.startswith("/run/") else ""
-                for name in entries(system, folder):
+                for name in names(system, folder):
                     lines = text(system, f"{folder}/{name}").splitlines() if name.endswith(".sources") else []
                     rows = [line.split() for line in lines]
                     found += [mark + one[1] for one in rows if len(one) > 1 and one[0].lower() in SOURCES]
@@ -116,7 +92,7 @@ def chrony(system: System, path: str = "", depth: int = 0) -> list[str]:
 
 def ntp(system: System) -> list[str]:
     """Return the servers of ntpsec or ntp, and those that the router named."""
-    start = next((one for one in NTP if exists(system, one)), "")
+    start = next((one for one in NTP if there(system, one)), "")
     rows = [line.split() for line in text(system, start).splitlines()]
     named = [row[1] for row in rows if len(row) > 1 and row[0].lower() in SOURCES]
     given = [line.split() for line in text(system, "/run/ntpsec/ntp.conf.dhcp").splitlines()]
@@ -127,8 +103,8 @@ def timesyncd(system: System) -> list[str]:
     """Return the servers of systemd-timesyncd; without any, those that it was built with."""
     chosen: dict[str, str] = {}
     for place in PLACES:
-        chosen.update({name: f"{place}/{TIMESYNCD}.d/{name}" for name in entries(system, f"{place}/{TIMESYNCD}.d")})
-    main = [f"{place}/{TIMESYNCD}" for place in reversed(PLACES) if exists(system, f"{place}/{TIMESYNCD}")][:1]
+        chosen.update({name: f"{place}/{TIMESYNCD}.d/{name}" for name in names(system, f"{place}/{TIMESYNCD}.d")})
+    main = [f"{place}/{TIMESYNCD}" for place in reversed(PLACES) if there(system, f"{place}/{TIMESYNCD}")][:1]
     lists: dict[str, list[str]] = {"NTP": [], "FallbackNTP": []}
     usual = True
     for path in (*main, *(chosen[name] for name in sorted(chosen) if name.endswith(".conf"))):
@@ -136,7 +112,7 @@ def timesyncd(system: System) -> list[str]:
             if section == "Time" and key in lists:
                 lists[key] = [*lists[key], *value.split()] if value else []
                 usual = usual and key != "FallbackNTP"
-    given = [name for one in entries(system, LEASES) for name in leased(text(system, f"{LEASES}/{one}"))]
+    given = [name for one in names(system, LEASES) for name in leased(text(system, f"{LEASES}/{one}"))]
     named = lists["NTP"] + [f"dhcp:{name}" for name in given]
     return named or (list(FALLBACK) if usual else lists["FallbackNTP"])
 

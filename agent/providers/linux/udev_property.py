@@ -11,11 +11,12 @@ Prepared: `live` (whether udev runs here).
 import re
 
 from agent.core.assess import Reading, absent, seen, unread
-from agent.core.errors import Missing, PrivetError
+from agent.core.errors import PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
+from agent.system.seen import there
 
 PARAMS = ("name", "match", "says", "needs", "words")
 FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d")
@@ -27,7 +28,7 @@ def probe(system: System, params: Params) -> Reading:
     """Say whether our rule stands, and none after it says otherwise."""
     strict, loose = str(params["words"]).split()
     try:
-        if not any(exists(system, path) for path in texts(params, "needs")):
+        if not any(there(system, path) for path in texts(params, "needs")):
             return absent(f"{texts(params, 'needs')[0]} is not installed")
         value = strict if stands(system, params) else loose
     except PrivetError as error:
@@ -52,7 +53,7 @@ def watches(params: Params) -> tuple[str, ...]:
 
 def prepare(system: System, params: Params) -> Params:
     """Add whether udev runs here."""
-    return {**params, "live": "yes" if exists(system, SETTLED) else "no"}
+    return {**params, "live": "yes" if there(system, SETTLED) else "no"}
 
 
 def own_file(params: Params) -> str:
@@ -72,15 +73,6 @@ def texts(params: Params, name: str) -> list[str]:
     return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
 
 
-def exists(system: System, path: str) -> bool:
-    """Say whether a path is there."""
-    try:
-        system.stat(path)
-        return True
-    except Missing:
-        return False
-
-
 def stands(system: System, params: Params) -> bool:
     """Say whether our rule has the last word."""
     key, _, value = str(params["says"]).partition("=")
@@ -88,7 +80,7 @@ def stands(system: System, params: Params) -> bool:
     own = own_file(params).rpartition("/")[2]
     if board.there(system, own_file(params)) != rule(params):
         return False
-    later = [f"{folder}/{name}" for folder in FOLDERS if exists(system, folder) for name in system.entries(folder)
+    later = [f"{folder}/{name}" for folder in FOLDERS if there(system, folder) for name in system.entries(folder)
              if name > own and name.endswith(".rules")]  # fmt: skip
     for path in later:
         text = (board.there(system, path) or b"").decode("utf-8", "replace")

@@ -9,10 +9,11 @@ owner's to say: it is found and told.
 import re
 
 from agent.core.assess import Reading, absent, seen, unread
-from agent.core.errors import Missing, PrivetError
+from agent.core.errors import PrivetError
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
+from agent.system.seen import names
 
 PARAMS: tuple[str, ...] = ()
 LADDER = ("encrypted", "weak", "open")
@@ -46,14 +47,6 @@ def steps(params: Params, option: Value) -> tuple[()]:
 def watches(params: Params) -> tuple[str, ...]:
     """Name where the networks are kept."""
     return (*PROFILES, SUPPLICANT)
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def text_of(system: System, path: str) -> str:

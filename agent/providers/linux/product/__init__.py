@@ -19,6 +19,7 @@ from agent.core.record import Params, Value
 from agent.providers.linux.product import look, unit
 from agent.providers.linux.product.look import Process
 from agent.system.door import System
+from agent.system.seen import booted
 
 PARAMS = ("product", "what")
 
@@ -149,7 +150,7 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
 def prepare(system: System, params: Params) -> Params:
     """Add what steps have to know of this device: its unit, and the files as each option would have them."""
     product, what = product_of(params), text(params, "what")
-    added: Params = {"unit": unit.found(system, product.UNITS), "systemd": "yes" if unit.booted(system) else "no"}
+    added: Params = {"unit": unit.found(system, product.UNITS), "systemd": "yes" if booted(system) else "no"}
     table = product.GIVEN.get(what, {})
     if hasattr(product, "given"):
         table = product.given(system, what, unit.environment(system, unit.found(system, product.UNITS)))

@@ -3,6 +3,7 @@
 from agent.core.errors import Missing, PrivetError, Unreachable
 from agent.core.record import Record
 from agent.system.door import System
+from agent.system.seen import names
 from agent.system.talk import Conversation
 
 TICKS = 100  # of /proc/<pid>/stat in a second, on every Linux
@@ -48,14 +49,6 @@ def there(system: System, path: str) -> bool:
     except PrivetError:
         return False
     return True
-
-
-def names(system: System, directory: str) -> tuple[str, ...]:
-    """Return the names in a directory, none when it is not there."""
-    try:
-        return system.entries(directory)
-    except Missing:
-        return ()
 
 
 def rights(system: System, path: str) -> str:

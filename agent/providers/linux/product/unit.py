@@ -4,10 +4,10 @@ Ours is a drop-in that names a file of variables: what `EnvironmentFile=` brings
 file over those before it.
 """
 
-from agent.core.errors import Missing
 from agent.core.plan import Remove, Run, Write
-from agent.providers.linux.product.look import content, names
+from agent.providers.linux.product.look import content
 from agent.system.door import System
+from agent.system.seen import names
 
 # Highest first; a file or drop-in hides those of the same name further down (systemd.unit(5)).
 PLACES = (
@@ -125,11 +125,3 @@ def again(unit: str) -> tuple[Step, ...]:
     # A pattern matches loaded units only, so a unit that is not there is no failure.
     pattern = f"{unit[:-1]}[{unit[-1]}]"
     return tuple(Run(argv=("systemctl", *words), stdin=b"") for words in (("daemon-reload",), ("try-restart", pattern)))
-
-
-def booted(system: System) -> bool:
-    """Say whether systemd is the first process, as sd_booted(3) does."""
-    try:
-        return system.stat("/run/systemd/system").kind == "directory"
-    except Missing:
-        return False

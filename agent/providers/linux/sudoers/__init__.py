@@ -22,6 +22,7 @@ from agent.core.record import Params, Value
 from agent.providers.linux.sudoers import rules
 from agent.providers.linux.sudoers.rules import Item, Rule
 from agent.system.door import System
+from agent.system.seen import there
 
 PARAMS = ("what",)
 FILE = "/etc/sudoers"
@@ -112,15 +113,6 @@ def texts(params: Params, name: str) -> list[str]:
     """Return a parameter as a list of words, empty when it is not given."""
     value = params.get(name, ())
     return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
-
-
-def there(system: System, path: str) -> bool:
-    """Say whether a path exists."""
-    try:
-        system.stat(path)
-        return True
-    except Missing:
-        return False
 
 
 def placed(what: str, body: str) -> tuple[Step, ...]:

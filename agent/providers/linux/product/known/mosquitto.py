@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from agent.core.errors import Missing, Unreachable
 from agent.core.record import Record, Value
 from agent.providers.linux.product import marks
-from agent.providers.linux.product.look import LOOPBACK, NETWORK, Door, Process, content, get, names, widest
+from agent.providers.linux.product.look import LOOPBACK, NETWORK, Door, Process, content, get, widest
 from agent.system.door import System
+from agent.system.seen import names
 from agent.system.talk import Conversation
 
 MAIN = "/etc/mosquitto/mosquitto.conf"
