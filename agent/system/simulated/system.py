@@ -133,8 +133,7 @@ class SimulatedSystem(Loopback, Files):
             raise Unreachable("%s did not end within %d seconds and was stopped; try again" % (name, seconds))
         if program is None:
             raise Unreachable("the program %s is not installed; install it" % argv[0])
-        outcome: Outcome = program.run(self, argv, stdin)
-        return outcome
+        return programs.run(program, self, argv, stdin)
 
     def reload(self, unit: str, pidfile: str) -> None:
         """Ask the simulated systemd when it runs here (/run/systemd/system), else send SIGHUP to the process."""

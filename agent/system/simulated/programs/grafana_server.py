@@ -14,7 +14,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from agent.core.errors import PrivetError
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
@@ -104,18 +103,6 @@ def boot(device: "SimulatedSystem") -> None:
         people = {"admin": products.text(device, file[1]).strip() if file else word}
         device.edit(DATABASE, born(people, cost(device)), mode=0o640, synced=True)
     products.started(device, (PROGRAM,), server, UNIT, doors, uid=108, pidfile="/run/grafana-server.pid")
-
-
-def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Be started again, as systemd does with it."""
-    device.stop(process.pid)
-    boot(device)
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def ports(process: "Process") -> tuple[int, ...]:

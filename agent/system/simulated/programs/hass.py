@@ -3,11 +3,10 @@
 import re
 from typing import TYPE_CHECKING
 
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
-    from agent.system.simulated.system import Process, SimulatedSystem
+    from agent.system.simulated.system import SimulatedSystem
 
 UNIT = "home-assistant@homeassistant.service"
 PROGRAM = "/srv/homeassistant/bin/hass"
@@ -46,15 +45,3 @@ def boot(device: "SimulatedSystem") -> None:
         )
         door = (host[-1] if host else "0.0.0.0", 8123)  # noqa: S104 — where it listens unless told otherwise
         products.started(device, ("/srv/homeassistant/bin/hass", "-c", HOME), None, UNIT, [door], uid=1001)
-
-
-def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Be started again."""
-    device.stop(process.pid)
-    boot(device)
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")

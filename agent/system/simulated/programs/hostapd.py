@@ -8,7 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.core.errors import Missing
-from agent.system.door import Outcome
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import Process, SimulatedSystem
@@ -29,12 +28,6 @@ def boot(device: "SimulatedSystem") -> None:
     except Missing:
         return
     reload(device, device.start(("/usr/sbin/hostapd", FILE), None, pidfile="/run/hostapd.pid"))
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def reload(device: "SimulatedSystem", process: "Process") -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
@@ -38,18 +37,6 @@ def boot(device: "SimulatedSystem") -> None:
         asks = given.get("INFLUXDB_HTTP_AUTH_ENABLED", said.get("auth-enabled", "false")) == "true"
         server = Server(address, asks)
         products.started(device, (PROGRAM,), server, UNIT, [(server.host, int(server.port))], uid=110)
-
-
-def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Be started again."""
-    device.stop(process.pid)
-    boot(device)
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def ports(process: "Process") -> tuple[int, ...]:

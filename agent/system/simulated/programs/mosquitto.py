@@ -11,7 +11,6 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from agent.core.errors import Missing, PrivetError
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
@@ -48,12 +47,6 @@ def boot(device: "SimulatedSystem") -> None:
     broker = loaded(device, Broker(), lines)
     given: dict[str, str] = dict(lines)
     products.started(device, ("/usr/sbin/mosquitto",), broker, UNIT, broker.doors, pidfile=given.get("pid_file", ""))
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it, as the real one does at once."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def configured(device: "SimulatedSystem", path: str = CONFIGURATION) -> list[tuple[str, str]]:

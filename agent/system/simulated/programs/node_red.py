@@ -11,7 +11,6 @@ from urllib.parse import parse_qs
 
 from agent.core.errors import PrivetError
 from agent.system import crypt
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
@@ -57,15 +56,9 @@ def boot(device: "SimulatedSystem") -> None:
 
 
 def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Be started again, as systemd does with it."""
+    """Be started again, as whoever looks after it does when the signal has ended it."""
     device.stop(process.pid)
     boot(device)
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def ports(process: "Process") -> tuple[int, ...]:

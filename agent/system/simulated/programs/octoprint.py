@@ -4,7 +4,6 @@ import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
@@ -51,18 +50,6 @@ def boot(device: "SimulatedSystem") -> None:
         host = products.environment(device, UNIT).get("HOST", "0.0.0.0")  # noqa: S104 — as it is without
         server = Server(host, bool(re.search(r"autologinLocal: true", text)))
         products.started(device, (PROGRAM, "serve"), server, UNIT, [(host, 5000)], uid=1000)
-
-
-def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Be started again."""
-    device.stop(process.pid)
-    boot(device)
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def ports(process: "Process") -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
@@ -35,18 +34,6 @@ def boot(device: "SimulatedSystem") -> None:
     """Start it where it is installed."""
     if products.there(device, PROGRAM):
         products.started(device, (PROGRAM, "-f"), None, UNIT, [("0.0.0.0", 80), ("0.0.0.0", 53)], uid=999)  # noqa: S104
-
-
-def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Be started again."""
-    device.stop(process.pid)
-    boot(device)
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def ports(process: "Process") -> tuple[int, ...]:

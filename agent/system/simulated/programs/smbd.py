@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from agent.core.errors import PrivetError
-from agent.system.door import Outcome
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
@@ -16,9 +15,3 @@ def boot(device: "SimulatedSystem") -> None:
     except PrivetError:
         return
     device.start(("/usr/sbin/smbd",), None, pidfile="/run/samba/smbd.pid")
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")

@@ -113,11 +113,12 @@ def act(device: "SimulatedSystem", verb: str, unit: str) -> None:
     elif verb == "reload" or (verb == "try-reload-or-restart" and alive):
         name = program(device, unit).rpartition("/")[2]
         module = daemon(name)
-        for process in device.running(name) if module else ():
+        again = getattr(module, "reload", None)
+        for process in device.running(name) if again is not None else ():
             module.reload(device, process)  # type: ignore[union-attr]
-        if not module and verb == "reload":
+        if not again and verb == "reload":
             raise Refusal(f"Failed to reload {unit}: Job type reload is not applicable", 1)
-        if not module:
+        if not again:
             stop(device, unit)
             start(device, unit)
     elif verb not in {"try-restart", "try-reload-or-restart"}:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from agent.core.errors import PrivetError
 from agent.system import crypt
-from agent.system.door import Outcome
 from agent.system.simulated import products
 
 if TYPE_CHECKING:
@@ -33,18 +32,6 @@ def boot(device: "SimulatedSystem") -> None:
     except PrivetError:
         return
     products.started(device, (PROGRAM, "-rfbauth", FILE), None, UNIT, [("0.0.0.0", 5900)])  # noqa: S104
-
-
-def reload(device: "SimulatedSystem", process: "Process") -> None:
-    """Be started again."""
-    device.stop(process.pid)
-    boot(device)
-
-
-def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
-    """Start it."""
-    boot(device)
-    return Outcome(code=0, out=b"", err=b"")
 
 
 def ports(process: "Process") -> tuple[int, ...]:
