@@ -47,7 +47,6 @@ class Guard:
         self.contests: dict[str, Contest] = {}
         self.tried: set[str] = set()
         self.left_alone: set[str] = set()
-        self.moved: list[str] = []  # the directories that the look of this moment is about
         self.swept, self.noted = -SWEEP, 0
         self.failures: dict[str, str] = {}  # by setting: what was journaled last
 
@@ -129,10 +128,8 @@ class Guard:
         names = self.posture.touched(events)
         if names:
             self.tried.difference_update(names)
-            self.moved = sorted({directory for directory, _ in events})
-            self.system.writers(self.moved)  # at once, while whoever wrote still runs
+            self.system.writers(sorted({directory for directory, _ in events}))  # while whoever wrote still runs
             self.cycle(names)
-            self.moved = []
 
     def cycle(self, names: tuple[str, ...], quiet: bool = False) -> tuple[Finding, ...]:
         """Look at these settings, restore what is loosened, warn once, and return the findings after it."""
@@ -210,7 +207,7 @@ class Guard:
         others = tuple(w for w in self.books.warnings if w.setting not in names)
         before, ends = {f.setting: f for f in seen}, {f.setting: f for f in final}
         now = tuple(
-            settled(w, before[w.setting], ends[w.setting], outcomes.get(w.setting), self.by())
+            settled(w, before[w.setting], ends[w.setting], outcomes.get(w.setting), self.by(w.setting))
             for w in current(seen, self.settings, self.books.waivers, clock)
         )
         new, kept = edges(mine, now, clock)
@@ -219,9 +216,12 @@ class Guard:
         self.books.keep_warnings((*others, *kept), tuple(noted(w) for w in new))
         self.deliver(new)
 
-    def by(self) -> str:
-        """Name the program that made the change, when it still runs; asked late, for the first event comes early."""
-        running = [n for n in (self.system.writers(self.moved) if self.moved else ()) if "ended" not in n]
+    def by(self, name: str) -> str:
+        """Name the program that made the change, when it still runs; asked late, for the first event comes early.
+
+        Whichever look found it: one that was under way when the change was made, or could not tell at first, does too.
+        """
+        running = [n for n in self.system.writers(self.posture.directories(name)) if "ended" not in n]
         return f" Written by {', '.join(running)}." if running else ""
 
     def deliver(self, warnings: tuple[PrivacyWarning, ...]) -> None:
@@ -281,7 +281,7 @@ class Guard:
     def contested(self, name: str, clock: Clock) -> None:
         """Say that another program keeps undoing a setting, and which."""
         setting = self.settings[name]
-        writers = self.system.writers(registry.provider(setting.provider).watches(setting.params))
+        writers = self.system.writers(self.posture.directories(name))
         self.announce(words.contested(setting, writers, clock))
 
     def stopped(self, clock: Clock) -> tuple[str, ...]:

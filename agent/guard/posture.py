@@ -38,6 +38,13 @@ class Posture:
             if name not in self.places.get(place, ()):
                 self.places[place] = (*self.places.get(place, ()), name)
 
+    def directories(self, name: str) -> tuple[str, ...]:
+        """Return where a setting is changed by whoever changes it, the directories a probe has found among them.
+
+        Not /run itself: daemons keep the numbers of their processes there, and write them anew when we restart them.
+        """
+        return tuple(sorted(place for place, names in self.places.items() if name in names and place != "/run"))
+
     def names(self) -> tuple[str, ...]:
         """Return every setting the policy covers."""
         return tuple(sorted(self.baseline))

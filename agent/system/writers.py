@@ -7,7 +7,8 @@ file to one that has not. Where the kernel refuses, nothing is known and nothing
 import ctypes
 import os
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 INIT = 0x00000001 | 0x00000002  # FAN_CLOEXEC | FAN_NONBLOCK, class FAN_CLASS_NOTIF
 OPEN = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_LARGEFILE", 0)
@@ -16,15 +17,17 @@ WRITTEN = 0x00000008 | 0x08000000  # FAN_CLOSE_WRITE, on the directory's childre
 HERE = -100  # AT_FDCWD
 EVENT = struct.Struct("=IBBHQii")
 LATELY = 16  # names remembered per directory
+RECENT = 60.0  # seconds after which who wrote says nothing about what is found changed now
 
 
 class Writers:
     """The programs that closed a file they had written in one of the watched directories."""
 
-    def __init__(self, number: int | None = None) -> None:
+    def __init__(self, number: int | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.number = begin() if number is None else number
-        self.seen: dict[str, dict[str, None]] = {}
+        self.seen: dict[str, dict[str, float]] = {}  # by directory, by name: when
 
     def watch(self, directories: Sequence[str]) -> None:
         """Ask about these directories too; one that is not there is left out."""
@@ -58,14 +61,16 @@ class Writers:
             return
         names = self.seen.setdefault(directory, {})
         names.pop(said(pid), None)
-        names[said(pid)] = None
+        names[said(pid)] = self.now()
         while len(names) > LATELY:
             del names[next(iter(names))]
 
     def names(self, directories: Sequence[str]) -> tuple[str, ...]:
-        """Name who wrote in these directories, the latest last; one that still runs before one that has ended."""
+        """Name who wrote in these directories lately, the latest last; those that still run, if any does."""
         self.take()
-        found = [name for directory in directories for name in self.seen.get(directory.rstrip("/") or "/", {})]
+        since = self.now() - RECENT
+        seen = [self.seen.get(directory.rstrip("/") or "/", {}) for directory in directories]
+        found = [name for names in seen for name, when in names.items() if when >= since]
         running = [name for name in found if "ended" not in name]
         return tuple(running[-3:] or found[-1:])
 
