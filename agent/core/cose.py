@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SIGN1, ENCRYPT0 = 18, 16  # CBOR tags
 ALGORITHM, KID, IV = 1, 4, 5  # header labels
-EDDSA, CHACHA20_POLY1305 = -8, 24  # algorithms
+EDDSA, ES256, CHACHA20_POLY1305 = -8, -7, 24  # algorithms
 SIGNATURE, NONCE, MAC = 64, 12, 32  # lengths in bytes
 MAX_BOOT, MAX_SEQ = (1 << 32) - 1, (1 << 64) - 1
 NOT_ITEM = "this is no %s as Privet uses it; send it again"
@@ -78,19 +78,19 @@ def to_be_bound(protected: bytes, aad: bytes) -> bytes:
     return encode(["Encrypt0", protected, aad])
 
 
-def sign1(payload: bytes, kid: bytes, sign: "Callable[[bytes], bytes]") -> bytes:
-    """Return a tagged COSE_Sign1 over the payload; `sign` is Ed25519 over the bytes it is given."""
-    protected = encode({ALGORITHM: EDDSA, KID: kid})
+def sign1(payload: bytes, kid: bytes, sign: "Callable[[bytes], bytes]", algorithm: int = EDDSA) -> bytes:
+    """Return a tagged COSE_Sign1 over the payload; `sign` is Ed25519 (ES256: ECDSA on P-256, r ‖ s) over its bytes."""
+    protected = encode({ALGORITHM: algorithm, KID: kid})
     return encode(Tag(tag=SIGN1, value=[protected, {}, payload, sign(to_be_signed(protected, payload))]))
 
 
-def split_sign1(message: bytes, limit: int) -> Signed:
+def split_sign1(message: bytes, limit: int, algorithm: int = EDDSA) -> Signed:
     """Take a COSE_Sign1 of at most `limit` bytes apart; BadInput unless it is exactly our form."""
     value = decode(message, limit)
     if type(value) is not Tag or value.tag != SIGN1 or not _shaped(value.value, (bytes, dict, bytes, bytes)):
         raise BadInput(NOT_ITEM % "COSE_Sign1")
     protected, unprotected, payload, signature = value.value
-    header = _header(protected, EDDSA, "COSE_Sign1")
+    header = _header(protected, algorithm, "COSE_Sign1")
     if unprotected or len(signature) != SIGNATURE:
         raise BadInput(NOT_ITEM % "COSE_Sign1")
     return Signed(kid=header, payload=payload, signature=signature, signed=to_be_signed(protected, payload))

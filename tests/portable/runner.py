@@ -4,8 +4,14 @@ Only what both runtimes have is used here. Each case is {"name", "do", "with", "
 """
 
 import binascii
+import gc
 import json
 import sys
+
+if hasattr(gc, "threshold") and sys.implementation.name == "micropython":
+    gc.threshold(
+        4096
+    )  # a firmware has these modules in flash; compiling them here would leave the heap in small pieces
 
 from agent.core import (
     cbor,
@@ -27,6 +33,7 @@ from agent.core.order import order
 from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
 from tests.portable import trials
+from tests.portable.cards import do_slot
 from tests.portable.undoing import do_original, do_things
 
 
@@ -223,7 +230,7 @@ DO = {
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
-    "things": do_things, "original": do_original,
+    "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 
 
