@@ -1,10 +1,10 @@
-"""The cases of the shared vectors about trials, the small records beside the store, and fights with other writers."""
+"""The cases of the shared vectors about trials, small records, fights with other writers, and enrolment."""
 
 import binascii
 
-from agent.core import contest, frame, health, recovery, setting, trial
+from agent.core import contest, enrol, frame, health, recovery, setting, trial
 from agent.core.clock import Clock
-from agent.core.record import frozen
+from agent.core.record import from_map, frozen
 
 
 def ways_of(rows):
@@ -64,3 +64,19 @@ def do_contest(a):
         now = contest.restored(now, clock(at))
         said.append(contest.stopped(now, clock(at)))
     return [said, contest.stopped(now, clock(a["later"]))]
+
+
+def do_enrol(a):
+    """Say the next act of an enrolment, a wait, or what time may be believed."""
+    if "slot" in a:
+        return enrol.next_act(from_map(enrol.Standing, a))
+    if "outcome" in a:
+        return enrol.delay(a["outcome"], a["tries"], a["drawn"])
+    if "clock" in a:
+        wall, boot, uptime = a["clock"]
+        return enrol.believed(Clock(wall=wall, boot=boot, uptime=uptime), a["floor"], a["told"])
+    if "time" in a:
+        return enrol.admitted(a["time"], a["floor"], a["begins"], a["ends"])
+    if "valid" in a:
+        return enrol.valid(a["begins"], a["ends"], a["valid"])
+    return enrol.renew_at(a["begins"], a["ends"])
