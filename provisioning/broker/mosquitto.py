@@ -22,6 +22,7 @@ from provisioning.fleet.safe import whole_file
 
 USER = "mosquitto"
 READY = 5.0  # seconds
+REVOKED = "revoked.pem"
 MOST_PACKET = 336 * 1024  # bytes: the largest policy or frame we send, and its topic
 # TLS 1.3 is preferred; what is left of 1.2 has ephemeral keys and authenticated encryption only. Our keys are P-256.
 CIPHERS = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"
@@ -120,25 +121,36 @@ def owner() -> tuple[int, int]:
 class Broker:
     """mosquitto as a child process in `directory`; `with Broker(…) as broker:` starts and stops it.
 
-    The kernel kills it when the thread that started it ends. Its log is `directory`/broker.log.
+    The kernel kills it when the thread that started it ends. Its log is `directory`/broker.log. `crl` are the CRLs of
+    all authorities in `client_anchors` (provisioning.fleet.revocation): whoever they name is refused. A broker that was
+    started without them cannot learn them later.
     """
 
-    def __init__(self, directory: Path, setup: Setup, credential: Credential, client_anchors: bytes) -> None:
+    def __init__(
+        self, directory: Path, setup: Setup, credential: Credential, client_anchors: bytes, crl: bytes = b""
+    ) -> None:
         self.directory = directory
         self.setup = setup
         self.process: subprocess.Popen[bytes] | None = None
         uid, gid = owner()
         files = {
-            "mosquitto.conf": configuration(setup).encode(),
+            "mosquitto.conf": (configuration(setup) + (f"crlfile {REVOKED}\n" if crl else "")).encode(),
             "access.conf": access(setup).encode(),
             "clients.pem": client_anchors,
             "broker.pem": credential.certificate,
             "broker.key": credential.key,
+            REVOKED: crl,
         }
         for name, content in files.items():
             whole_file(directory / name, content)
             self._give(directory / name, uid, gid)
         self._give(directory, uid, gid)
+
+    def revoke(self, crl: bytes) -> None:
+        """Let it read new CRLs without a restart; sessions that are open stay so (provisioning.broker.evict)."""
+        whole_file(self.directory / REVOKED, crl)
+        self._give(self.directory / REVOKED, *owner())
+        self._signal(signal.SIGHUP)
 
     def __enter__(self) -> Self:
         self.start()
@@ -151,6 +163,11 @@ class Broker:
     def pid(self) -> int:
         """The process id, 0 when it does not run."""
         return 0 if self.process is None else self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """True while it runs."""
+        return self.process is not None and self.process.poll() is None
 
     def start(self) -> None:
         """Start it and wait until it listens; Missing, or Failed with its last words."""

@@ -8,9 +8,11 @@ import click
 from rich.console import Console
 
 from provisioning.broker.mosquitto import Broker, Setup, access, configuration
+from provisioning.broker.watch import Watch
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet
+from provisioning.fleet.revocation import crl, revoke
 from provisioning.profile.issue import fleet_broker
 
 
@@ -49,11 +51,35 @@ def up(
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
-    with Broker(folder, setup, fleet.server(shown), fleet.client_anchors()) as running:
+    crls, begins = crl(fleet)
+    with Broker(folder, setup, fleet.server(shown), fleet.client_anchors(), crls) as running:
         answer({"pid": running.pid, "address": listen, "port": setup.port, "log": str(folder / "broker.log")}, show_up)
         if not wants_json():
             console().print(f"  {listen} port {setup.port}, as {', '.join(shown)}; log in {folder}/broker.log")
-        over.wait()
+        watch = Watch(fleet, running, shown[0], begins, lambda text: click.echo(text, err=True))
+        while not over.wait(1.0):
+            watch.turn()
+
+
+@broker.command(
+    "revoke",
+    epilog="\b\nExample:\n  privet-fleet broker revoke fleet/devices/r7k2/cert.pem",
+)
+@with_fleet
+@answers
+@click.argument("certificates", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def revoke_certificates(fleet_directory: Path, passphrase_fd: int | None, certificates: tuple[Path, ...]) -> None:
+    """Let CERTIFICATES (PEM files) count no more; `broker up` refuses them, and ends their sessions, at once."""
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    fresh = revoke(fleet, [path.read_bytes() for path in certificates])
+
+    def show(to: Console) -> None:
+        for one in fresh:
+            to.print(f"[green]✓[/] The certificate {one.serial:x} of [bold]{one.name}[/] counts no more.")
+        if not fresh:
+            to.print("They were revoked before; nothing changed.")
+
+    answer({"revoked": [{"name": one.name, "serial": f"{one.serial:x}"} for one in fresh]}, show)
 
 
 def show_up(to: Console) -> None:

@@ -1,0 +1,110 @@
+"""Certificates that count no more: the fleet's list of them, and the CRL by which a broker knows it.
+
+The list is `revoked.json` in the fleet's directory. Whoever revokes adds to it; a running `privet-fleet broker up` sees
+that, signs a fresh CRL of both authorities, lets its broker read it and ends the live sessions of the revoked names.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from agent.core.errors import BadInput, Missing
+from agent.core.record import Record
+from provisioning.fleet.identity import Fleet
+
+LIST = "revoked.json"
+ISSUERS = ("device-ca", "service-ca")
+LIVES = timedelta(days=7)  # a CRL older than this makes a broker refuse everybody: it is renewed long before
+EARLIER = timedelta(hours=1)  # clocks differ
+PEM = serialization.Encoding.PEM
+
+
+class Revoked(Record):
+    """A certificate that counts no more: serial number, the name it bears, its issuer, since when (Unix seconds)."""
+
+    __slots__ = ("at", "issuer", "name", "serial")
+    serial: int
+    name: str
+    issuer: str
+    at: int
+
+
+def revoked(fleet: Fleet) -> tuple[Revoked, ...]:
+    """Return the list, oldest first; BadInput when it is damaged: a broker must not take that for an empty one."""
+    try:
+        rows = json.loads(fleet.safe.read(LIST))
+        found = tuple(
+            Revoked(serial=int(row["serial"], 16), name=str(row["name"]), issuer=str(row["issuer"]), at=int(row["at"]))
+            for row in (rows if isinstance(rows, list) else [rows])
+        )
+    except Missing:
+        return ()
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"{fleet.safe.directory / LIST} is damaged; restore it from your copy") from None
+    if any(one.issuer not in ISSUERS for one in found):
+        raise BadInput(f"{fleet.safe.directory / LIST} names an authority that is none; restore it from your copy")
+    return found
+
+
+def revoke(fleet: Fleet, certificates: Iterable[bytes]) -> tuple[Revoked, ...]:
+    """List certificates (PEM; the first of each counts); return what is new. BadInput for one that is not ours."""
+    known = revoked(fleet)
+    serials = {(one.issuer, one.serial) for one in known}
+    fresh = []
+    for pem in certificates:
+        one = _read(fleet, pem)
+        if (one.issuer, one.serial) not in serials:
+            serials.add((one.issuer, one.serial))
+            fresh.append(one)
+    if fresh:
+        rows = [{"serial": f"{o.serial:x}", "name": o.name, "issuer": o.issuer, "at": o.at} for o in (*known, *fresh)]
+        fleet.safe.write(LIST, json.dumps(rows, indent=1).encode() + b"\n")
+    return tuple(fresh)
+
+
+def crl(fleet: Fleet, after: datetime | None = None) -> tuple[bytes, datetime]:
+    """Return the CRLs of both authorities (PEM), and when they begin: always later than `after`, the one before.
+
+    Of two lists OpenSSL believes the one that began later, and their clock counts whole seconds.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    begins = max(now - EARLIER, after + timedelta(seconds=1)) if after else now - EARLIER
+    listed = revoked(fleet)
+    made = []
+    for label in ISSUERS:
+        authority = x509.load_pem_x509_certificate(fleet.safe.read(f"{label}.pem"))
+        key = cast("ec.EllipticCurvePrivateKey", fleet.safe.keys(label)[0])
+        builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+        builder = builder.last_update(begins).next_update(now + LIVES)
+        for one in listed:
+            if one.issuer == label:
+                since = datetime.fromtimestamp(one.at, UTC)
+                entry = x509.RevokedCertificateBuilder().serial_number(one.serial).revocation_date(since).build()
+                builder = builder.add_revoked_certificate(entry)
+        known_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        builder = builder.add_extension(known_by, critical=False)
+        builder = builder.add_extension(x509.CRLNumber(int(begins.timestamp())), critical=False)
+        made.append(builder.sign(key, hashes.SHA256()).public_bytes(PEM))
+    return b"".join(made), begins
+
+
+def _read(fleet: Fleet, pem: bytes) -> Revoked:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        name = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    except (ValueError, IndexError):
+        raise BadInput("this is no certificate with a name; give the PEM file of the one to revoke") from None
+    for label in ISSUERS:
+        try:
+            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(fleet.safe.read(f"{label}.pem")))
+        except Exception:  # noqa: BLE001, S112 - cryptography raises by kind of key; any of them says: not this one
+            continue
+        now = int(datetime.now(UTC).timestamp())
+        return Revoked(serial=certificate.serial_number, name=name, issuer=label, at=now)
+    raise BadInput(f"the certificate of {name[:80]!r} was not made by this fleet; give one that was")
