@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agent import VERSION
-from agent.cli import local, show
+from agent.cli import local, rights, show
 from agent.cli.call import Answered, call, first_boot
 from agent.core.errors import BadInput, PrivetError, Refused, Tampered
 
@@ -56,6 +56,8 @@ def main() -> None:
 
 main.add_command(local.setup)
 main.add_command(local.restore)
+main.add_command(rights.preview)
+main.add_command(rights.export)
 
 
 @main.command(epilog="\b\nExamples:\n  sudo privet status\n  sudo privet status --all\n  sudo privet status --json")
@@ -128,7 +130,7 @@ def enforce(*, as_json: bool) -> None:
         show.status(answer)
 
 
-@main.command(epilog="\b\nExample:\n  sudo privet notice")
+@main.command(epilog="\b\nExample:\n  sudo privet confirm")
 @json_option
 def confirm(*, as_json: bool) -> None:
     """Keep the change that is on trial: you have signed in since it was made, so you can still get in."""
@@ -137,7 +139,7 @@ def confirm(*, as_json: bool) -> None:
         click.echo(f"Kept: {answer['confirmed']}")
 
 
-@main.command()
+@main.command(epilog="\b\nExample:\n  sudo privet notice")
 @json_option
 def notice(*, as_json: bool) -> None:
     """Show what this device may collect, why, who gets it, and whether you agreed."""
@@ -196,12 +198,16 @@ def credentials(verb: str, *, once: bool) -> None:
         click.echo("If you ever lose every way in: the code, in privet-recovery.txt on the boot partition, resets it.")
 
 
-@main.command(epilog="\b\nExamples:\n  privet journal --since 40\n  privet journal --verify")
+@main.command(epilog="\b\nExamples:\n  privet journal --since 40\n  privet journal --verify\n  privet journal --egress")
 @click.option("--verify", is_flag=True, help="Check every entry and the whole chain.")
+@click.option("--egress", is_flag=True, help="Show every message that was sealed to leave, a line per day and purpose.")
 @click.option("--since", default=0, help="Only entries after this number.")
 @json_option
-def journal(since: int, *, verify: bool, as_json: bool) -> None:
+def journal(since: int, *, verify: bool, egress: bool, as_json: bool) -> None:
     """Show what happened on this device, or check that nobody has altered the record of it."""
+    if egress:
+        rights.show_egress(as_json=as_json)
+        return
     answer = call("control", {"op": "journal", "verify": verify, "since": since})
     if out(answer, as_json=as_json):
         return

@@ -11,7 +11,8 @@ YEAR = 365 * 86400
 
 LOOK = ("status", "explain", "notice", "version", "password")
 ACTS = {
-    OWNER: LOOK + ("loosen", "tighten", "enforce", "confirm", "consent", "credentials", "journal"),
+    OWNER: LOOK
+    + ("loosen", "tighten", "enforce", "confirm", "consent", "credentials", "journal", "preview", "egress", "export"),
     MAINTAINER: LOOK + ("tighten", "enforce", "journal"),
     VIEWER: LOOK,
     NOBODY: (

@@ -20,6 +20,7 @@ from agent.guard.executor import apply, summary
 from agent.guard.guard import Guard
 
 Reply = dict[str, Any]
+AT_ONCE = 200  # entries of the journal in one answer
 
 
 class Acts:
@@ -272,8 +273,8 @@ class Acts:
             why = f"entry {verdict.seq} is {verdict.damage}" if verdict.damage else ""
             return {"sound": not why, "count": verdict.count, "why": why, "head": store.head.digest.hex()}
         since = request.get("since")
-        rows = list(store.entries(since if type(since) is int else 0))
-        return {"entries": [readable(row) for row in rows[-200:]]}
+        first = since if type(since) is int and since > 0 else max(0, store.head.count - AT_ONCE)
+        return {"entries": [readable(row) for row in store.entries(first, AT_ONCE)]}
 
 
 def revealed(value: Any) -> str:

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from agent.core.clock import Clock
 from agent.core.errors import BadInput, PrivetError
 from agent.core.health import NORMAL, stage
 from agent.core.record import Record
 from agent.core.setting import Setting
-from agent.core.telemetry import Sample
 from agent.core.warn import notable
 from agent.guard import breaker, words
 from agent.guard.acts import Acts
@@ -25,6 +23,8 @@ from agent.guard.line import Client, LineServer, Reply, refusal
 from agent.guard.outbox import Outbox
 from agent.guard.port import Courier, Port
 from agent.guard.posture import Posture
+from agent.guard.readings import read_samples
+from agent.guard.rights import Rights
 from agent.guard.rules import Anchor, Rules
 from agent.guard.signs import on_console
 from agent.system.door import System, Watch
@@ -76,6 +76,7 @@ class House:
         self.rules = Rules(self.store, parts.vault, parts.settings, parts.anchor)
         self.guard = Guard(self.system, self.books, self.store, self.rules, parts.settings, self.outbox.post)
         self.acts = Acts(self.guard, self.standing)
+        self.acts.table.update(Rights(self.guard, self.outbox).table)
         self.watch: Watch | None = None
         self.watched: set[str] = set()
         self.servers: list[LineServer] = []
@@ -264,6 +265,7 @@ class House:
     def stop(self) -> None:
         """Close everything; state and queue are already on disk."""
         self.outbox.flush()
+        self.outbox.ledger.keep()
         self.store.finish()
         for server in self.servers:
             server.close()
@@ -274,27 +276,3 @@ class House:
             self.watch.close()
         self.selector.close()
         self.parts.vault.close()
-
-
-def read_samples(request: dict[str, object], clock: Clock) -> list[Sample]:
-    """Read {"send": {"name": "21.5", …}} or {"send": [{…}, …]}, with "at" (Unix seconds) beside "send" or in a row."""
-    for key in request:
-        if key not in ("send", "at"):
-            raise BadInput(f"a reading has no key {key[:40]!r}; send {{'send': {{'temperature': '21.5'}}}}")
-    body = request.get("send")
-    rows = body if isinstance(body, list) else [body]
-    samples = []
-    for row in rows:
-        if not isinstance(row, dict) or not row:
-            raise BadInput("there is no reading in it; send {'send': {'temperature': '21.5'}}")
-        at = row.get("at", request.get("at", clock.wall))
-        if type(at) is not int or at < 0:
-            raise BadInput("at is a time in whole Unix seconds")
-        for name, number in row.items():
-            if name != "at":
-                if isinstance(number, bool) or not isinstance(number, str | int):
-                    raise BadInput(f"{name[:40]!r} is no number; write it like 21.5")
-                samples.append(Sample(name=name, number=str(number), at=at))
-    if not samples:
-        raise BadInput("there is no reading in it; send {'send': {'temperature': '21.5'}}")
-    return samples

@@ -11,6 +11,7 @@ from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.core.telemetry import Message, Purpose, pack
 from agent.guard.books import Store
+from agent.guard.egress import Ledger, digest_of
 from agent.guard.gaps import Gaps
 from agent.system.queue import Queue
 from agent.system.segment import Lost, Row, cost
@@ -43,7 +44,14 @@ class Lane:
     """One purpose."""
 
     def __init__(
-        self, mine: Mine, purpose: Purpose, keys: Sequence[tuple[str, bytes]], queue: Queue, vault: Vault, store: Store
+        self,
+        mine: Mine,
+        purpose: Purpose,
+        keys: Sequence[tuple[str, bytes]],
+        queue: Queue,
+        vault: Vault,
+        store: Store,
+        ledger: Ledger,
     ) -> None:
         self.mine = mine
         self.purpose = purpose
@@ -51,6 +59,7 @@ class Lane:
         self.queue = queue
         self.vault = vault
         self.store = store
+        self.ledger = ledger
         self.seq = 0
         self.epoch = 0
         self.sealed = 0
@@ -71,6 +80,7 @@ class Lane:
         self.heard = 0  # when a record was released last, or patience ended
         self.accepted = 0
         self.dropped = 0
+        self.last: Sequence[Message] = ()  # the latest record's, for whoever asks what leaves
 
     def keep(self, messages: Sequence[Message], texts: Sequence[tuple[str, str, int]], uptime: int) -> None:
         """Seal messages and texts (name, text, time) into records and queue them durably."""
@@ -80,6 +90,7 @@ class Lane:
         if texts:
             plains.append(cbor.encode([{-3: at, 0: name, 3: text} for name, text, at in texts]))
         self.write(plains, uptime)
+        self.last = messages[-ROWS:] or self.last
         self.accepted += len(messages) + len(texts)
 
     def write(self, plains: list[bytes], uptime: int) -> None:
@@ -109,6 +120,8 @@ class Lane:
             gap_records = GAPS + len(self.holes) + len(self.gaps)
             size = cost([row.body for row in rows]) + cost(plains) + SEALED * (len(plains) + 2 * gap_records)
             lost = (*self.holes, *self.queue.make_room(size))
+            if lost:
+                self.ledger.keep()
             told = self.gaps.to_tell(lost)
             self.gaps.note((self.mine.boot, self.seq + 1), told, lost)
             gaps = [cose.gap_plain(gap.boot, gap.first, gap.boot, gap.last, gap.count) for gap in told]
@@ -119,9 +132,14 @@ class Lane:
                 self.holes = (*self.holes, Lost(boot=self.mine.boot, first=first, last=self.seq, count=len(plains)))
             self.key = None
             raise
+        self.note(rows, [*([b""] if opening else []), *map(digest_of, (*gaps, *plains))])
         self.gaps.settle()
         self.dropped += sum(gap.count for gap in lost)
         self.holes = ()
+
+    def note(self, rows: list[Row], digests: list[bytes]) -> None:
+        """Write the batch into the ledger."""
+        self.ledger.note(self.purpose.id, [name for name, _ in self.keys], rows, digests)
 
     def seal(self, plains: list[bytes]) -> list[Row]:
         """Number and seal plaintexts under the epoch key."""
@@ -217,6 +235,8 @@ class Lane:
         reached = min((self.confirmed.get((ack.boot, name), 0) for name in self.awaited(ack.boot)), default=ack.seq)
         if reached > self.released.get(ack.boot, 0):
             self.released[ack.boot] = reached
+            if self.queue.lets_go(ack.boot, reached):
+                self.ledger.keep()
             self.queue.release(ack.boot, reached)
             self.gaps.release(ack.boot, reached)
             self.heard, self.patience, self.spare = uptime, FIRST_PATIENCE, WINDOW
@@ -249,6 +269,7 @@ class Lane:
     def forget(self) -> None:
         """Destroy the key of this purpose and everything queued under it (consent was withdrawn)."""
         self.key = None
+        self.last = ()
         self.holes = ()
         self.queue.erase()
         self.gaps.forget()

@@ -9,6 +9,7 @@ from agent.core.policy import Policy
 from agent.core.record import replace
 from agent.core.telemetry import Message, Sample, declared, minimise
 from agent.guard.books import Books
+from agent.guard.egress import Ledger
 from agent.guard.lane import Lane, Mine
 from agent.system.door import System
 from agent.system.queue import Queue
@@ -34,6 +35,7 @@ class Outbox:
         self.vault = vault
         self.mine = mine
         self.open_queue = open_queue
+        self.ledger = Ledger(system, books.store)
         self.policy: Policy | None = None
         self.lanes: dict[str, Lane] = {}
         self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
@@ -59,7 +61,9 @@ class Outbox:
                 old.purpose = purpose
             else:
                 queue = self.open_queue(purpose.id, policy.queue_bytes)
-                self.lanes[purpose.id] = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store)
+                self.ledger.missed(purpose.id, purpose.recipients, queue)
+                made = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store, self.ledger)
+                self.lanes[purpose.id] = made
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
             self.lanes.pop(name).forget()
             self.late.pop(name, None)
@@ -97,6 +101,8 @@ class Outbox:
                 self.waiting.setdefault(purpose, ([], []))[1][:0] = texts
                 self.count += len(texts)
             self.late = {}
+        if self.ledger.due():
+            self.ledger.keep()
         if not self.count:
             return
         waiting, tickets = self.waiting, self.tickets

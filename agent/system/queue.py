@@ -148,10 +148,11 @@ class Queue:
         """Let go of the records of a boot up to a number: every recipient has acknowledged them. Other boots stay."""
         if seq > self._released.get(boot, 0):
             self._released[boot] = seq
-        done = [one for one in self._segments if one.boot == boot and one.last <= self._released[boot]]
-        if self._open:  # the newest goes when it is full: a file made and deleted for each batch would wear the card
-            done = [one for one in done if one is not self._segments[-1]]
-        self._drop(done)
+        self._drop(self._done(boot, self._released[boot]))
+
+    def lets_go(self, boot: int, seq: int) -> bool:
+        """Say whether a segment would be deleted by that."""
+        return bool(self._done(boot, max(seq, self._released.get(boot, 0))))
 
     def erase(self) -> None:
         """Give up everything, at the owner's wish; what could not be deleted is an error."""
@@ -161,6 +162,13 @@ class Queue:
             self._segments.remove(one)
 
     # -- within
+
+    def _done(self, boot: int, seq: int) -> list[Segment]:
+        """Return the segments of which nothing is wanted any more when a boot is released up to a number."""
+        done = [one for one in self._segments if one.boot == boot and one.last <= seq]
+        if self._open:  # the newest goes when it is full: a file made and deleted for each batch would wear the card
+            done = [one for one in done if one is not self._segments[-1]]
+        return done
 
     def _path(self, one: Segment) -> str:
         return self._directory + "/" + one.name

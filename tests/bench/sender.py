@@ -10,11 +10,11 @@ from typing import Any
 from agent.core.consent import GIVEN, answer, notice_digest
 from agent.core.errors import PrivetError
 from agent.guard.books import Books
-from agent.guard.house import read_samples
 from agent.guard.lane import Mine
 from agent.guard.line import Client, LineServer, refusal
 from agent.guard.outbox import Outbox
 from agent.guard.port import Courier, Port
+from agent.guard.readings import read_samples
 from agent.guard.rules import Rules, read_anchor
 from agent.registry import settings
 from agent.system.keys import FileSlot

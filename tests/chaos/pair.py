@@ -7,6 +7,7 @@ from pathlib import Path
 from agent.core import cose
 from agent.core.secret import Secret
 from agent.core.telemetry import Message
+from agent.guard.egress import Ledger
 from agent.guard.lane import START, Lane, Mine
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
@@ -40,7 +41,8 @@ class Pair:
         self.boot += 1
         queue = Queue(RealSystem(), str(self.folder / "queue"), self.limit, owner=(os.getuid(), os.getgid()))
         mine = Mine(fleet=FLEET, device=DEVICE, boot=self.boot)
-        self.lane = self.kind(mine, PURPOSE, [HOME], queue, DirectVault(Secret(bytes(32))), self.store)
+        vault, ledger = DirectVault(Secret(bytes(32))), Ledger(RealSystem(), self.store)
+        self.lane = self.kind(mine, PURPOSE, [HOME], queue, vault, self.store, ledger)
 
     def measure(self, count: int) -> None:
         """Accept readings, each in a record of its own; a reading is its own number."""

@@ -17,6 +17,7 @@ from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.core.telemetry import Message, Purpose
 from agent.courier.link import Pace
+from agent.guard.egress import Ledger
 from agent.guard.lane import START, Lane, Mine
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
@@ -77,7 +78,9 @@ class Device:
         queue = Queue(RealSystem(), str(self.directory / "queue"), 64 << 20, owner=(os.getuid(), os.getgid()))
         vault = DirectVault(Secret(bytes(32)))
         mine = Mine(fleet=FLEET, device=DEVICE, boot=self.boot)
-        self.lane = Lane(mine, PURPOSE, [("home", self.recipient)], queue, vault, self.store)
+        self.lane = Lane(
+            mine, PURPOSE, [("home", self.recipient)], queue, vault, self.store, Ledger(RealSystem(), self.store)
+        )
         self.places.clear()
 
     def measure(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,3 +170,44 @@ def test_status_names_what_is_not_here_only_when_asked(running: Running) -> None
     assert "not here" not in short
     assert "(privet status --all)" in short
     assert long.count("not here") >= 5
+
+
+def test_preview_ledger_and_export(running: Running, tmp_path: Path) -> None:
+    """What would leave, what has left, and everything in one file that nobody else reads."""
+    running.privet("consent", "give", "climate", said="y\n")
+    told = running.privet("preview", "temperature=21.537")
+    assert told.exit_code == 0, told.output
+    assert "temperature = 21.5 Cel" in told.output
+    assert "It would not leave" not in told.output
+    assert json.loads(running.privet("preview", "temperature=21.537", "--json").output)["messages"][0]["digest"]
+    running.privet("send", "temperature=21.5")
+    assert "sealed to collector" in running.privet("journal", "--egress").output
+    rows = json.loads(running.privet("journal", "--egress", "--json").output)
+    assert rows[-1]["lines"][-1]["bytes"] > 0
+    file = tmp_path / "everything.zip"
+    told = running.privet("export", str(file))
+    assert told.exit_code == 0, told.output
+    assert file.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert set(files) == {
+        "README.txt", "settings.json", "policy.json", "consents.json", "consents.jsonld", "telemetry.json",
+        "egress.jsonl", "journal.jsonl",
+    }  # fmt: skip
+    assert all(name in files["README.txt"] for name in files if name != "README.txt")
+    records = {r["dct:identifier"].rpartition(":")[2]: r for r in json.loads(files["consents.jsonld"])}
+    assert records["climate"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
+    assert records["warnings"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentUnknown"
+    assert len(files["journal.jsonl"].splitlines()) > 10
+    again = running.privet("export", str(file))
+    assert (again.exit_code, "choose another name" in again.output) == (65, True)
+    assert running.privet("export", str(tmp_path / "no" / "where.zip")).exit_code != 0
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """No guard: no file either."""
+    file = tmp_path / "everything.zip"
+    told = CliRunner().invoke(main, ["export", str(file)], env={"PRIVET_RUN": str(tmp_path)})
+    assert told.exit_code == 69
+    assert not file.exists()
