@@ -9,7 +9,10 @@ from tests.device import tree
 from tests.device.enforced import enforce, look
 from tests.device.lab import Device, Lab
 
-KEYS = ("wifi.cloned-mac-address", "ethernet.cloned-mac-address", "wifi.scan-rand-mac-address")
+KEYS = (
+    "wifi.cloned-mac-address", "ethernet.cloned-mac-address", "wifi.scan-rand-mac-address", "ipv6.ip6-privacy",
+    "ipv6.addr-gen-mode", "uri", "enabled",
+)  # fmt: skip
 READ = """
 import json
 from agent.providers.linux import nm_conf
@@ -91,3 +94,18 @@ def test_our_file_has_the_last_word(device: Device) -> None:
         "connection wifi.cloned-mac-address": "stable",
     }
     assert look(device, "net.mac")["kept"] == "stable"
+
+
+def test_what_is_off_is_off_for_the_real_one(device: Device) -> None:
+    """Connectivity checks, and what stands for connections that say nothing themselves."""
+    device.write("/etc/NetworkManager/conf.d/a.conf", "[connectivity]\nuri=http://ping.example/\n")
+    assert look(device, "pings.connectivity")["kept"] == "yes"
+    assert look(device, "net.ipv6_identifier")["kept"] == "0"
+    for name, value in (("pings.connectivity", "no"), ("net.ipv6_identifier", "1"), ("net.ipv6_connections", "2")):
+        assert enforce(device, name, value) == ""
+        assert look(device, name)["kept"] == value
+    said = printed(device)
+    assert said["connectivity enabled"] in {"no", "false"}
+    assert said["connection ipv6.addr-gen-mode"] == "1"
+    assert said["connection ipv6.ip6-privacy"] == "2"
+    assert "invalid" not in device.must(["sh", "-c", "NetworkManager --print-config 2>&1 >/dev/null"])

@@ -2,8 +2,8 @@
 
 Params: `name` (of our file in conf.d), `keys` ("section key default" each), `ladder` (rungs strictest first, each the
 raw values that are equal, joined by commas, blank separated; the first is the one we write and report) and the optional
-`own` (keys by which a connection may say otherwise) and `assigned` ("yes": the kernel shows whether an interface that
-is up bears the number it was made with).
+`own` (keys by which a connection may say otherwise), `needs` ("section key": where that says nothing, the rest does
+nothing) and `assigned` ("yes": the kernel shows whether an interface that is up bears the number it was made with).
 
 A connection's own file is never changed: it holds secrets of the owner's; where one of them is looser the finding names
 it, and what to type. What a running connection uses changes when it is made anew: at the next start at the latest.
@@ -112,6 +112,10 @@ def values(system: System, params: Params) -> list[str]:
     """Return what each key comes to: the last one of its own section, and any of a section for some devices only."""
     found = configuration(system)
     devices = interfaces(system)
+    if "needs" in params:
+        said = [value for place, key, value in found if f"{place} {key}" == params["needs"]]
+        if not said or not said[-1]:
+            return [ladder(params)[0][0]]
     elsewhere = {place for place, key, value in found if key == "match-device" and not meets(value, devices)}
     wanted = []
     for row in texts(params, "keys"):

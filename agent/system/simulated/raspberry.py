@@ -106,6 +106,17 @@ REPORTING = (
     "/usr/sbin/dphys-swapfile",
     "/usr/sbin/popularity-contest",
 )
+# What others should not read, with the rights that it has there: mode, owner, text.
+KEPT = {
+    "/boot/initrd.img-6.12.25+rpt-rpi-v8": (0o644, 0, b"\x28\xb5\x2f\xfd"),
+    "/etc/crontab": (0o644, 0, b"17 *\t* * *\troot\tcd / && run-parts --report /etc/cron.hourly\n"),
+    "/etc/cron.d/e2scrub_all": (0o644, 0, b"30 3 * * 0 root /sbin/e2scrub_all_cron\n"),
+    "/etc/ssl/private/ssl-cert-snakeoil.key": (0o640, 0, b"-----BEGIN PRIVATE KEY-----\n"),
+    "/etc/wpa_supplicant/wpa_supplicant.conf": (0o600, 0, b"country=GB\nctrl_interface=DIR=/run/wpa_supplicant\n"),
+    "/home/pi/.bash_history": (0o600, 1000, b"sudo raspi-config\n"),
+    "/home/pi/.ssh/id_ed25519": (0o600, 1000, b"-----BEGIN OPENSSH PRIVATE KEY-----\n"),
+    "/home/pi/.ssh/id_ed25519.pub": (0o644, 1000, b"ssh-ed25519 AAAA pi\n"),
+}
 # As Debian ships it, but for the one line that the image changes.
 AVAHI = b"""[server]
 use-ipv4=yes
@@ -121,6 +132,8 @@ publish-workstation=yes
 [reflector]
 #enable-reflector=no
 """
+# By network-manager-config-connectivity-debian, which a desktop brings along.
+CONNECTIVITY = b"[connectivity]\nuri=http://network-test.debian.org/nm\n"
 JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
 
 
@@ -132,7 +145,10 @@ def image(device: SimulatedSystem) -> None:
     device.edit("/etc/gshadow", b"root:*::\nsudo:*::pi\n", mode=0o640, gid=42)
     device.edit("/etc/shadow", SHADOW, mode=0o640, gid=42)
     device.hand.directory("/home/pi", 0o755, 1000, 1000)
+    device.hand.directory("/home/pi/.ssh", 0o700, 1000, 1000)
     device.hand.directory("/var/lib/privet", 0o700)
+    for path, (mode, owner, text) in KEPT.items():
+        device.edit(path, text, mode=mode, uid=owner, gid=owner)
     device.edit("/etc/sudoers.d/010_pi-nopasswd", b"pi ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
     device.edit("/etc/sudoers.d/010_global-tty", b"Defaults timestamp_type=global\n", mode=0o440)
     device.edit("/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf", b"[Journal]\nStorage=volatile\n")
@@ -162,6 +178,7 @@ def board(device: SimulatedSystem) -> None:
     device.plugged |= {"camera:imx219", "eth0", "microphone:device", "radio:wlan0"}
     for program in ("/usr/sbin/NetworkManager", "/usr/libexec/udisks2/udisksd"):
         device.edit(program, b"\x7fELF", mode=0o755)
+    device.edit("/usr/lib/NetworkManager/conf.d/20-connectivity-debian.conf", CONNECTIVITY)
     device.edit(f"{UNITS}/systemd-udev-trigger.service", b"[Service]\nExecStart=/usr/bin/udevadm trigger\n")
     device.hand.link(f"{UNITS}/sysinit.target.wants/systemd-udev-trigger.service", "../systemd-udev-trigger.service")
     attach(device, BOOT)

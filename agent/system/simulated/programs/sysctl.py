@@ -14,7 +14,9 @@ ROOT = "/proc/sys/"
 INTERFACES = ("all", "default", "eth0", "lo")
 # What a kernel of Debian 12 starts with.
 KERNEL = {
-    "fs/suid_dumpable": "0", "kernel/dmesg_restrict": "1", "kernel/kptr_restrict": "0", "kernel/pid_max": "32768",
+    "fs/protected_fifos": "0", "fs/protected_hardlinks": "0", "fs/protected_regular": "0", "fs/protected_symlinks": "0",
+    "fs/suid_dumpable": "0", "kernel/core_pattern": "core", "kernel/dmesg_restrict": "1", "kernel/kptr_restrict": "0",
+    "kernel/pid_max": "32768",
     "kernel/yama/ptrace_scope": "0",
 }  # fmt: skip
 IPV4 = {
@@ -22,6 +24,12 @@ IPV4 = {
     "rp_filter": "0",
 }  # fmt: skip
 IPV6 = {"accept_redirects": "1", "accept_source_route": "0", "use_tempaddr": "0"}
+# By systemd of Debian 12.
+PROTECT = b"""fs.protected_fifos = 1
+fs.protected_hardlinks = 1
+fs.protected_regular = 2
+fs.protected_symlinks = 1
+"""
 FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 
 
@@ -30,6 +38,7 @@ def install(device: "SimulatedSystem") -> None:
     device.edit("/etc/sysctl.conf", b"# Every line of this file is a comment.\n#net.ipv4.ip_forward=1\n")
     device.hand.link("/etc/sysctl.d/99-sysctl.conf", "../sysctl.conf")
     device.edit("/usr/lib/sysctl.d/50-pid-max.conf", b"kernel.pid_max = 4194304\n")
+    device.edit("/usr/lib/sysctl.d/99-protect-links.conf", PROTECT)
 
 
 def boot(device: "SimulatedSystem") -> None:
