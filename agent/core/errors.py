@@ -10,12 +10,15 @@ PrivetError
 │   └── UnknownField   (15)
 ├── Refused           (77)  understood, and not allowed
 │   ├── NotConsented  (16)  the owner has not agreed to this purpose
-│   └── LockOut       (17)  it would cut the owner's only way in
+│   ├── LockOut       (17)  it would cut the owner's only way in
+│   └── WrongDisk     (30)  a disk that must not be written
 ├── Tampered          (18)  a record does not match its seal or its chain
 ├── Unreachable       (69)  the guard, the broker or a program is not there
 ├── Missing           (66)  a file or object is not there
 ├── Unreadable        (74)  it is there and the OS will not give or take it
 └── Failed            (70)  a step or program did not do its work
+    ├── BadCard       (31)  a card does not keep what is written to it
+    └── CardGone      (32)  a card was taken out or exchanged meanwhile
 """
 
 
@@ -85,6 +88,12 @@ class LockOut(Refused):
     exit_code = 17
 
 
+class WrongDisk(Refused):
+    """A disk that must not be written."""
+
+    exit_code = 30
+
+
 class Tampered(PrivetError):
     """A record does not match its seal or its chain."""
 
@@ -113,3 +122,15 @@ class Failed(PrivetError):
     """A step or a program did not do its work."""
 
     exit_code = 70
+
+
+class BadCard(Failed):
+    """A card does not keep what is written to it."""
+
+    exit_code = 31
+
+
+class CardGone(Failed):
+    """A card was taken out or exchanged while it was written."""
+
+    exit_code = 32

@@ -1,0 +1,55 @@
+"""What was on a card before is gone before anything new is on it; sparse writers leave half of it there.
+
+The card is told to forget everything, which takes a second where card and reader know that word. Whether it did, the
+marks of the probe tell, and later every byte of the image's range is read. Where it did not, zeros are written.
+"""
+
+from collections.abc import Callable, Sequence
+
+from provisioning.card.base import Piece
+from provisioning.card.probe import Probe
+from provisioning.card.progress import Progress
+from provisioning.card.targets.target import CHUNK, Room, Target, flush, trouble, write_all
+
+STRIDE = 1 << 30  # bytes that are forgotten in one turn
+
+
+class Erasing:
+    """The erasing of one card around one image."""
+
+    def __init__(
+        self, target: Target, pieces: Sequence[Piece], size: int, progress: Progress, check_stop: Callable[[], None]
+    ) -> None:
+        self._target, self._pieces, self._size = target, pieces, size
+        self._progress, self._check_stop = progress, check_stop
+
+    def run(self, probe: Probe) -> None:
+        """Erase the whole card; afterwards it reads as zeros wherever the image will not be written."""
+        self._progress.enter("erase", self._target.size)
+        if not (self._forget() and probe.gone()):
+            self.overwrite()
+
+    def overwrite(self) -> None:
+        """Write zeros over all that the image does not fill, to the end of the card."""
+        ranges = [(piece.offset, piece.length) for piece in self._pieces[1:] if not piece.digest]
+        ranges += [(at, min(CHUNK, self._target.size - at)) for at in range(self._size, self._target.size, CHUNK)]
+        self._progress.enter("erase", sum(length for _, length in ranges))
+        room = Room()
+        for offset, length in ranges:
+            self._check_stop()
+            write_all(self._target, offset, room.view[:length])
+            self._progress.add(length)
+        flush(self._target)
+
+    def _forget(self) -> bool:
+        for at in range(0, self._target.size, STRIDE):
+            self._check_stop()
+            length = min(STRIDE, self._target.size - at)
+            try:
+                if not self._target.discard(at, length):
+                    return False
+            except OSError as error:
+                raise trouble(self._target.name, error, "erased", at) from None
+            self._progress.add(length)
+        flush(self._target)
+        return True
