@@ -9,7 +9,7 @@ from rich.console import Console
 from agent.core.errors import BadInput, Refused
 from provisioning.cli.answer import answer, answers, with_fleet
 from provisioning.cli.opened import open_fleet
-from provisioning.fleet.identity import Fleet, checked
+from provisioning.fleet.identity import ROOT, Fleet, checked
 from provisioning.fleet.safe import Passphrase, passphrase_asked, passphrase_from
 from provisioning.profile.issue import add_recipient
 
@@ -19,6 +19,7 @@ from provisioning.profile.issue import add_recipient
 Examples:
   privet-fleet init
   privet-fleet init --fleet ./garden --broker broker.garden.example
+  privet-fleet init --root /media/stick/garden-root
   privet-fleet init --no-passphrase --json
 """
 )
@@ -34,16 +35,33 @@ Examples:
     help="Who can read telemetry.",
 )
 @click.option("--broker", default="", help="Host and port of the broker, such as broker.example:8883.")
+@click.option(
+    "--server-name",
+    "names",
+    multiple=True,
+    help="Host or network that servers may bear besides private ones and the broker's; repeat it for each.",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the root's key is put, such as a stick to carry away.  [default: root, in the fleet's directory]",
+)
 @click.option("--no-passphrase", is_flag=True, help="Leave the keys readable to whoever can read the directory.")
 def init(
     fleet_directory: Path, passphrase_fd: int | None, name: str | None, recipients: tuple[str, ...], broker: str,
-    no_passphrase: bool,
+    names: tuple[str, ...], root: Path | None, no_passphrase: bool,
 ) -> None:  # fmt: skip
     """Make a fleet: the key that signs policies, the authorities for devices and brokers, the recipients' keys."""
     host, port = host_and_port(broker)
     for one in recipients:
         checked(one, "recipient")
-    fleet = Fleet.create(fleet_directory, name or f"fleet-{secrets.token_hex(4)}", chosen(passphrase_fd, no_passphrase))
+    fleet = Fleet.create(
+        fleet_directory,
+        name or f"fleet-{secrets.token_hex(4)}",
+        chosen(passphrase_fd, no_passphrase),
+        (*names, *([host] if host else [])),
+        root,
+    )
     for one in recipients:
         add_recipient(fleet, one)
     if host:
@@ -53,7 +71,10 @@ def init(
     def show(console: Console) -> None:
         console.print(f"[green]✓[/] The fleet [bold]{fleet.name}[/] is in {fleet_directory}.")
         console.print(f"  Telemetry can be sealed to: {', '.join(recipients)}.")
-        console.print(f"  Next: copy {fleet_directory}/root.key to a place that is not online, then delete it here.")
+        if root is None:
+            console.print(
+                f"  Next: carry {fleet_directory / ROOT} to a place that is not online; no daily work needs it."
+            )
         console.print("        privet-fleet profile compile base")
 
     answer(result, show)

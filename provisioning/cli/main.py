@@ -14,6 +14,7 @@ PROGRAM = "privet-fleet"
 VERBS = {
     "init": ("provisioning.cli.init", "init", "Make a fleet: its keys, its authorities, its recipients."),
     "profile": ("provisioning.cli.profile", "profile", "Check, explain, compare and compile device profiles."),
+    "authority": ("provisioning.cli.authority", "authority", "Look at the authorities, or let the root renew them."),
     "recipient": ("provisioning.cli.init", "recipient", "Add somebody who can read telemetry sealed to them."),
     "device": ("provisioning.cli.device", "device", "Prepare what one device is flashed with."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),

@@ -37,7 +37,7 @@ def certificate(
     usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
 ) -> ssl.SSLContext:
     """Return the TLS context of a server whose certificate is this fleet's and right, but for what is asked (days)."""
-    issuer, issuer_key = fleet._issuer("service-ca")
+    issuer, issuer_key = fleet.issuer("server-ca")
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.now(UTC)
@@ -57,7 +57,7 @@ def certificate(
         builder = builder.add_extension(extension, critical=critical)
     made = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     chain, held = directory / "server.pem", directory / "server.key"
-    chain.write_bytes(made if self_signed else made + fleet.safe.read("service-ca.pem"))
+    chain.write_bytes(made if self_signed else made + fleet.safe.read("server-ca.pem"))
     held.write_bytes(plain(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain, held)

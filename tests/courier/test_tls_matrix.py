@@ -121,7 +121,7 @@ def test_mosquitto_refuses_a_certificate_of_another_fleet(site: Site, broker: Br
 
 def test_mosquitto_refuses_a_server_certificate_as_client(site: Site, broker: Broker, tmp_path: Path):
     """The broker's own kind of certificate does not make a client: each usage opens one door."""
-    made = site.fleet.server(["matrix"])
+    made = site.fleet.server(["matrix.example"])
     whole_file(tmp_path / "home" / "ca.pem", site.fleet.trust_anchor())
     whole_file(tmp_path / "home" / "cert.pem", made.certificate)
     whole_file(tmp_path / "home" / "key.pem", made.key)

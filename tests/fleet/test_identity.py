@@ -1,6 +1,7 @@
 """The fleet's identity: keys that stay closed, chains that a second program verifies, requests that are refused."""
 
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from agent.core.errors import BadInput, Missing, PrivetError, Refused, Unreadable
 from agent.system.sealing import recipient_key
+from provisioning.fleet import authority
 from provisioning.fleet.identity import Fleet, checked
 from provisioning.fleet.safe import Passphrase, passphrase_from, whole_file
 
@@ -93,14 +95,16 @@ def test_one_authority_cannot_stand_in_for_the_other(fleet: Fleet, tmp_path: Pat
     """Even a server certificate signed by the device CA would not be taken for a server: the usage binds the CA too."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.DNSName("broker.example")
-    forged = fleet._leaf("device-ca", key.public_key(), "x", [name], ExtendedKeyUsageOID.SERVER_AUTH, 30)
+    issuer = fleet.issuer("device-ca")
+    leaf = authority.leaf(issuer, key.public_key(), "x", [name], ExtendedKeyUsageOID.SERVER_AUTH, 30)
+    forged = leaf.public_bytes(PEM) + issuer[0].public_bytes(PEM)
     assert "unsuitable" in verify(tmp_path, fleet, forged, "sslserver")
 
 
 def test_the_root_is_needed_only_once(tmp_path: Path):
     """With the root's key moved away, devices, brokers and recipients are made as before."""
     fleet = Fleet.create(tmp_path / "meadow", "meadow")
-    (tmp_path / "meadow" / "root.key").unlink()
+    shutil.rmtree(tmp_path / "meadow" / "root")
     again = Fleet.open(tmp_path / "meadow")
     assert again.sign_csr(csr(ec.generate_private_key(ec.SECP256R1())), "one", 1)
     assert again.server(["localhost"]).certificate
@@ -133,13 +137,21 @@ def test_private_files_are_closed(tmp_path: Path, passphrase: Passphrase | None)
     fleet = Fleet.create(tmp_path / "meadow", "meadow", passphrase)
     fleet.add_recipient("home")
     assert stat.S_IMODE((tmp_path / "meadow").stat().st_mode) == 0o700
-    keys = sorted((tmp_path / "meadow").glob("*.key"))
-    assert [k.stem for k in keys] == ["device-ca", "recipient-home", "root", "service-ca", "signing"]
-    for path in (tmp_path / "meadow").iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    keys = sorted((tmp_path / "meadow").rglob("*.key"), key=lambda path: path.stem)
+    assert [k.stem for k in keys] == [
+        "device-ca",
+        "ledger",
+        "recipient-home",
+        "root",
+        "server-ca",
+        "service-ca",
+        "signing",
+    ]
+    for path in (tmp_path / "meadow").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
     for path in keys:
         assert (b"BEGIN ENCRYPTED" in path.read_bytes()) == (passphrase is not None)
-    assert not [path for path in (tmp_path / "meadow").iterdir() if path.name.startswith(".")]
+    assert not [path for path in (tmp_path / "meadow").rglob("*") if path.name.startswith(".")]
 
 
 def test_the_passphrase_is_needed_again(tmp_path: Path):
