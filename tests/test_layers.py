@@ -114,7 +114,11 @@ def at_run_time(tree: ast.AST) -> list[ast.Import | ast.ImportFrom]:
 def resident() -> list[str]:
     """Name the modules that may live in the guard's process."""
     names = [within(path) for path in python_files() if within(path).startswith(RESIDENT)]
-    names = [name for name in names if "/simulated/" not in name and not name.endswith(("sealing.py", "__main__.py"))]
+    names = [
+        name
+        for name in names
+        if "/simulated/" not in name and not name.endswith(("sealing.py", "certifying.py", "__main__.py"))
+    ]
     return [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names]
 
 

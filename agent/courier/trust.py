@@ -130,10 +130,18 @@ class Bounded(ssl.SSLSocket):
 
 
 def verified(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return the only kind of TLS context there is: our authority, our certificate, names checked, 1.2 or newer.
+    """Return the context for the broker: our authority, our certificate, names checked, 1.2 or newer.
 
     Missing, Unreadable, BadInput (damaged files) or Refused (a key that others may read).
     """
+    context = authority(ca)
+    context.sslsocket_class = Bounded
+    identify(context, certificate, key)
+    return context
+
+
+def authority(ca: Path) -> ssl.SSLContext:
+    """Return the only kind of TLS context there is, without a certificate of ours yet."""
     context = ssl.SSLContext(
         ssl.PROTOCOL_TLS_CLIENT
     )  # checks names and demands a certificate; no system store is loaded
@@ -141,22 +149,26 @@ def verified(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.sslsocket_class = Bounded
-    for path in (ca, certificate, key):
-        _readable(path)
-    if key.stat().st_mode & 0o077:
-        raise Refused(f"others may read the key {key}; close it with `chmod 600 {key}`")
+    _readable(ca)
     try:
         context.load_verify_locations(cafile=str(ca))
     except ssl.SSLError:
         raise BadInput(f"{ca} holds no certificate; enrol the device again") from None
+    return context
+
+
+def identify(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Let a context show this device's certificate."""
+    for path in (certificate, key):
+        _readable(path)
+    if key.stat().st_mode & 0o077:
+        raise Refused(f"others may read the key {key}; close it with `chmod 600 {key}`")
     try:
         context.load_cert_chain(str(certificate), str(key), password=_no_password)
     except (ssl.SSLError, ValueError):
         raise BadInput(
             f"{certificate} and {key} are damaged or do not fit each other; enrol the device again"
         ) from None
-    return context
 
 
 def cause(error: BaseException) -> str:

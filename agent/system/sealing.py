@@ -1,4 +1,4 @@
-"""Every cipher of the agent, and its only importer of cryptography: loaded by the vault's child, never by the guard.
+"""Every cipher of the agent: imports cryptography, and so is loaded by the vault's child, never by the guard.
 
 What is sealed on the device's own behalf (state, journal) can be opened here. What is sealed to recipients cannot:
 the opening side is the collector's, written apart from provisioning/FORMAT.md.

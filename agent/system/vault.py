@@ -67,6 +67,9 @@ class Vault(Protocol):
     def new_identity(self, device: str) -> NewIdentity:
         """Make a key and a certificate request for this device."""
 
+    def with_key(self, act: str, key: Secret, *facts: bytes | str | int) -> Any:
+        """Do an act with the device's own key; for whoever asks by `agent.system.identity`."""
+
     def sign_once(self, payload: bytes) -> tuple[bytes, bytes]:
         """Sign a policy with a key that is forgotten at once; returns its public half and the signed policy."""
 
@@ -108,6 +111,12 @@ class DirectVault:
     def new_identity(self, device: str) -> NewIdentity:
         """Make a device identity."""
         return self._sealing.new_identity(device)
+
+    def with_key(self, act: str, key: Secret, *facts: bytes | str | int) -> Any:
+        """Do an act with the device's own key."""
+        from agent.system import certifying
+
+        return certifying.ACTS[act](key, *facts)
 
     def sign_once(self, payload: bytes) -> tuple[bytes, bytes]:
         """Sign a policy with a key that is forgotten at once."""
@@ -164,6 +173,10 @@ class WorkerVault:
         """Make a device identity."""
         key, request = self._ask(["new_identity", device])
         return NewIdentity(key=Secret(key), request=request)
+
+    def with_key(self, act: str, key: Secret, *facts: bytes | str | int) -> Any:
+        """Do an act with the device's own key."""
+        return self._ask(["with_key", act, key.reveal(), *facts])
 
     def sign_once(self, payload: bytes) -> tuple[bytes, bytes]:
         """Sign a policy with a key that is forgotten at once."""

@@ -72,6 +72,9 @@ def done(vault: DirectVault, request: list[Any]) -> Any:
     if name == "new_identity":
         made = vault.new_identity(*rest)
         return [made.key.reveal(), made.request]
+    if name == "with_key":
+        act, key, *facts = rest
+        return vault.with_key(act, Secret(key), *facts)
     if name == "sign_once":
         return list(vault.sign_once(*rest))
     raise BadInput("the vault knows no such request; restart privet so that both are of one version")
