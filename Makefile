@@ -16,6 +16,7 @@ PACKAGES_TRUTH := $(PACKAGES_DEVICE)
 PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools mtools qemu-system-arm qemu-user-static
+PACKAGES_FLEET := $(PACKAGES_TEST) nats-server rabbitmq-server util-linux
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
@@ -24,7 +25,7 @@ EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
 
-.PHONY: help demo test check tools bench test-device test-truth test-crash test-boot test-vm test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-pi debian-deb
+.PHONY: help demo test check tools bench test-device test-truth test-crash test-boot test-vm test-fleet test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-pi debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +71,9 @@ test-boot: debian-boot .venv/test ## the package on a Debian that systemd really
 test-vm: debian-vm .venv/test ## the package on virtual machines with a kernel of their own: power cuts, clocks, limits (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-vm tests/vm
 
+test-fleet: debian-fleet .venv/test ## whole fleets: real brokers of three kinds, every misconfiguration, every door (root, 5 min)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -n 2 --dist worksteal -o cache_dir=.cache/pytest-fleet tests/fleet/site
+
 test-pi: debian-pi .venv/test ## a card for an emulated Raspberry Pi 3, from build to reboot; before a release (root, 20 min)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-pi tests/pi
 
@@ -103,6 +107,8 @@ debian-boot:
 	@requirements/debian.sh $(PACKAGES_BOOT)
 debian-vm:
 	@requirements/debian.sh $(PACKAGES_VM)
+debian-fleet:
+	@requirements/debian.sh $(PACKAGES_FLEET)
 debian-pi:
 	@requirements/debian.sh $(PACKAGES_PI)
 debian-deb:

@@ -51,7 +51,9 @@ rm -f "$log"
 for package in "${missing[@]}"; do
     case $package in
     mosquitto) unit=mosquitto ;;
+    nats-server) unit=nats-server ;;
     openssh-server) unit=ssh ;;
+    rabbitmq-server) unit=rabbitmq-server ;;
     *) continue ;;
     esac
     update-rc.d "$unit" disable >/dev/null 2>&1 || true

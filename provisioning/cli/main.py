@@ -18,6 +18,7 @@ VERBS = {
     "recipient": ("provisioning.cli.init", "recipient", "Add somebody who can read telemetry sealed to them."),
     "device": ("provisioning.cli.device", "device", "Prepare what one device is flashed with."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
+    "audit-broker": ("provisioning.cli.audit", "audit_broker", "Try the doors of any broker from a device's seat."),
     "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),
     "recover": ("provisioning.cli.recover", "recover", "Open the new passwords that a device sealed to the fleet."),
     "simulate": ("provisioning.cli.simulate", "simulate", "Run many simulated devices against a real broker."),

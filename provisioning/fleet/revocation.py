@@ -26,13 +26,14 @@ PEM = serialization.Encoding.PEM
 
 
 class Revoked(Record):
-    """A certificate that counts no more: serial number, the name it bears, its issuer, since when (Unix seconds)."""
+    """A certificate that counts no more: serial, name, issuer, since when, and when it would have ended anyway."""
 
-    __slots__ = ("at", "issuer", "name", "serial")
+    __slots__ = ("at", "issuer", "name", "serial", "until")
     serial: int
     name: str
     issuer: str
     at: int
+    until: int
 
 
 def revoked(fleet: Fleet) -> tuple[Revoked, ...]:
@@ -40,7 +41,13 @@ def revoked(fleet: Fleet) -> tuple[Revoked, ...]:
     try:
         rows = json.loads(fleet.safe.read(LIST))
         found = tuple(
-            Revoked(serial=int(row["serial"], 16), name=str(row["name"]), issuer=str(row["issuer"]), at=int(row["at"]))
+            Revoked(
+                serial=int(row["serial"], 16),
+                name=str(row["name"]),
+                issuer=str(row["issuer"]),
+                at=int(row["at"]),
+                until=int(row["until"]),
+            )
             for row in (rows if isinstance(rows, list) else [rows])
         )
     except Missing:
@@ -63,7 +70,10 @@ def revoke(fleet: Fleet, certificates: Iterable[bytes]) -> tuple[Revoked, ...]:
             serials.add((one.issuer, one.serial))
             fresh.append(one)
     if fresh:
-        rows = [{"serial": f"{o.serial:x}", "name": o.name, "issuer": o.issuer, "at": o.at} for o in (*known, *fresh)]
+        rows = [
+            {"serial": f"{one.serial:x}", "name": one.name, "issuer": one.issuer, "at": one.at, "until": one.until}
+            for one in (*known, *fresh)
+        ]
         fleet.safe.write(LIST, json.dumps(rows, indent=1).encode() + b"\n")
     return tuple(fresh)
 
@@ -83,7 +93,7 @@ def crl(fleet: Fleet, after: datetime | None = None) -> tuple[bytes, datetime]:
         builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
         builder = builder.last_update(begins).next_update(now + LIVES)
         for one in listed:
-            if one.issuer == label:
+            if one.issuer == label and one.until > (now - LIVES).timestamp():  # what has ended need not be listed
                 since = datetime.fromtimestamp(one.at, UTC)
                 entry = x509.RevokedCertificateBuilder().serial_number(one.serial).revocation_date(since).build()
                 builder = builder.add_revoked_certificate(entry)
@@ -106,5 +116,6 @@ def _read(fleet: Fleet, pem: bytes) -> Revoked:
         except Exception:  # noqa: BLE001, S112 - cryptography raises by kind of key; any of them says: not this one
             continue
         now = int(datetime.now(UTC).timestamp())
-        return Revoked(serial=certificate.serial_number, name=name, issuer=label, at=now)
+        until = int(certificate.not_valid_after_utc.timestamp())
+        return Revoked(serial=certificate.serial_number, name=name, issuer=label, at=now, until=until)
     raise BadInput(f"the certificate of {name[:80]!r} was not made by this fleet; give one that was")

@@ -147,7 +147,7 @@ def test_only_certificates_of_this_fleet_are_revoked(site: Site, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '[{"serial": "zz"}]', '[{"serial":"1","name":"a","issuer":"x","at":1}]']
+    "text", ["", "{}", "[1]", '[{"serial": "zz"}]', '[{"serial":"1","name":"a","issuer":"x","at":1,"until":2}]']
 )
 def test_a_damaged_list_is_not_an_empty_one(site: Site, text: str):
     """A list that cannot be read is told; taken for empty, it would let everybody in again."""

@@ -1,0 +1,1 @@
+"""Tries the doors of any MQTT broker from a device's seat."""
