@@ -69,7 +69,7 @@ def lettered(site: Site, folder: Path) -> None:
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     shaped = x509.load_pem_x509_certificate((folder / "broker.pem").read_bytes())
-    issuer, issuer_key = site.fleet._issuer("service-ca")
+    issuer, issuer_key = site.fleet.issuer("server-ca")
     builder = x509.CertificateBuilder(
         subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), issuer_name=issuer.subject,
         public_key=key.public_key(), serial_number=x509.random_serial_number(),
@@ -81,7 +81,7 @@ def lettered(site: Site, folder: Path) -> None:
     made = builder.sign(issuer_key, hashes.SHA256())
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    whole_file(folder / "broker.pem", made.public_bytes(Encoding.PEM) + site.fleet.safe.read("service-ca.pem"))
+    whole_file(folder / "broker.pem", made.public_bytes(Encoding.PEM) + site.fleet.safe.read("server-ca.pem"))
     whole_file(folder / "broker.key", plain(key))
 
 
