@@ -19,12 +19,10 @@ signal.pause()
 """
 
 
-def test_a_device_is_there_in_a_second(lab: Lab) -> None:
-    """Starting and ending a device costs well under a second."""
-    begun = time.monotonic()
+def test_a_device_comes_and_goes(lab: Lab) -> None:
+    """It begins, is called by its name, and ends."""
     with lab.device() as device:
         assert device.must(["hostname"]).strip() == device.name
-    assert time.monotonic() - begun < 2  # 0.2 s on an idle machine; the bound leaves room for a busy one
 
 
 def test_devices_are_apart(lab: Lab, device: Device) -> None:
