@@ -16,6 +16,7 @@ NEVER_ASKED = "never_asked"
 REFUSED = "refused"
 GIVEN = "given"
 WITHDRAWN = "withdrawn"
+FIGURES = {"count": "how many", "max": "the highest", "mean": "the mean", "min": "the lowest"}
 STATES = (NEVER_ASKED, REFUSED, GIVEN, WITHDRAWN)
 
 
@@ -47,9 +48,10 @@ def notice(policy: "Policy", name: str) -> str:
     for field in policy.fields:
         if field.purpose == name:
             step = write_number(field.step, field.scale)
-            lines.append(
-                "Collected: %s, in steps of %s %s, timed to %d s." % (field.title, step, field.unit, field.bucket)
-            )
+            what = field.title
+            if field.keep:
+                what = "of %s, only %s of each span" % (field.title, " and ".join([FIGURES[k] for k in field.keep]))
+            lines.append("Collected: %s, in steps of %s %s, timed to %d s." % (what, step, field.unit, field.bucket))
     for recipient in policy.recipients:
         if recipient.id in purpose.recipients:
             lines.append("Goes to: %s (%s)." % (recipient.name, recipient.country))

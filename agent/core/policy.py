@@ -4,6 +4,7 @@ from .errors import BadPolicy, ExpiredPolicy, OldPolicy, UnknownSetting, WrongDe
 from .record import Record
 from .setting import plain
 from .telemetry import Purpose, Recipient, TelemetryField
+from .window import KEEPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,13 +98,16 @@ def read_fields(table: "dict[str, Any]") -> "tuple[TelemetryField, ...]":
     purposes = [p["id"] for p in table["purposes"]]
     made = []
     for row in table["fields"]:
-        f = shaped(row, FIELD, "a field")
+        kept = row.get("keep", []) if type(row) is dict else []
+        f = dict(shaped({k: row[k] for k in row if k != "keep"} if type(row) is dict else row, FIELD, "a field"))
         sound = 0 <= f["scale"] <= 6 and f["step"] > 0 and f["bucket"] > 0 and f["high"] - f["low"] >= f["step"]
         if not sound or f["purpose"] not in purposes or not f["name"]:
             raise BadPolicy(
                 "the policy's field %r has no declared purpose or no sound range; compile it again" % f["name"]
             )
-        made.append(TelemetryField(**f))
+        if type(kept) is not list or not all([type(kind) is str and kind in KEEPS for kind in kept]):
+            raise BadPolicy("the policy's field %r keeps a figure that is not known; update Privet" % f["name"])
+        made.append(TelemetryField(keep=tuple(kept), **f))
     return tuple(made)
 
 

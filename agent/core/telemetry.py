@@ -36,9 +36,12 @@ class Purpose(Record):
 
 
 class TelemetryField(Record):
-    """One declared datum; `step`, `low` and `high` are in units of 10^-scale, `bucket` in seconds."""
+    """One declared datum; `step`, `low` and `high` are in units of 10^-scale, `bucket` in seconds.
 
-    __slots__ = ("bucket", "high", "low", "name", "purpose", "scale", "step", "title", "unit")
+    `keep` are the figures of a bucket that leave (see `window`); none: every reading leaves, minimised.
+    """
+
+    __slots__ = ("bucket", "high", "keep", "low", "name", "purpose", "scale", "step", "title", "unit")
     name: str
     title: str
     unit: str
@@ -48,6 +51,7 @@ class TelemetryField(Record):
     low: int
     high: int
     bucket: int
+    keep: "tuple[str, ...]"
 
 
 class Sample(Record):
@@ -116,18 +120,26 @@ def declared(fields: "tuple[TelemetryField, ...]", name: str) -> TelemetryField:
 
 def minimise(field: TelemetryField, sample: Sample) -> Message:
     """Keep no more than was declared: clamp to the range, round to the step, round the time down to its bucket."""
-    value = parse_number(sample.number, field.scale)
-    value = field.low if value < field.low else field.high if value > field.high else value
-    value = (value + field.step // 2) // field.step * field.step
-    value = value - field.step if value > field.high else value
     return Message(
         name=field.name,
         unit=field.unit,
         purpose=field.purpose,
         scale=field.scale,
-        value=value if value >= field.low else value + field.step,
+        value=stepped(field, clamped(field, parse_number(sample.number, field.scale))),
         at=sample.at // field.bucket * field.bucket,
     )
+
+
+def clamped(field: TelemetryField, value: int) -> int:
+    """Return a value within the declared range."""
+    return field.low if value < field.low else field.high if value > field.high else value
+
+
+def stepped(field: TelemetryField, value: int) -> int:
+    """Round a value within the range to the declared step, without leaving the range."""
+    value = (value + field.step // 2) // field.step * field.step
+    value = value - field.step if value > field.high else value
+    return value if value >= field.low else value + field.step
 
 
 def pack(messages: "tuple[Message, ...]", number: "Any") -> "list[dict[int, Any]]":

@@ -172,8 +172,9 @@ class House:
             self.system.writers(sorted(found))
 
     def hold(self) -> float:
-        """Return how soon to ask again whether somebody has answered."""
-        return min([IDLE, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
+        """Return how soon to ask again whether somebody has answered, or whether a bucket of readings is over."""
+        left = self.outbox.windows.left(self.system.clock().wall)
+        return min([IDLE, left, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
 
     def moved(self, mask: int) -> None:
         """Answer changes in watched directories."""
@@ -264,6 +265,7 @@ class House:
 
     def stop(self) -> None:
         """Close everything; state and queue are already on disk."""
+        self.outbox.settle()
         self.outbox.flush()
         self.outbox.ledger.keep()
         self.store.finish()

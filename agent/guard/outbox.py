@@ -11,6 +11,7 @@ from agent.core.telemetry import Message, Sample, declared, minimise
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
 from agent.guard.lane import Lane, Mine
+from agent.guard.windows import Windows
 from agent.system.door import System
 from agent.system.queue import Queue
 from agent.system.vault import Vault
@@ -36,6 +37,7 @@ class Outbox:
         self.mine = mine
         self.open_queue = open_queue
         self.ledger = Ledger(system, books.store)
+        self.windows = Windows()
         self.policy: Policy | None = None
         self.lanes: dict[str, Lane] = {}
         self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
@@ -49,6 +51,7 @@ class Outbox:
 
     def adopt(self, policy: Policy) -> None:
         """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue."""
+        self.settle()
         self.policy = policy
         keys = {r.id: r.key for r in policy.recipients}
         for purpose in policy.purposes:
@@ -67,6 +70,17 @@ class Outbox:
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
             self.lanes.pop(name).forget()
             self.late.pop(name, None)
+            self.waiting.pop(name, None)
+
+    def settle(self) -> None:
+        """Close every bucket: its figures, of what came so far, wait to be sealed."""
+        self.wait(self.windows.take(list(self.windows.open)))
+
+    def wait(self, messages: list[Message]) -> None:
+        """Have messages sealed with the next flush."""
+        for message in messages:
+            self.waiting.setdefault(message.purpose, ([], []))[0].append(message)
+        self.count += len(messages)
 
     def take(self, samples: list[Sample], done: Done) -> None:
         """Accept readings all together or refuse them all; `done` is called when they are durable."""
@@ -78,10 +92,11 @@ class Outbox:
         fields = {name: declared(policy.fields, name) for name in {sample.name for sample in samples}}
         for purpose in {field.purpose for field in fields.values()}:
             require(self.books.consents, policy, purpose)
-        messages = [minimise(fields[sample.name], sample) for sample in samples]
-        for message in messages:
-            self.waiting.setdefault(message.purpose, ([], []))[0].append(message)
-        self.count += len(messages)
+        whole = [minimise(fields[sample.name], sample) for sample in samples]  # also refuses what is no number
+        self.wait([message for message in whole if not fields[message.name].keep])
+        for sample in samples:
+            if fields[sample.name].keep:
+                self.windows.count(fields[sample.name], sample)
         self.tickets.append(done)
 
     def post(self, purpose: str, name: str, text: str) -> bool:
@@ -103,7 +118,8 @@ class Outbox:
             self.late = {}
         if self.ledger.due():
             self.ledger.keep()
-        if not self.count:
+        self.wait(self.windows.closed(self.system.clock().wall))
+        if not self.count and not self.tickets:
             return
         waiting, tickets = self.waiting, self.tickets
         self.waiting, self.tickets, self.count = {}, [], 0
@@ -172,6 +188,7 @@ class Outbox:
         """
         self.waiting.pop(name, None)
         self.late.pop(name, None)
+        self.windows.forget(name)
         lane = self.lanes.get(name)
         if lane is not None:
             lane.forget()

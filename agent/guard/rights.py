@@ -16,6 +16,7 @@ from agent.guard.guard import Guard
 from agent.guard.lane import fraction
 from agent.guard.outbox import Outbox
 from agent.guard.readings import read_samples
+from agent.guard.windows import Windows
 
 PAGE = 200  # entries of the journal that are looked through for one answer
 
@@ -42,8 +43,14 @@ class Rights:
             wanted: dict[str, object] = {key: request[key] for key in ("send", "at") if key in request}
             samples = read_samples(wanted, self.guard.system.clock())
             parts: dict[str, list[Message]] = {}
+            counted = Windows()
             for sample in samples:
-                made = minimise(declared(policy.fields, sample.name), sample)
+                field = declared(policy.fields, sample.name)
+                if field.keep:
+                    counted.count(field, sample)
+                else:
+                    parts.setdefault(field.purpose, []).append(minimise(field, sample))
+            for made in counted.take(list(counted.open)):
                 parts.setdefault(made.purpose, []).append(made)
         else:
             parts = {p.id: list(self.outbox.lanes[p.id].last) for p in policy.purposes if p.id in self.outbox.lanes}

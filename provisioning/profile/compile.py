@@ -179,6 +179,7 @@ def field_map(field: TelemetryField) -> dict[str, Any]:
         "low": low,
         "high": high,
         "bucket": seconds(field.bucket),
+        **({"keep": sorted(set(field.keep))} if field.keep else {}),
     }
 
 

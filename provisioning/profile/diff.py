@@ -103,13 +103,15 @@ def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
         and new.low * up >= old.low * down
         and new.high * up <= old.high * down
         and new.bucket >= old.bucket
+        and (not old.keep or (bool(new.keep) and set(new.keep) <= set(old.keep)))
     )
 
 
 def grain(field: TelemetryField) -> str:
     """Describe how precise a field is."""
     low, high, step = (write_number(number, field.scale) for number in (field.low, field.high, field.step))
-    return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s"
+    kept = f", only {' and '.join(field.keep)}" if field.keep else ""
+    return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s{kept}"
 
 
 def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:

@@ -154,6 +154,7 @@ def coarser(field: TelemetryField, base: TelemetryField) -> bool:
         and Decimal(field.low) >= Decimal(base.low)
         and Decimal(field.high) <= Decimal(base.high)
         and seconds(field.bucket) >= seconds(base.bucket)
+        and (not base.keep or (bool(field.keep) and set(field.keep) <= set(base.keep)))
     )
 
 

@@ -71,6 +71,9 @@ class TelemetryField(Strict):
     low: DecimalText
     high: DecimalText
     bucket: Duration = Field(description='Times are rounded down to this, such as "1m".')
+    keep: list[Literal["count", "max", "mean", "min"]] = Field(
+        default=[], description="The figures of each bucket that leave, such as mean; without it every reading leaves."
+    )
     reason: Text | None = Field(default=None, description="Needed when it tells more than its parent's.")
 
     @field_validator("unit")

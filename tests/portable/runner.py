@@ -25,6 +25,7 @@ from agent.core import (
     telemetry,
     waiver,
     warn,
+    window,
 )
 from agent.core.assess import Finding, Reading, assess
 from agent.core.clock import Clock, floor
@@ -114,10 +115,24 @@ def do_warn(a):
 
 def do_minimise(a):
     """Minimise samples of one field and pack them."""
-    field = telemetry.TelemetryField(**a["field"])
+    field = telemetry.TelemetryField(keep=(), **a["field"])
     made = [telemetry.minimise(field, telemetry.Sample(name=field.name, number=n, at=t)) for n, t in a["samples"]]
     packed = telemetry.pack(tuple(made), lambda e, m: cbor.Tag(tag=4, value=[e, m]))
     return [[[m.value, m.at] for m in made], binascii.hexlify(cbor.encode(packed)).decode()]
+
+
+def do_window(a):
+    """Count samples of one field into buckets, and close those that are over at a time."""
+    row = dict(a["field"])
+    row["keep"] = tuple(row["keep"])
+    field = telemetry.TelemetryField(**row)
+    held = {}
+    for n, t in a["samples"]:
+        start = window.start_of(field, t)
+        held[start] = window.fold(field, held.get(start), telemetry.Sample(name=field.name, number=n, at=t))
+    done = [start for start in sorted(held) if window.over(field, held[start], a["now"])]
+    figures = [[[m.name, m.unit, m.scale, m.value, m.at] for m in window.close(field, held[start])] for start in done]
+    return [figures, [window.left(field, held[start], a["now"]) for start in sorted(held)]]
 
 
 def table_of(a):
@@ -230,7 +245,7 @@ DO = {
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
-    "things": do_things, "original": do_original, "slot": do_slot,
+    "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
                     Fraction(field.low, 10**field.scale) >= Fraction(was.low, 10**was.scale),
                     Fraction(field.high, 10**field.scale) <= Fraction(was.high, 10**was.scale),
                     field.bucket >= was.bucket,
+                    not was.keep or 0 < len({*field.keep} & {*was.keep}) == len({*field.keep}),
                 )
             ),
         )
@@ -110,6 +111,7 @@ def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
             "scale": (scale := draw(st.integers(0, 2))),
             "step": draw(st.integers(1, 3)) * 10**scale, "low": draw(st.integers(-2, 2)) * 10**scale,
             "high": draw(st.integers(6, 9)) * 10**scale, "bucket": draw(st.integers(1, 3)),
+            "keep": draw(st.sets(st.sampled_from(["count", "max", "mean"]), max_size=2).map(sorted)),
         }
         for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
     ]  # fmt: skip
