@@ -169,3 +169,17 @@ def test_status_names_what_is_not_here_only_when_asked(running: Running) -> None
     assert "not here" not in short
     assert "(privet status --all)" in short
     assert long.count("not here") >= 5
+
+
+def test_status_says_what_is_still_being_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither private nor a fault: unknown is never a pass, and nobody is called to attend to it."""
+    row = {"setting": "a.b", "title": "Passwords", "found": "not known", "wanted": "nothing", "status": "unknown"}
+    row |= {"cause": "the password of pi is still being compared", "waits_for": "answer"}
+    link = {"state": "offline", "cause": ""}
+    answer = {"findings": [row], "age": 1, "waivers": [], "warnings": [], "link": link}
+    show.status(answer)
+    said = capsys.readouterr().out
+    assert "1 setting(s) are still being checked" in said and "the password of pi is still" in said
+    assert "Private: all" not in said and "attention" not in said
+    show.status({**answer, "findings": [{**row, "waits_for": ""}]})
+    assert "1 of 1 settings need your attention" in capsys.readouterr().out
