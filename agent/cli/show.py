@@ -12,6 +12,7 @@ MARKS = {
     "unknown": ("NOT KNOWN", "red"),
     "absent": ("not here", "bright_black"),
 }
+WAITING = {"answer": ("checking", "yellow")}
 
 
 def span(seconds: int) -> str:
@@ -28,9 +29,12 @@ def moment(wall: int) -> str:
 
 def finding_line(row: dict[str, Any]) -> str:
     """Write one setting as one line."""
-    word, colour = MARKS.get(str(row["status"]), (str(row["status"]), "white"))
+    waits = str(row.get("waits_for", ""))
+    word, colour = WAITING.get(waits) or MARKS.get(str(row["status"]), (str(row["status"]), "white"))
     name = f"{row['setting']:<24}"
     found = "" if row["status"] in ("ok", "absent") else f"  (now {row['found']}, should be {row['wanted']})"
+    if waits == "answer":
+        found = f"  ({row['cause']})"
     return f"  {click.style(f'{word:<10}', fg=colour)} {name} {row['title']}{found}"
 
 
@@ -38,13 +42,16 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
     """Show how the device stands; what is about things it does not have only if `every` one is wanted."""
     rows = [r for r in answer["findings"] if r["status"] != "absent"]
     rest = [r for r in answer["findings"] if r["status"] == "absent"]
-    bad = [r for r in rows if r["status"] in ("loosened", "unknown")]
+    off = [r for r in rows if r["status"] in ("loosened", "unknown")]
+    bad = [r for r in off if not r.get("waits_for")]
     waived = [r for r in rows if r["status"] == "waived"]
     if answer.get("shut_in"):
         click.secho("Nothing can reach this device from outside: its first start could not be finished.", fg="red")
         click.echo("  The warning below says why. Put that right, then start the device again.\n")
     if bad:
         click.secho(f"{len(bad)} of {len(rows)} settings need your attention.", fg="red", bold=True)
+    elif off:
+        awaited(off)
     elif waived:
         click.secho(f"Private, except for {len(waived)} setting(s) you allowed for a while.", fg="yellow", bold=True)
     else:
@@ -70,6 +77,11 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
         click.echo(f"  {moment(int(warning['since']))}  " + str(warning["text"]).replace("\n", "\n      ") + often)
     link = answer["link"]
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
+
+
+def awaited(off: list[dict[str, Any]]) -> None:
+    """Say what settles by itself, where nothing else is the matter."""
+    click.secho(f"No fault was found; {len(off)} setting(s) are still being checked.", fg="yellow", bold=True)
 
 
 def covered(count: dict[str, int]) -> str:

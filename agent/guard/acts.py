@@ -77,7 +77,8 @@ class Acts:
         setting = self.guard.settings[finding.setting]
         row = {**as_map(finding), "title": setting.title, "wanted": spell(finding.wanted)}
         age = self.guard.system.clock().uptime - self.guard.posture.looked[finding.setting]
-        return {**row, "found": spell(finding.found), "age": age}
+        waits = self.guard.posture.waits_for(finding.setting)
+        return {**row, "found": spell(finding.found), "age": age, "waits_for": waits}
 
     def waiver_row(self, waiver: Waiver) -> Reply:
         """Write one waiver for the wire, with what is left of it."""

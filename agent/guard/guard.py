@@ -12,12 +12,14 @@ from agent.core.trial import access
 from agent.core.waiver import Waiver, advance
 from agent.core.warn import PrivacyWarning, current, edges
 from agent.guard import words
+from agent.guard.awaited import SOON
 from agent.guard.books import Books, Journal
 from agent.guard.executor import apply, no_room, summary
 from agent.guard.late import LateOriginals, LateStore
 from agent.guard.posture import Posture
 from agent.guard.proving import Proving
 from agent.guard.rules import Rules
+from agent.guard.telling import tell
 from agent.guard.trial import start_of
 from agent.guard.words import noted, settled
 from agent.system.door import System
@@ -83,6 +85,8 @@ class Guard:
         """Return the seconds until something must be looked at without any event."""
         clock = self.system.clock()
         times = [self.swept + SWEEP - clock.uptime, self.proving.due()]
+        if self.posture.awaited.since:
+            times.append(SOON)
         if self.late.cause:
             times.append(self.late.left())
         if self.books.waivers:
@@ -100,6 +104,8 @@ class Guard:
             self.sweep()
         elif any(w.remaining(clock) == 0 for w in self.books.waivers):
             self.cycle(())
+        if answered := self.posture.awaited.due(self.settings):
+            self.cycle(answered)
         if self.books.waivers and clock.uptime - self.noted >= ADVANCE:
             self.noted = clock.uptime
             self.books.keep_waivers(tuple(advance(w, clock) for w in self.books.waivers))
@@ -138,14 +144,15 @@ class Guard:
         before = self.posture.look(tuple(sorted({*names, *ended})), self.books.waivers)
         self.proving.ended = set(ended)
         self.left_alone = set()
-        changes = [c for c in self.planned(before, clock) if self.worth(c)]
+        changes = [c for c in self.planned(self.posture.answered(before), clock) if self.worth(c)]
         outcomes = {change.setting: self.restore(change) for change in changes}
         again = tuple(sorted(outcomes))
         after = {f.setting: f for f in (self.posture.look(again, self.books.waivers) if again else ())}
         final = tuple(after.get(f.setting, f) for f in before)
         seen = tuple(after.get(f.setting, f) if f.status == UNKNOWN else f for f in before)
         if not quiet:
-            self.warn(tuple(f for f in seen if f.setting not in ended), final, outcomes, clock)
+            news = self.posture.answered(tuple(f for f in seen if f.setting not in ended))
+            self.warn(news, self.posture.answered(final), outcomes, clock)
             self.tell_ended(ended, clock)
             self.count_restorations(changes, clock)
         self.tell_trials()
@@ -225,16 +232,8 @@ class Guard:
         return f" Written by {', '.join(running)}." if running else ""
 
     def deliver(self, warnings: tuple[PrivacyWarning, ...]) -> None:
-        """Tell every channel; one that fails does not keep the others from telling."""
-        for name in self.rules.channels():
-            try:
-                channel = registry.channel(name)
-                for warning in warnings:
-                    channel.deliver(self.system, self.post, warning)
-                if warnings:
-                    channel.refresh(self.system, self.books.warnings)
-            except PrivetError as error:
-                self.books.store.append("channel", {"name": name, "why": str(error)})
+        """Tell every channel."""
+        tell(self.system, self.post, self.books, self.rules.channels(), warnings)
 
     def announce(self, warning: PrivacyWarning) -> None:
         """Tell one event (a waiver, a policy, a contest) unless it was told just now, and remember it."""

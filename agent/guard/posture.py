@@ -1,11 +1,12 @@
 """Look at settings through their providers, and know which directory moves which setting."""
 
 from agent import registry
-from agent.core.assess import ABSENT, Finding, Reading, assess, unread
+from agent.core.assess import ABSENT, UNKNOWN, Finding, Reading, assess, unread
 from agent.core.errors import PrivetError
 from agent.core.record import Value
 from agent.core.setting import Setting
 from agent.core.waiver import Waiver
+from agent.guard.awaited import Awaited
 from agent.system.door import System
 from agent.system.parts import Step
 
@@ -22,6 +23,7 @@ class Posture:
         self.findings: dict[str, Finding] = {}
         self.looked: dict[str, int] = {}
         self.places: dict[str, tuple[str, ...]] = {}
+        self.awaited = Awaited(system)
         self.rebase(baseline)
 
     def rebase(self, baseline: dict[str, Value]) -> None:
@@ -73,9 +75,15 @@ class Posture:
             finding = assess(setting, self.baseline[name], self.probe(setting), waivers, clock)
             self.findings[name] = finding
             self.looked[name] = clock.uptime
+            self.awaited.note(setting, clock.uptime)
             self.place(name)
             made.append(finding)
         return tuple(made)
+
+    def answered(self, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        """Leave out what is unknown only because its answer is on its way: nothing to do or to tell about it yet."""
+        waits = self.awaited.names(self.system.clock().uptime)
+        return tuple(f for f in findings if f.status != UNKNOWN or f.setting not in waits)
 
     def coverage(self) -> dict[str, int]:
         """Count what was judged, in two places for each setting that is here: what runs now, what outlives a restart.
@@ -108,6 +116,10 @@ class Posture:
         finding, setting = self.findings[name], self.settings[name]
         late = getattr(registry.provider(setting.provider), "RESTART", False)
         return late and finding.kept is not None and setting.lattice().allows(finding.wanted, finding.kept)
+
+    def waits_for(self, name: str) -> str:
+        """Name what settles a finding that is not fine, when that comes by itself: "answer"; else ""."""
+        return "" if self.answered((self.findings[name],)) else "answer"
 
     def steps(self, name: str, value: Value) -> tuple[Step, ...]:
         """Say what would make the value hold."""

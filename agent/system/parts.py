@@ -22,7 +22,12 @@ class Provider(Protocol):
     PARAMS: tuple[str, ...]
 
     def probe(self, system: System, params: "Params") -> Reading:
-        """Look at the setting in every place it lives."""
+        """Look at the setting in every place it lives.
+
+        A kind whose look may lack an answer that comes later by itself says unknown until then, and also has
+        `answered(system, params)`: False while it is still awaited, True when it is time to look again, None when the
+        latest look waits for nothing.
+        """
 
     def steps(self, params: "Params", option: "Value") -> tuple[Step, ...]:
         """Say what makes the option hold now and after a reboot.

@@ -79,8 +79,20 @@ def findings(device: Booted) -> dict[str, str]:
     return {row["setting"]: row["status"] for row in status(device).get("findings", ())}
 
 
+def answered(device: Booted) -> dict[str, str]:
+    """Return the status of every setting, once the guard answers and waits for no answer any more."""
+
+    def waits_for_none() -> bool:
+        rows = status(device).get("findings", ())
+        return bool(rows) and all(row["waits_for"] != "answer" for row in rows)
+
+    device.until(waits_for_none, 120, "every answer to be there")
+    return findings(device)
+
+
 def loose(device: Booted) -> dict[str, set[str]]:
     """Return the settings that are not private and what is beyond, less the maker's open broker: told, its owner's."""
+    answered(device)
     rows = [row for row in status(device)["findings"] if row["status"] not in {"ok", "absent"}]
     beyond = {r["setting"]: {*r["found"].split(", ")} - {*r["wanted"].split(", ")} or {r["cause"]} for r in rows}
     return {name: words for name, words in beyond.items() if name != "net.listeners" or words != OPEN_BROKER}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot.lab import HERE, Booted, Lab
-from tests.boot.shipped import active, findings, login, loose
+from tests.boot.shipped import active, answered, login, loose
 from tests.house import ROOT
 
 PORTS = [22, 1883]
@@ -128,7 +128,7 @@ def test_first_boot_makes_it_private(shipped: Booted, tmp_path: Path):
     assert shipped.property("privet-firstboot.service", "Result") == "success"
     assert login(shipped, tmp_path) == "refused"
     assert login(shipped, tmp_path, host="fd88::2") == "refused"
-    found = findings(shipped)
+    found = answered(shipped)
     assert len(found) >= 14
     assert loose(shipped) == {}
     assert shipped.property("privet-guard.service", "StatusText").startswith("Private: all ")

@@ -1,7 +1,7 @@
 """The guard of a booted device works by its hands: each comes, does one thing, and goes; nobody else is heard."""
 
 from tests.boot.lab import Booted
-from tests.boot.shipped import active, findings, hands, privet
+from tests.boot.shipped import active, answered, findings, hands, privet
 from tests.boot.test_life import greeting
 
 STRANGER = """
@@ -35,7 +35,7 @@ def test_the_guard_holds_four_powers_and_no_socket_of_the_internet(shipped: Boot
     status = dict(line.split(":\t", 1) for line in shipped.read(f"/proc/{guard}/status").splitlines() if ":\t" in line)
     held = {bit for bit in range(64) if int(status["CapEff"], 16) >> bit & 1}
     assert held == {0, 1, 2, 3}, "CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER"
-    assert set(findings(shipped).values()) <= {"ok", "absent"}
+    assert set(answered(shipped).values()) <= {"ok", "absent"}
     lines = shipped.must(["journalctl", "--no-pager", "-o", "cat", "-u", "system-privet*"])
     assert "Traceback" not in lines
 

@@ -211,3 +211,15 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     told = CliRunner().invoke(main, ["export", str(file)], env={"PRIVET_RUN": str(tmp_path)})
     assert told.exit_code == 69
     assert not file.exists()
+def test_status_says_what_is_still_being_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither private nor a fault: unknown is never a pass, and nobody is called to attend to it."""
+    row = {"setting": "a.b", "title": "Passwords", "found": "not known", "wanted": "nothing", "status": "unknown"}
+    row |= {"cause": "the password of pi is still being compared", "waits_for": "answer"}
+    link = {"state": "offline", "cause": ""}
+    answer = {"findings": [row], "age": 1, "waivers": [], "warnings": [], "link": link}
+    show.status(answer)
+    said = capsys.readouterr().out
+    assert "1 setting(s) are still being checked" in said and "the password of pi is still" in said
+    assert "Private: all" not in said and "attention" not in said
+    show.status({**answer, "findings": [{**row, "waits_for": ""}]})
+    assert "1 of 1 settings need your attention" in capsys.readouterr().out

@@ -6,11 +6,16 @@ from typing import Any
 from tests.device.lab import Device
 
 LOOK = """
-import json, sys
+import json, sys, time
 from agent import registry
 from agent.system.real import RealSystem
-setting = registry.settings()[sys.argv[1]]
-reading = registry.provider(setting.provider).probe(RealSystem(), setting.params)
+system, setting = RealSystem(), registry.settings()[sys.argv[1]]
+provider = registry.provider(setting.provider)
+reading = provider.probe(system, setting.params)
+answered = getattr(provider, "answered", lambda *_: None)
+while len(sys.argv) > 2 and (said := answered(system, setting.params)) is not None:
+    reading = provider.probe(system, setting.params) if said else reading
+    time.sleep(0.05)
 print(json.dumps({"live": reading.live, "kept": reading.kept, "cause": reading.cause, "absent": reading.absent}))
 """
 ENFORCE = """
@@ -32,9 +37,9 @@ except PrivetError as error:
 """
 
 
-def look(device: Device, name: str) -> dict[str, Any]:
-    """Probe a setting on the device; lists stand for tuples."""
-    found: dict[str, Any] = device.ask(LOOK, name)
+def look(device: Device, name: str, *, patiently: bool = True) -> dict[str, Any]:
+    """Probe a setting on the device, again when an answer comes later; lists stand for tuples."""
+    found: dict[str, Any] = device.ask(LOOK, name, *(["patiently"] if patiently else []))
     return found
 
 

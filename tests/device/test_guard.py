@@ -64,6 +64,28 @@ def test_a_hand_edit_is_warned_about_and_undone(whole: Whole) -> None:
     assert "Match all" in greeting(whole.device)
 
 
+def test_a_known_password_is_told_once_it_is_compared(whole: Whole) -> None:
+    """An unlikely one under Debian's own costly hash is never called fine: not told, then loosened, then mended."""
+    seen: list[str] = []
+
+    def stands(name: str = "accounts.known_password") -> str:
+        """Note how the setting stands, each time that changes."""
+        (status,) = (str(row["status"]) for row in whole.ask("status")["findings"] if row["setting"] == name)
+        if seen[-1:] != [status]:
+            seen.append(status)
+        return status
+
+    assert whole.statuses()["accounts.known_password"] == "ok"
+    whole.device.must(["chpasswd"], b"pi:dietpi\n")
+    whole.until(lambda: stands() == "unknown", 10, "the new hash to be seen")
+    whole.until(lambda: stands() != "unknown", 60, "the comparison to end")
+    assert "pi:known" in greeting(whole.device)
+    whole.device.must(["chpasswd"], b"pi:3 unlisted words\n")
+    whole.until(lambda: stands() == "ok", 60, "the private one to be compared")
+    assert seen == ["unknown", "loosened", "unknown", "ok"]
+    assert "Cannot tell" not in greeting(whole.device)
+
+
 def test_loosen_opens_for_a_minute_and_ends(whole: Whole) -> None:
     """With the risk shown and agreed, a password login with the new secret is possible; tighten ends it."""
     asked = whole.device.run(

@@ -105,8 +105,15 @@ class Whole:
         return dict(json.loads(done.stdout)) if done.returncode == 0 and done.stdout else {"ok": False}
 
     def statuses(self) -> dict[str, str]:
-        """Return the status of every setting."""
-        return {row["setting"]: row["status"] for row in self.ask("status")["findings"]}
+        """Return the status of every setting, once no answer is awaited any more."""
+        rows: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            rows[:] = self.ask("status")["findings"]
+            return all(row["waits_for"] != "answer" for row in rows)
+
+        self.until(answered, 60, "every answer to be there")
+        return {row["setting"]: row["status"] for row in rows}
 
     def until(self, done: Callable[[], object], seconds: float, what: str) -> float:
         """Wait for something; return how long it took."""

@@ -89,7 +89,17 @@ class Story:
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every setting."""
-        return {row["setting"]: row["status"] for row in self.status()["findings"]}
+        return {row["setting"]: row["status"] for row in self.findings()}
+
+    def findings(self) -> list[dict[str, Any]]:
+        """Return how every setting stands, once no answer is awaited any more."""
+        end = time.monotonic() + LONG
+        while True:
+            rows: list[dict[str, Any]] = self.status()["findings"]
+            if all(row["waits_for"] != "answer" for row in rows):
+                return rows
+            assert time.monotonic() < end, rows
+            time.sleep(1)
 
     def units(self, *names: str) -> dict[str, dict[str, str]]:
         """Return what systemd knows about units."""

@@ -90,7 +90,7 @@ def test_first_boot_is_finished(pi: Story):
 
 def test_every_setting_is_private(pi: Story):
     """Nothing is unknown, and nothing loosened but what only the owner can judge: the laboratory's own ways in."""
-    rows = pi.status()["findings"]
+    rows = pi.findings()
     counted: dict[str, list[str]] = {}
     for row in rows:
         counted.setdefault(row["status"], []).append(row["setting"])

@@ -80,8 +80,15 @@ class Guest:
         return dict(json.loads(done.stdout)) if done.returncode in {0, 3} and done.stdout else {}
 
     def statuses(self) -> dict[str, str]:
-        """Return the status of every setting."""
-        return {row["setting"]: row["status"] for row in self.status().get("findings", [])}
+        """Return the status of every setting, once no answer is awaited; empty while the guard does not answer."""
+        rows: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            rows[:] = self.status().get("findings", [])
+            return all(row["waits_for"] != "answer" for row in rows)
+
+        self.machine.until(answered, "every answer to be there", SECONDS, 1)
+        return {row["setting"]: row["status"] for row in rows}
 
     def properties(self, unit: str, *names: str) -> dict[str, str]:
         """Return properties of a unit as systemd sees it."""

@@ -7,7 +7,8 @@ with one under a lock that anybody may lift (`name:locked`).
 now), and those that are root under another name (`name:root`), whatever opens them.
 
 Told and not undone: whether somebody belongs on the device only its owner knows. An account is what its files say, so
-live is kept. An account of a directory service elsewhere is beyond this look.
+live is kept. An account of a directory service elsewhere is beyond this look. Comparing a hash that takes long on
+purpose goes on after the look: until it is done the answer is unknown, and `answered` says when to look again.
 """
 
 from weakref import WeakKeyDictionary
@@ -30,7 +31,7 @@ KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 Account = tuple[str, int, str, str, str]
 """Name, number, home, shell, password field."""
 
-_searches: WeakKeyDictionary[System, Search] = WeakKeyDictionary()
+searches: WeakKeyDictionary[System, Search] = WeakKeyDictionary()
 
 
 def probe(system: System, params: Params) -> Reading:
@@ -38,13 +39,11 @@ def probe(system: System, params: Params) -> Reading:
     try:
         found = accounts(system)
         if params["what"] == "known":
-            search = _searches.setdefault(system, Search())
-            made = [word for account in found for word in known(search, account)]
-        else:
-            made = [word for account in found for word in sign_in(system, account)]
+            return known(searches.setdefault(system, Search()), found)
+        made = words([word for account in found for word in sign_in(system, account)])
     except PrivetError as error:
         return unread(str(error))
-    return seen(words(made), words(made))
+    return seen(made, made)
 
 
 def steps(params: Params, option: Value) -> tuple[Step, ...]:
@@ -79,15 +78,23 @@ def accounts(system: System) -> list[Account]:
     return found
 
 
-def known(search: Search, account: Account) -> list[str]:
-    """Say whether an account has no password, or one that the world knows, whatever its shell."""
-    name, _, _, _, field = account
-    if field == "":
-        return [f"{plain(name)}:blank"]
-    bare = field.lstrip(LOCKED)
-    if not bare or not search.known(name, bare):
-        return []
-    return [f"{plain(name)}:{'known' if bare == field else 'locked'}"]
+def answered(system: System, params: Params) -> bool | None:
+    """Say whether what the latest look waits for is there; None when it waits for nothing."""
+    search = searches.get(system)
+    return search.answered() if search is not None and params["what"] == "known" else None
+
+
+def known(search: Search, found: list[Account]) -> Reading:
+    """Name the accounts with no password, or with one that the world knows, whatever their shell."""
+    made = [f"{plain(name)}:blank" for name, _, _, _, field in found if field == ""]
+    asked = [(name, field.lstrip(LOCKED), field) for name, _, _, _, field in found if field.lstrip(LOCKED)]
+    answers = list(zip(asked, search.known([(name, bare) for name, bare, _ in asked]), strict=True))
+    made += [f"{plain(name)}:{'known' if bare == field else 'locked'}" for (name, bare, field), yes in answers if yes]
+    left = ", ".join(sorted(plain(name) for (name, _, _), yes in answers if yes is None))
+    if not left:
+        return seen(words(made), words(made))
+    why = f"the password of {left} is still being compared with those that attackers know; this takes a few minutes"
+    return unread(why, words(made) if made else None)
 
 
 def sign_in(system: System, account: Account) -> list[str]:
