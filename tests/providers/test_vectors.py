@@ -20,7 +20,8 @@ from agent.system.simulated import SimulatedSystem, products
 from agent.system.simulated.raspberry import board
 
 KINDS = (
-    "boot_config", "boot_flag", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
+    "boot_config", "boot_flag", "device_access", "dhcp_name", "file_mode", "hardware", "journald",
+    "kernel_cmdline", "kernel_module",
     "nft", "nm_conf", "product", "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
