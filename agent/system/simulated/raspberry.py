@@ -4,11 +4,13 @@ Give it to a simulated device as its image: `SimulatedSystem(image=raspberry.ima
 reads as well. Accounts get their factory passwords elsewhere; here they have none yet.
 """
 
+from agent.system.simulated.programs import busctl
 from agent.system.simulated.system import SimulatedSystem
 from agent.system.simulated.volume import attach
 
 UNITS = "/usr/lib/systemd/system"
 ENABLED = "/etc/systemd/system"
+USER_UNITS = "/usr/lib/systemd/user"
 PASSWD = b"""root:x:0:0:root:/root:/bin/bash
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
@@ -198,6 +200,13 @@ def board(device: SimulatedSystem) -> None:
     for program in NETWORKING:
         device.edit(program, b"\x7fELF", mode=0o755)
     device.edit("/etc/NetworkManager/system-connections/preconfigured.nmconnection", WIRED, mode=0o600)
+    busctl.lay(device)
+    device.edit("/var/lib/systemd/linger/pi", b"")
+    for name in ("rpi-connect", "rpi-connect-wayvnc"):
+        device.edit(
+            f"{USER_UNITS}/{name}.service", unit_text(f"[Service]\nExecStart=/usr/bin/{name}d\n", "default.target")
+        )
+        device.hand.link(f"/etc/systemd/user/default.target.wants/{name}.service", f"{USER_UNITS}/{name}.service")
     device.edit("/etc/dhcpcd.conf", DHCPCD)
     device.edit("/etc/dhcp/dhclient.conf", DHCLIENT)
     device.edit("/usr/lib/NetworkManager/conf.d/20-connectivity-debian.conf", CONNECTIVITY)
