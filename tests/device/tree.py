@@ -72,6 +72,16 @@ SYSTEM_FOUND = (
     "unattended-upgrades",
     "vsftpd",
 )
+# What joins networks and is seen by radio.
+RADIOS_FOUND = (
+    "bluez",
+    "dbus",
+    "dhcpcd-base",
+    "greetd",
+    "isc-dhcp-client",
+    "network-manager",
+    "python3-dbusmock",  # whose BlueZ answers where there is no radio
+)
 # The scanners whose word stands beside ours, and what more they are asked about.
 SCANNERS = ("avahi-daemon", "lynis", "openscap-scanner", "ssg-debian")
 LEFT_OUT = ("man", "locale", "doc")
@@ -137,7 +147,7 @@ class Recipe:
 LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
 SYSTEM = LIGHT.more("system", *SYSTEM_FOUND)
-RADIOS = LIGHT.more("radios", "network-manager")
+RADIOS = LIGHT.more("radios", *RADIOS_FOUND)
 TRUTH = LIGHT.more("truth", *SCANNERS)
 PRODUCTS = LIGHT.more("products", *PRODUCTS_FOUND)
 FIREWALLS = LIGHT.more("firewalls", "iptables")  # what Docker and ufw write their rules with

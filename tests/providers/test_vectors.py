@@ -20,8 +20,10 @@ from agent.system.simulated import SimulatedSystem, products
 from agent.system.simulated.raspberry import board
 
 KINDS = (
-    "boot_config", "boot_flag", "device_access", "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module",
-    "nft", "nm_conf", "product", "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "wifi_security",
+    "bluez", "boot_config", "boot_flag", "device_access", "dhcp_name", "file_mode", "hardware", "journald",
+    "kernel_cmdline", "kernel_module",
+    "nft", "nm_conf", "product", "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "user_unit",
+    "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
@@ -100,6 +102,7 @@ def test_one_enforcement_mends_every_row(kind: str, row: dict[str, Any]) -> None
 
 # What no drop-in of ours can mend: the rows in which somebody else has to act, and the owner is told so.
 BEYOND = {
+    "a home hides our condition",
     "a broken file", "rules also come from a directory of the network", "a link in its place", "for one user only",
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
     "the system in another folder", "a program watches all the same",

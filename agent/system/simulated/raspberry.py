@@ -4,11 +4,13 @@ Give it to a simulated device as its image: `SimulatedSystem(image=raspberry.ima
 reads as well. Accounts get their factory passwords elsewhere; here they have none yet.
 """
 
+from agent.system.simulated.programs import busctl
 from agent.system.simulated.system import SimulatedSystem
 from agent.system.simulated.volume import attach
 
 UNITS = "/usr/lib/systemd/system"
 ENABLED = "/etc/systemd/system"
+USER_UNITS = "/usr/lib/systemd/user"
 PASSWD = b"""root:x:0:0:root:/root:/bin/bash
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
@@ -132,8 +134,27 @@ publish-workstation=yes
 [reflector]
 #enable-reflector=no
 """
+NETWORKING = ("/usr/libexec/udisks2/udisksd", "/usr/sbin/NetworkManager", "/usr/sbin/dhclient", "/usr/sbin/dhcpcd")
 # By network-manager-config-connectivity-debian, which a desktop brings along.
 CONNECTIVITY = b"[connectivity]\nuri=http://network-test.debian.org/nm\n"
+# As the card writer lays it down, and as the packages of the two others have it.
+WIRED = b"""[connection]
+id=preconfigured
+uuid=626dd384-8b3d-3690-9511-192b2c79b3fd
+type=ethernet
+
+[ipv4]
+method=auto
+
+[ipv6]
+addr-gen-mode=default
+method=auto
+"""
+DHCPCD = b"# Inform the DHCP server of our hostname for DDNS.\nhostname\n\n# Use the same DUID.\nduid\n"
+DHCLIENT = b"""option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;
+
+send host-name = gethostname();
+"""
 JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
 
 
@@ -176,8 +197,18 @@ def board(device: SimulatedSystem) -> None:
     """Lay down the files, and the boot partition with what a card of bookworm has there: the firmware acts by it."""
     image(device)
     device.plugged |= {"camera:imx219", "eth0", "microphone:device", "radio:wlan0"}
-    for program in ("/usr/sbin/NetworkManager", "/usr/libexec/udisks2/udisksd"):
+    for program in NETWORKING:
         device.edit(program, b"\x7fELF", mode=0o755)
+    device.edit("/etc/NetworkManager/system-connections/preconfigured.nmconnection", WIRED, mode=0o600)
+    busctl.lay(device)
+    device.edit("/var/lib/systemd/linger/pi", b"")
+    for name in ("rpi-connect", "rpi-connect-wayvnc"):
+        device.edit(
+            f"{USER_UNITS}/{name}.service", unit_text(f"[Service]\nExecStart=/usr/bin/{name}d\n", "default.target")
+        )
+        device.hand.link(f"/etc/systemd/user/default.target.wants/{name}.service", f"{USER_UNITS}/{name}.service")
+    device.edit("/etc/dhcpcd.conf", DHCPCD)
+    device.edit("/etc/dhcp/dhclient.conf", DHCLIENT)
     device.edit("/usr/lib/NetworkManager/conf.d/20-connectivity-debian.conf", CONNECTIVITY)
     device.edit(f"{UNITS}/systemd-udev-trigger.service", b"[Service]\nExecStart=/usr/bin/udevadm trigger\n")
     device.hand.link(f"{UNITS}/sysinit.target.wants/systemd-udev-trigger.service", "../systemd-udev-trigger.service")

@@ -1,11 +1,12 @@
 """nmcli and the NetworkManager behind it: it goes by the connections as it last loaded them, not by their files.
 
-Of the real one's many words it knows those that a connection file needs: `connection load`, `show` and `up`.
+Of the real one's many words it knows those that a connection file needs: `connection load`, `show`, `up` and `modify`.
 """
 
 from typing import TYPE_CHECKING
 
 from agent.core.errors import PrivetError
+from agent.system import conf
 from agent.system.door import Outcome
 
 if TYPE_CHECKING:
@@ -71,12 +72,29 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
     if words == ("show", "--active"):
         shown = "".join(values.get("uuid", "") + "\n" for values in active.values())
         return Outcome(code=0, out=shown.encode(), err=b"")
+    if words[:2] == ("modify", "uuid"):
+        return modified(device, loaded, words[2], words[3:])
     for file, values in loaded.items():
         if len(words) == 3 and values.get(words[1]) == words[2]:
             if words[0] == "up":
                 active[file] = dict(values)
             return Outcome(code=0, out=values.get("psk", "").encode() + b"\n", err=b"")
     return Outcome(code=10, out=b"", err=b"Error: no such connection profile.\n")
+
+
+def modified(device: "SimulatedSystem", loaded: Loaded, number: str, wanted: tuple[str, ...]) -> Outcome:
+    """Give values to a connection and write its file; what it goes by now stays until it is made anew."""
+    files = [file for file, values in loaded.items() if number in (values.get("uuid"), file)]
+    if not files:
+        return Outcome(code=10, out=b"", err=b"Error: unknown connection.\n")
+    path = f"{FOLDER}/{files[0]}"
+    text = device.read(path).decode()
+    for name, value in zip(wanted[::2], wanted[1::2], strict=True):
+        section, _, key = name.partition(".")
+        text = conf.changed(text, section, {key: {"yes": "true", "no": "false"}.get(value, value)})
+    device.edit(path, text.encode(), mode=0o600)
+    loaded[files[0]] = read(device, path)
+    return Outcome(code=0, out=b"", err=b"")
 
 
 def state(device: "SimulatedSystem") -> tuple[Loaded, Loaded]:

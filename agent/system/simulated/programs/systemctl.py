@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from agent.system.door import Outcome
+from agent.system.simulated import user_units
 from agent.system.simulated.programs import sshd, systemd_getty_generator, udevadm
 from agent.system.simulated.unit_files import MASK, PLACES, Lines, conditions_hold, lines, names, text
 
@@ -62,6 +63,7 @@ def boot(device: "SimulatedSystem") -> None:
             start(device, unit)
         except Refusal:
             continue
+    user_units.boot(device)
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
@@ -70,6 +72,8 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
     flags = [word for word in argv[1:] if word.startswith("--")]
     if not words:
         return Outcome(code=1, out=b"", err=b"systemctl: no verb\n")
+    if "--user" in flags:
+        return user_units.run(device, argv)
     verb, units = words[0], [unit if "." in unit else f"{unit}.service" for unit in words[1:]]
     out = ""
     if device not in BOOTED and "--root=/" not in flags:

@@ -1,0 +1,77 @@
+"""Bluetooth over a real D-Bus: what busctl is told there, is told, and is read back as we read it.
+
+There is no radio here, and without one bluetoothd does not stay; dbusmock's BlueZ has its objects, names and types.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.device import tree
+from tests.device.enforced import enforce, look
+from tests.device.lab import Device, Lab
+
+NAME = "radio.bluetooth_visible"
+NOTE = "/var/lib/bluetooth/00:01:02:03:04:05/settings"
+BUS = "dbus-uuidgen --ensure; mkdir -p /run/dbus; dbus-daemon --system --fork"
+ALLOW = '<busconfig><policy user="root"><allow own="*"/><allow send_destination="*"/></policy></busconfig>'
+ADD = ["busctl", "call", "org.bluez", "/", "org.bluez.Mock", "AddAdapter", "ss", "hci0", "kitchen"]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Give the source of devices that have BlueZ."""
+    made = Lab(tree.RADIOS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def radio(device: Device) -> Device:
+    """Give a device with one adapter on the system's bus."""
+    device.write("/etc/dbus-1/system.d/mock.conf", ALLOW)
+    device.must(["sh", "-c", BUS])
+    device.spawn(["python3", "-m", "dbusmock", "--system", "--template", "bluez5"])
+    there = "busctl --auto-start=no introspect org.bluez / >/dev/null 2>&1"
+    device.must(["timeout", "20", "sh", "-c", f"until {there}; do :; done"])
+    device.must(ADD)
+    return device
+
+
+def states(device: Device, name: str) -> str:
+    """Ask the bus for one property, beside us."""
+    return device.must(["busctl", "get-property", "org.bluez", "/org/bluez/hci0", "org.bluez.Adapter1", name]).strip()
+
+
+def test_it_is_hidden_on_the_bus(radio: Device) -> None:
+    """Each way of being seen is read as what it is, and after the steps the adapter is hidden."""
+    for value, seen in (("lasting", "true"), ("visible", "true"), ("pairable", "false")):
+        assert enforce(radio, NAME, value) == ""
+        assert look(radio, NAME)["live"] == value
+        assert (states(radio, "Discoverable"), states(radio, "Pairable")) == (f"b {seen}", "b true")
+    assert enforce(radio, NAME, "lasting") == ""
+    assert enforce(radio, NAME, "hidden") == ""
+    assert look(radio, NAME)["live"] == "hidden"
+    assert (states(radio, "Discoverable"), states(radio, "Pairable")) == ("b false", "b false")
+
+
+def test_without_the_daemon_its_notes_are_changed(device: Device) -> None:
+    """Nobody on the bus, or no bus: nothing is shown now; what it would take up is found, and taken away."""
+    device.write(NOTE, "[General]\nAlias=kitchen\nDiscoverable=true\nDiscoverableTimeout=0\n", 0o600)
+    assert (look(device, NAME)["live"], look(device, NAME)["kept"]) == ("hidden", "lasting")
+    device.must(["sh", "-c", BUS])
+    assert (look(device, NAME)["live"], look(device, NAME)["kept"]) == ("hidden", "lasting")
+    assert enforce(device, NAME, "hidden") == ""
+    assert (look(device, NAME)["live"], look(device, NAME)["kept"]) == ("hidden", "hidden")
+    assert "Alias=kitchen" in device.read(NOTE)
+    assert device.must(["stat", "-c", "%a", NOTE]).strip() == "600"
+    assert device.run(["pgrep", "-x", "bluetoothd"]).returncode != 0
+
+
+def test_the_shipped_configuration_is_understood(device: Device) -> None:
+    """Debian's own main.conf says nothing that loosens, and our line goes where BlueZ reads it."""
+    assert look(device, NAME)["kept"] == "hidden"
+    assert enforce(device, NAME, "pairable") == ""
+    lines = device.read("/etc/bluetooth/main.conf").splitlines()
+    assert "[General]" in lines[: lines.index("AlwaysPairable=true")]
+    assert look(device, NAME)["kept"] == "pairable"
