@@ -4,7 +4,7 @@ import re
 
 from agent.core.errors import Missing
 from agent.system.door import System
-from agent.system.seen import names, text
+from agent.system.seen import names, text, there
 
 # Highest first; a file or drop-in hides those of the same name further down (systemd.unit(5)).
 PLACES = (
@@ -37,7 +37,7 @@ def content(system: System, path: str) -> str:
 
 def fragment(system: System, unit: str) -> str:
     """Return the path of a unit's own file, empty when it is not installed."""
-    return next((f"{place}/{unit}" for place in PLACES if unit in names(system, place)), "")
+    return next((f"{place}/{unit}" for place in PLACES if there(system, f"{place}/{unit}")), "")
 
 
 def drop_ins(system: System, unit: str) -> list[str]:
