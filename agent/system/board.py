@@ -6,6 +6,7 @@ byte. A word of cmdline.txt first becomes x's, a word that nothing knows, then b
 in slots of a file of a fixed size, which config.txt includes. Why: agent/providers/linux/boot_config/README.md.
 """
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -17,6 +18,7 @@ from agent.system.door import System
 
 PLACES = ("/boot/firmware", "/boot")  # bookworm, bullseye
 CONFIG, OWN = "config.txt", "privet.txt"
+WORD = re.compile(rb"[^\s]+")
 LONGEST = 98  # characters of a line of config.txt that count
 DEPTH = 8  # of includes
 SLOT, SLOTS = 64, 15
@@ -174,13 +176,13 @@ def kernel_line(system: System, place: str) -> tuple[str, bytes]:
 
 def words(content: bytes) -> list[tuple[int, str]]:
     """Return the words of the kernel's line, each with where it begins; only the first line counts."""
-    found, at = [], 0
     first = content.split(b"\n", 1)[0]
-    for part in first.split(b" "):
-        if part.strip():
-            found.append((at, part.decode("utf-8", "replace").strip()))
-        at += len(part) + 1
-    return found
+    return [(part.start(), part[0].decode("utf-8", "replace")) for part in WORD.finditer(first)]
+
+
+def plain(word: str) -> str:
+    """Return a word as the kernel takes it: quotes may stand around all of it."""
+    return word.strip('"')
 
 
 def refused(text: str, never: tuple[str, ...]) -> None:
@@ -203,8 +205,8 @@ def without_words(path: str, content: bytes, patterns: list[str]) -> tuple[Overw
     """Take words out of the kernel's line: each becomes x's, which mean nothing to anybody, then blanks."""
     crossed = content
     for at, word in words(content):
-        if any(fnmatchcase(word, pattern) for pattern in patterns):
-            refused(word, NEVER_WORDS)
+        if any(fnmatchcase(plain(word), pattern) for pattern in patterns):
+            refused(plain(word), NEVER_WORDS)
             crossed = put(crossed, at, b"x" * len(word.encode()))
     return overwrites(path, [content, crossed, without_crossed(crossed)])
 

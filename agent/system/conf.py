@@ -17,16 +17,21 @@ def pairs(text: str, remarks: str = "#;") -> Pairs:
     return found
 
 
-def value(text: str, section: str, key: str) -> str | None:
+def same(one: str, other: str, fold: bool) -> bool:
+    """Say whether two names are one; `fold`: for a program that makes no difference between capitals."""
+    return one == other or (fold and one.lower() == other.lower())
+
+
+def value(text: str, section: str, key: str, fold: bool = False) -> str | None:
     """Return the last value of a key, without its quotes; None when nothing sets it."""
     found = None
     for where, name, said in pairs(text):
-        if (where, name) == (section, key):
+        if same(where, section, fold) and same(name, key, fold):
             found = said.strip("\"'")
     return found
 
 
-def changed(text: str, section: str, wanted: dict[str, str | None]) -> str:
+def changed(text: str, section: str, wanted: dict[str, str | None], fold: bool = False) -> str:
     """Return a text in which keys of one section have these values (None: are not set), all else as it was."""
     lines, here, made, done = text.splitlines(), "", list[str](), section == ""
     rest = {key: said for key, said in wanted.items() if said is not None}
@@ -38,11 +43,12 @@ def changed(text: str, section: str, wanted: dict[str, str | None]) -> str:
         if line.startswith("[") and line.endswith("]"):
             here = line[1:-1].strip()
             made.append(raw)
-            if here == section and not done:
+            if same(here, section, fold) and not done:
                 made += added
                 done = True
             continue
-        if here == section and "=" in line and line[0] not in "#;" and line.partition("=")[0].strip() in wanted:
+        key = line.partition("=")[0].strip() if "=" in line and line[0] not in "#;" else ""
+        if key and same(here, section, fold) and any(same(key, one, fold) for one in wanted):
             continue
         made.append(raw)
     if not done:

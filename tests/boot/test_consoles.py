@@ -39,3 +39,30 @@ def test_a_socket_that_systemd_holds_is_named_by_its_unit(shipped: Booted):
     shipped.must(["systemctl", "start", "echo.socket"])
     shipped.must(["privet", "enforce"])
     assert "tcp/7777@any:echo.socket" in found(shipped, "net.listeners")
+
+
+def test_services_of_a_persons_own_are_found(shipped: Booted):
+    """A person's own systemd starts a server, and would start one that is switched off: found, and named."""
+    shipped.start()
+    active(shipped)
+    folder = "/home/pi/.config/systemd/user"
+    rest = "[Install]\nWantedBy=default.target\n"
+    shipped.write(f"{folder}/mine.service", f"[Service]\nExecStart=/usr/bin/python3 -m http.server 7878\n{rest}")
+    shipped.write(f"{folder}/tell.service", f"[Service]\nExecStart=/usr/sbin/avahi-daemon --no-rlimits\n{rest}")
+    shipped.must(["chown", "-R", "pi:", "/home/pi/.config"])
+    assert findings(shipped)["mdns.announce"] == "ok"
+    shipped.must(["loginctl", "enable-linger", "pi"])
+    person = ["runuser", "-u", "pi", "--", "env", "XDG_RUNTIME_DIR=/run/user/1000", "systemctl", "--user"]
+    shipped.until(lambda: shipped.run([*person, "daemon-reload"]).returncode == 0, 30, "the person's own systemd")
+    shipped.must([*person, "enable", "tell.service"])
+    shipped.must([*person, "enable", "--now", "mine.service"])
+    shipped.until(
+        lambda: shipped.run(["sh", "-c", "ss -ltn | grep -q :7878"]).returncode == 0, 30, "the person's own server"
+    )
+    shipped.must(["privet", "enforce"])
+    assert any(word.startswith("tcp/7878@any:") for word in found(shipped, "net.listeners"))
+    row = next(row for row in status(shipped)["findings"] if row["setting"] == "mdns.announce")
+    assert row["status"] == "loosened" and "tell.service of pi" in row["cause"]
+    shipped.must([*person, "disable", "tell.service"])
+    shipped.must(["privet", "enforce"])
+    assert findings(shipped)["mdns.announce"] == "ok"

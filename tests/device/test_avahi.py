@@ -7,7 +7,8 @@ from tests.device.lab import Device
 
 CONFIG = "/etc/avahi/avahi-daemon.conf"
 WINDOW = "8"  # seconds that the neighbour listens: probing and three announcements, RFC 6762 section 8
-OPEN = "[server]\nenable-dbus=no\n[publish]\npublish-workstation=yes\npublish-hinfo=yes\n[wide-area]\n"
+# avahi takes odd capitals, and any word that begins like a yes.
+OPEN = "[server]\nenable-dbus=no\n[PUBLISH]\nPublish-Workstation=y\npublish-HINFO=True\n[wide-area]\n"
 
 
 def heard(device: Device) -> str:

@@ -46,6 +46,13 @@ NAME = "login.console"
             RASPI_CONFIG.replace("autologin pi", "autologin=pi"),
         ),
         ("getty@tty1.service", "/etc/systemd/system/getty@tty1.service", RASPI_CONFIG),
+        ("getty@.service", "/etc/systemd/system/getty@.service.d/x.conf", RASPI_CONFIG.replace("login pi", " pi")),
+        ("getty@.service", "/etc/systemd/system/getty@.service.d/x.conf", RASPI_CONFIG.replace("--autologin", "-Ja")),
+        (
+            "getty@.service",
+            "/etc/systemd/system/getty@.service.d/x.conf",
+            RASPI_CONFIG.replace("--autologin pi", '-n -o "-f pi"'),
+        ),
     ],
 )
 def test_whoever_sits_down_is_asked_who_they_are(device: Device, unit: str, path: str, text: str) -> None:

@@ -20,6 +20,7 @@ def theirs(device: Device) -> set[str]:
         (MAIN, None),
         (MAIN, "Pool A.example iburst\n! server not.example\n# server not.example\nPEER b.example\n"),
         (MAIN, "include /etc/more.conf\nconfdir /etc/chrony/x /etc/chrony/y\n"),
+        (MAIN, "include /etc/chrony/[z].c*\nINCLUDE /etc/chrony/?/*.conf\nInclude /etc/mo*.conf\n"),
     ],
 )
 def test_chrony(served: Device, path: str, text: str | None) -> None:

@@ -8,6 +8,7 @@ import pytest
 from agent.core.plan import Write
 from agent.core.record import Params
 from agent.providers.linux import device_access, udev_property
+from agent.system.simulated import SimulatedSystem
 
 # No camera is needed: the rule is made for /dev/full, which every machine has; the node is one of our own.
 PARAMS: Params = {"name": "full", "subsystem": "mem", "nodes": "/dev/full", "group": "root"}
@@ -49,6 +50,31 @@ def test_a_rule_before_ours_can_have_the_last_word(tmp_path: Path) -> None:
     """What the probe calls everyone in spite of our rule is so for udev too."""
     early = {"10-theirs.rules": b'SUBSYSTEM=="mem", KERNEL=="full", MODE:="0666"\n'}
     assert settled(tmp_path, {**ours("closed"), **early}).split(":")[0] == "666"
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "value"),
+    [
+        ("10-x", 'SUBSYSTEM == "mem" , \\\n  KERNEL == "full", MODE := "0666"\n', "everyone"),
+        ("10-x", 'SUBSYSTEM=="input|m*", MODE:="0666"\n', "everyone"),
+        ("10-x", 'ACTION!="remove", MODE:="0666"\n', "everyone"),
+        ("10-x", 'KERNEL=="full", GROUP:="users", MODE:="0660"\n', "group"),
+        ("10-x", '   # SUBSYSTEM=="mem", MODE:="0666"\n', "closed"),
+        ("10-x", 'KERNEL!="full", MODE:="0666"\n', "closed"),
+        ("10-x", 'KERNEL=="fulls", MODE:="0666"\n', "closed"),
+        ("99-x", 'SUBSYSTEM=="mem", MODE="0666"\n', "closed"),
+    ],
+)
+def test_what_we_read_of_a_rule_udev_does(name: str, rule: str, value: str, tmp_path: Path) -> None:
+    """In odd spellings too, what we say would become of a node is what becomes of it."""
+    rules = {**ours("closed"), f"{name}.rules": rule.encode()}
+    mode = int(settled(tmp_path, rules).split(":")[0], 8)
+    assert ("everyone" if mode & 0o6 else "group" if mode & 0o60 else "closed") == value
+    device = SimulatedSystem()
+    device.hand.discard("/usr/lib/udev")
+    for file, content in rules.items():
+        device.edit(f"/etc/udev/rules.d/{file}", content)
+    assert device_access.kept_value(device, PARAMS) == value
 
 
 def test_udev_gives_our_property(tmp_path: Path) -> None:

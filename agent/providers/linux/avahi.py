@@ -34,7 +34,7 @@ SWITCHES = {
     "wide-area": ("wide-area", "enable-wide-area", True),
     "workstation": ("publish", "publish-workstation", False),
 }
-YES = {"yes", "true", "1", "on"}
+YES = ("y", "1", "t")  # avahi looks at the first letter of a word
 
 
 def probe(system: System, params: Params) -> Reading:
@@ -77,8 +77,8 @@ def published(text: str, listed: tuple[str, ...]) -> Value:
 
 def is_on(text: str, section: str, key: str, usual: bool) -> bool:
     """Say whether a switch is on."""
-    found = conf.value(text, section, key)
-    return usual if found is None else found.lower() in YES
+    found = conf.value(text, section, key, fold=True)
+    return usual if found is None else found.lower().startswith(YES)
 
 
 def services(system: System) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
             silent = not any(word not in {"reflector", "wide-area"} for word in wanted)
             values["disable-publishing"] = "yes" if silent else None
             values["disable-user-service-publishing"] = "no" if "programs" in wanted else "yes"
-        made = conf.changed(made, section, values)
+        made = conf.changed(made, section, values, fold=True)
     restart = Run(argv=("systemctl", "try-restart", UNIT), stdin=b"")
     write = Write(path=MAIN, content=made.encode("utf-8", "surrogateescape"), mode=0o644, uid=0, gid=0)
     return (write, restart) if params.get("systemd") == "yes" else (write,)

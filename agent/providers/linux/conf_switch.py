@@ -2,13 +2,17 @@
 
 Param: `rows`, one text each: word, path without which it is absent, file, section (`-`: none, `_`: a blank), key,
 values that switch it on (with commas; `!no,off`: any but these and an empty one), the value we write to switch it off,
-the one to switch it on, and what counts when nothing sets it. A file may end in `/*.conf`: the last one by name counts.
+the one to switch it on, and what counts when nothing sets it. A file may end in `/*.conf`: the last one by name counts,
+over all folders that stand there with commas, highest first. Of several with `<` between them each counts less than the
+next; the last is ours to write. Of several sections with `|` between them (patterns) we write the first.
 Several rows may have one word: it is on as soon as one is. Optional `unit`: restarted after a change, where it runs.
 The programs read their file each time they work, so what is kept is what is live.
 
 Prepared: `texts`, the files as they are, and `paths`. Files that packages ship are changed in place, all else in them
 as it was.
 """
+
+from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, seen, unread
 from agent.core.errors import Failed, Missing, PrivetError
@@ -17,7 +21,7 @@ from agent.core.plan import Run, Write
 from agent.core.record import Params, Value
 from agent.system import conf
 from agent.system.door import System
-from agent.system.seen import there
+from agent.system.seen import names, there
 
 PARAMS = ("rows",)
 OWN = "zz-privet.conf"
@@ -31,8 +35,8 @@ def probe(system: System, params: Params) -> Reading:
     try:
         here = [row for row in rows(params) if there(system, row[1])]
         if not here:
-            names = sorted({row[0] for row in rows(params)})
-            return absent(f"none of these is installed: {', '.join(names)}")
+            every = sorted({row[0] for row in rows(params)})
+            return absent(f"none of these is installed: {', '.join(every)}")
         value = words([row[0] for row in here if is_on(row, texts(system, row))])
     except PrivetError as error:
         return unread(str(error))
@@ -45,7 +49,9 @@ def prepare(system: System, params: Params) -> Params:
     paths = tuple(dict.fromkeys(own(row) for row in here))
     found = {path: content(system, path) for path in paths}
     systemd = "yes" if there(system, "/run/systemd/system") else "no"
-    return {**params, "paths": paths, "texts": tuple(found[path] for path in paths), "systemd": systemd}
+    others = tuple(text for row in here if "|" in row[3] for text in texts(system, row))
+    kept = tuple(found[path] for path in paths)
+    return {**params, "paths": paths, "texts": kept, "others": others, "systemd": systemd}
 
 
 def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
@@ -58,9 +64,13 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
     for path, text in zip(paths, found, strict=True):
         new = text
         for row in rows(params):
-            if own(row) == path and ((row[0] in wanted) != is_on(row, [new]) or row[2].endswith("/*.conf")):
-                said = row[7] if row[0] in wanted else row[6]
-                new = conf.changed(new, row[3], {row[4]: said})
+            on = row[0] in wanted
+            if own(row) == path and (on != is_on(row, [new]) or row[2].endswith("/*.conf") or "<" in row[2]):
+                for section in [
+                    row[3].partition("|")[0],
+                    *([] if on else elsewhere(row, text, *listed(params, "others"))),
+                ]:
+                    new = conf.changed(new, section, {row[4]: row[7] if on else row[6]})
         if new != text:
             content = new.encode("utf-8", "surrogateescape")
             made.append(Write(path=path, content=content, mode=0o644, uid=0, gid=0))
@@ -71,7 +81,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name the directories of the files."""
-    return tuple(dict.fromkeys(row[2].rpartition("/")[0] for row in rows(params)))
+    return tuple(dict.fromkeys(one.rpartition("/")[0] for row in rows(params) for one in places(row)))
 
 
 def rows(params: Params) -> list[Row]:
@@ -95,26 +105,55 @@ def listed(params: Params, name: str) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
+def places(row: Row) -> list[str]:
+    """Return every file and folder of a row."""
+    return row[2].replace("<", ",").split(",")
+
+
 def own(row: Row) -> str:
-    """Return the file that we write: the program's own, or ours in its folder."""
-    return row[2].replace("*.conf", OWN)
+    """Return the file that we write: the program's own, or ours in its highest folder."""
+    return row[2].rpartition("<")[2].partition(",")[0].replace("*.conf", OWN)
 
 
 def texts(system: System, row: Row) -> list[str]:
     """Return the texts of a row's files, in the order in which the program reads them."""
-    folder, _, name = row[2].rpartition("/")
-    if name != "*.conf":
-        return [content(system, row[2])]
-    try:
-        return [content(system, f"{folder}/{one}") for one in system.entries(folder) if one.endswith(".conf")]
-    except Missing:
-        return []
+    found: list[str] = []
+    for step in row[2].split("<"):
+        chosen: dict[str, str] = {}
+        for place in step.split(","):
+            folder, _, name = place.rpartition("/")
+            here = names(system, folder) if name == "*.conf" else (name,)
+            for one in here:
+                if one.endswith(".conf") or name != "*.conf":
+                    chosen.setdefault(one, f"{folder}/{one}")
+        found += [content(system, chosen[one]) for one in sorted(chosen)]
+    return found
+
+
+def fits(row: Row, section: str) -> bool:
+    """Say whether a section is one of a row's."""
+    return any(section == one or (one and fnmatchcase(section, one)) for one in row[3].split("|"))
+
+
+def elsewhere(row: Row, *found: str) -> list[str]:
+    """Return the sections that set a switch under another name than ours."""
+    first = row[3].partition("|")[0]
+    said = [where for text in found for where, key, _ in conf.pairs(text) if key == row[4] and fits(row, where)]
+    return [where for where in dict.fromkeys(said) if where != first]
 
 
 def is_on(row: Row, found: list[str]) -> bool:
-    """Say whether a switch is on: the last file that sets it counts."""
-    said = [value for value in (conf.value(text, row[3], row[4]) for text in found) if value is not None]
-    value = (said[-1] if said else row[8]).lower()
+    """Say whether a switch is on in some section: of each the last file that sets it counts."""
+    said: dict[str, str] = {}
+    for text in found:
+        said.update(
+            {where: value.strip("\"'") for where, key, value in conf.pairs(text) if key == row[4] and fits(row, where)}
+        )
+    return any(switches(row, value.lower()) for value in said.values() or [row[8]])
+
+
+def switches(row: Row, value: str) -> bool:
+    """Say whether a value switches it on."""
     first = row[5][0]
     if first.startswith("!"):
         return value not in {"", first[1:], *row[5][1:]}

@@ -10,23 +10,20 @@ rule is then of no use to anybody.
 Prepared: `live` (whether udev runs here).
 """
 
-import re
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import PrivetError, Unreadable
+from agent.core.errors import PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
+from agent.system import rules
 from agent.system.door import System
 from agent.system.seen import names, there
 
 PARAMS = ("name", "subsystem", "nodes", "group")
 LADDER = ("closed", "group", "everyone")
-# Highest first; a file hides those of the same name further down (udev(7)).
-FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 SETTLED = "/run/udev/control"
 NOTE = "# Written by Privet. Remove this file to give these devices back to the system.\n"
-GIVEN = re.compile(r'\bMODE\s*(:?=)\s*"([0-7]{3,5})"')
 MODES = {"closed": "0000", "group": "0660", "everyone": "0666"}
 
 
@@ -67,7 +64,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Remove | Run, ...]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where rules and the nodes are."""
-    return (*FOLDERS, *dict.fromkeys(node.rpartition("/")[0] for node in words(params, "nodes")))
+    return (*rules.FOLDERS, *dict.fromkeys(node.rpartition("/")[0] for node in words(params, "nodes")))
 
 
 def prepare(system: System, params: Params) -> Params:
@@ -77,7 +74,7 @@ def prepare(system: System, params: Params) -> Params:
 
 def path_of(params: Params) -> str:
     """Return the file of our rule: after what gives devices to who sits here, before what acts by it."""
-    return f"{FOLDERS[0]}/72-privet-{one(params, 'name')}.rules"
+    return f"{rules.FOLDERS[0]}/72-privet-{one(params, 'name')}.rules"
 
 
 def rule(params: Params, option: str) -> bytes:
@@ -124,46 +121,76 @@ def rights(system: System, path: str) -> str:
 
 
 def kept_value(system: System, params: Params) -> str:
-    """Say what the rules come to: ours has the last word where it stands, else any that opens them to everyone."""
+    """Say what the rules come to: ours has the last word where it stands, unless one before it had (:=).
+
+    After ours only what is no matter of rights can loosen them: a program that a rule starts, and the tag by which the
+    device is given to whoever sits at it.
+    """
     own = path_of(params).rpartition("/")[2]
-    chosen: dict[str, str] = {}
-    for folder in FOLDERS:
-        for name in names(system, folder):
-            if name.endswith(".rules"):
-                chosen.setdefault(name, f"{folder}/{name}")
-    loose, beaten = False, False
-    for name in sorted(chosen):
-        raw = system.read(chosen[name]) if target_of(system, chosen[name]) != "/dev/null" else b""
-        if name == own and raw in (rule(params, "closed"), rule(params, "everyone")):
-            return "closed" if raw == rule(params, "closed") and not beaten else "everyone"
-        signs = opened(params, raw.decode("utf-8", "replace"))
-        loose = loose or bool(signs)
-        beaten = beaten or ":=" in signs  # it stands before ours, and nothing after it counts
-    return "everyone" if loose else "group"
+    ours, before, after, loose = "", "closed", "closed", "group"
+    for name, path in rules.files(system):
+        said = rules.content(system, path)
+        if name == own and said.encode() in (rule(params, "closed"), rule(params, "everyone")):
+            ours = "closed" if said.encode() == rule(params, "closed") else "everyone"
+            continue
+        for one in rules.rules(said):
+            if not about(params, one):
+                continue
+            level, final = opened(one)
+            loose = widest(loose, level)
+            before = widest(before, level) if final and not ours else before
+            after = widest(after, level) if started(one) else after
+            after = widest(after, "group") if ours and tagged(one) else after
+    if ours != "closed":
+        return ours or loose
+    return widest(before, after)
 
 
-def target_of(system: System, path: str) -> str:
-    """Return where a link leads, empty for a file."""
-    try:
-        return system.target(path)
-    except Unreadable:
-        return ""
+def widest(one_value: str, other: str) -> str:
+    """Return the looser of two values."""
+    return max(one_value, other, key=LADDER.index)
 
 
-def about(params: Params, line: str) -> bool:
-    """Say whether a rule is about these devices: it names their subsystem, or their names."""
+def fits(params: Params, key: str, inner: str, value: str) -> bool | None:
+    """Say whether a condition is met by these devices; None when it is about something else of them."""
     kernels = [node.rpartition("/")[2] for node in words(params, "nodes")]
-    named = re.findall(r'\bKERNEL=="([^"]*)"', line)
-    of_them = any(
-        fnmatchcase(one.replace("*", "0"), kernel) for name in named for one in name.split("|") for kernel in kernels
-    )
-    return of_them or (f'SUBSYSTEM=="{one(params, "subsystem")}"' in line and not named)
+    if key == "SUBSYSTEM":
+        return any(fnmatchcase(one(params, "subsystem"), part) for part in value.split("|"))
+    if key == "KERNEL" or (key, inner) == ("ENV", "DEVNAME"):
+        parts = [part.rpartition("/")[2] for part in value.split("|")]
+        return any(fnmatchcase(part.replace("*", "0"), kernel) or fnmatchcase(kernel.replace("*", "0"), part)
+                   for part in parts for kernel in kernels)  # fmt: skip
+    return None
 
 
-def opened(params: Params, text: str) -> list[str]:
-    """Return the signs (= or :=) by which rules open these devices to everyone; none when none does."""
-    rows = [row for row in text.replace("\\\n", " ").splitlines() if about(params, row) and row[:1] != "#"]
-    return [sign for row in rows for sign, mode in GIVEN.findall(row) if int(mode, 8) & 0o006]
+def about(params: Params, said: rules.Rule) -> bool:
+    """Say whether a rule is about these devices: it names them or their subsystem, or asks for nothing of a device."""
+    asked = [word for word in said if word[2] == "=="]
+    answers = [fits(params, key, inner, value) for key, inner, _, value in asked]
+    others = [key for (key, *_), answer in zip(asked, answers, strict=True) if answer is None and key != "ACTION"]
+    refused = any(fits(params, key, inner, value) for key, inner, sign, value in said if sign == "!=")
+    return False not in answers and not refused and (True in answers or not others)
+
+
+def opened(said: rules.Rule) -> tuple[str, bool]:
+    """Say to whom a rule opens a device, and whether no later rule can change that."""
+    level, final = "closed", False
+    for key, _, sign, value in said:
+        if key == "MODE" and sign in {"=", ":="} and value.strip("01234567") == "":
+            bits = int(value or "0", 8)
+            level = "everyone" if bits & 0o006 else "group" if bits & 0o060 else "closed"
+            final = sign == ":="
+    return (max(level, "everyone", key=LADDER.index), final) if started(said) else (level, final)
+
+
+def started(said: rules.Rule) -> bool:
+    """Say whether a rule starts a program that changes rights."""
+    return any(key == "RUN" and any(name in value for name in ("chmod", "setfacl")) for key, _, _, value in said)
+
+
+def tagged(said: rules.Rule) -> bool:
+    """Say whether a rule gives a device to whoever sits here."""
+    return any(key == "TAG" and sign in {"=", "+=", ":="} and value == "uaccess" for key, _, sign, value in said)
 
 
 def holding(system: System, found: list[str]) -> str:

@@ -14,16 +14,26 @@ from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.order import words
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
+from agent.system import units as units_of
 from agent.system.door import System
 from agent.system.seen import names, text, there
 
 PARAMS = ("who",)
-PLACES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
+PLACES = units_of.PLACES
 FAMILIES = ("getty@", "serial-getty@", "console-getty", "container-getty@", "autovt@")
 OWN = "zz-privet-sign-in.conf"
 NOTE = "# Written by Privet. Remove this file and run `systemctl daemon-reload` to undo it.\n"
 PLAIN = "-/sbin/agetty --noclear - $TERM"
-SWITCHES = ("--autologin", "-a")
+# Started in the place of agetty they ask nobody.
+SHELLS = ("login", "bash", "dash", "sh", "zsh", "fish", "busybox", "su")
+# Options of agetty that take a word, those first that a shortened name stands for.
+LONG = (
+    "autologin", "login-options", "login-program", "chdir", "delay", "issue-file", "host", "init-string", "nice",
+    "chroot", "timeout", "erase-chars", "kill-chars",
+)  # fmt: skip
+SHORT = {"a": "autologin", "o": "login-options", "l": "login-program"}
+WITH_VALUE = "aoldCfHIPrt"
+DEBUG = "debug-shell.service"  # root on a screen of its own, for people who mend systemd; it is off unless wanted
 
 Step = Write | Remove | Run
 
@@ -34,7 +44,7 @@ def probe(system: System, params: Params) -> Reading:
         found = starts(system)
         if not found:
             return absent("no text console is set up")
-        kept = words([unit for unit, command in found.items() if signs_in(command)])
+        kept = words([unit for unit, command in found.items() if signs_in(command) and not shared(found, unit)])
         if not there(system, "/run/systemd/system"):
             return Reading(live=kept, kept=kept, cause="", absent=False)
         stale = unread_by_systemd(system, list(found))
@@ -72,12 +82,17 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where units are."""
-    return PLACES[:3]
+    return (
+        units_of.ETC,
+        "/run/systemd/system",
+        "/usr/local/lib/systemd/system",
+        f"{units_of.ETC}/sysinit.target.wants",
+    )
 
 
 def own(unit: str) -> str:
     """Return the path of our drop-in."""
-    return f"{PLACES[0]}/{unit}.d/{OWN}"
+    return f"{units_of.ETC}/{unit}.d/{OWN}"
 
 
 def starts(system: System) -> dict[str, str]:
@@ -90,6 +105,12 @@ def starts(system: System) -> dict[str, str]:
     return found
 
 
+def shared(found: dict[str, str], unit: str) -> bool:
+    """Say whether an instance starts what its template does: then the template is named."""
+    stem, at, instance = unit.removesuffix(".service").partition("@")
+    return bool(at and instance) and found.get(f"{stem}@.service") == found[unit]
+
+
 def units(system: System) -> set[str]:
     """Return the units of consoles: the templates, what is wanted, and what has files or drop-ins of its own."""
     found: set[str] = set()
@@ -99,6 +120,7 @@ def units(system: System) -> set[str]:
             for one in (name.removesuffix(".d"), *inner):
                 if one.endswith(".service") and one.startswith(FAMILIES):
                     found.add(one)
+            found |= {DEBUG} & set(inner)
     return found
 
 
@@ -151,20 +173,48 @@ def signs_in(command: str) -> bool:
 
 
 def without(command: str) -> str:
-    """Return a command without the switch that signs somebody in; `login -f` in place of agetty is all switch."""
-    if command.lstrip("-@+!:").split(" ")[0].endswith("/login"):
+    """Return a command without what signs somebody in; one that is no agetty at all is all switch."""
+    said = units_of.words(command)
+    program = said[0].lstrip(units_of.MARKS).rpartition("/")[2] if said else ""
+    if program in SHELLS:
         return PLAIN
-    kept, skip = list[str](), False
-    for part in command.split(" "):
-        if skip:
-            skip = False
-        elif part in SWITCHES:
-            skip = True
-        elif part.startswith("--autologin=") or (part.startswith("-a") and part[2:].isalnum()):
-            continue
-        else:
-            kept.append(part)
-    return " ".join(kept)
+    kept = said[:1]
+    place = 1
+    while place < len(said):
+        word, following = said[place], said[place + 1] if place + 1 < len(said) else ""
+        left, takes = long_word(word, following) if word.startswith("--") else short_words(word, following)
+        kept += [part for part in (left, following if left and takes else "") if part]
+        place += 2 if takes else 1
+    return command if kept == said else " ".join(kept)
+
+
+def long_word(word: str, following: str) -> tuple[str, bool]:
+    """Return what may stay of a long word (it may be shortened), and whether the next one belongs to it."""
+    name, equals, value = word[2:].partition("=")
+    full = next((one for one in LONG if name and one.startswith(name)), "")
+    value = units_of.bare(value if equals else following)
+    return ("" if full and loose(full, value) else word), bool(full) and not equals
+
+
+def short_words(word: str, following: str) -> tuple[str, bool]:
+    """Return what may stay of short words that stand together, and whether the next word belongs to the last."""
+    if not word.startswith("-"):
+        return word, False
+    for place, letter in enumerate(word[1:], 1):
+        if letter in WITH_VALUE:
+            value, takes = word[place + 1 :], place + 1 == len(word)
+            given = units_of.bare(following if takes else value)
+            if letter in SHORT and loose(SHORT[letter], given):
+                return ("" if place == 1 else word[:place]), takes
+            return word, takes
+    return word, False
+
+
+def loose(option: str, value: str) -> bool:
+    """Say whether an option of agetty lets somebody in: the sign-in, login told of somebody, no login at all."""
+    if option == "login-options":
+        return any(part.startswith("-f") for part in value.split())
+    return option == "autologin" or (option == "login-program" and value.rpartition("/")[2] != "login")
 
 
 def added(command: str, who: str) -> str:

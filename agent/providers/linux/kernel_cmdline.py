@@ -101,7 +101,8 @@ def texts(params: Params, name: str) -> list[str]:
 
 def spoken(params: Params, line: bytes) -> list[str]:
     """Return the loose words of a line."""
-    return [word for _, word in board.words(line) if any(fnmatchcase(word, one) for one in texts(params, "words"))]
+    said = [board.plain(word) for _, word in board.words(line)]
+    return [word for word in said if any(fnmatchcase(word, one) for one in texts(params, "words"))]
 
 
 def halves(params: Params) -> tuple[str, str]:

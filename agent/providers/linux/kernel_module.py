@@ -25,6 +25,7 @@ PARAMS = ("name", "modules")
 RESTART = True
 # Highest first; a file hides those of the same name further down (modprobe.d(5)).
 FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
+ENDINGS = (".conf", ".alias")  # both are read
 NOTHING = {"/bin/false", "/usr/bin/false", "/bin/true", "/usr/bin/true"}
 NOTE = "# Written by Privet. Removing this file lets these modules be loaded again.\n"
 
@@ -33,7 +34,8 @@ def probe(system: System, params: Params) -> Reading:
     """Join what is loaded now with what could be."""
     wanted = texts(params, "modules")
     try:
-        kept = words([name for name in wanted if name not in shut(system)])
+        said = commands(system)
+        kept = words([name for name in wanted if not shut(said, name)])
     except PrivetError as error:
         return unread(str(error))
     try:
@@ -84,18 +86,24 @@ def texts(params: Params, name: str) -> list[str]:
     return [str(word) for word in value] if isinstance(value, tuple) else [str(value)]
 
 
-def shut(system: System) -> set[str]:
-    """Return the modules whose loading does nothing; the first command for one counts, in the order of files' names."""
+def commands(system: System) -> list[tuple[str, bool]]:
+    """Return each pattern of names that has a command, and whether that does nothing, in the order of files' names."""
     chosen: dict[str, str] = {}
     for folder in FOLDERS:
         for name in names(system, folder):
-            if name.endswith(".conf"):
+            if name.endswith(ENDINGS):
                 chosen.setdefault(name, f"{folder}/{name}")
-    found: dict[str, bool] = {}
+    found = []
     for name in sorted(chosen):
         text = (board.there(system, chosen[name]) or b"").decode("utf-8", "replace")
         for row in text.replace("\\\n", " ").splitlines():
             parts = row.split()
             if len(parts) > 2 and parts[0] == "install":
-                found.setdefault(parts[1].replace("-", "_"), parts[2] in NOTHING)
-    return {name for name, nothing in found.items() if nothing}
+                # The rest of the line is for a shell: what only begins with nothing may do something after it.
+                found.append((parts[1].replace("-", "_"), len(parts) == 3 and parts[2] in NOTHING))
+    return found
+
+
+def shut(said: list[tuple[str, bool]], name: str) -> bool:
+    """Say whether loading a module does nothing: the first command whose pattern fits counts."""
+    return next((nothing for pattern, nothing in said if fnmatchcase(name, pattern)), False)

@@ -122,7 +122,8 @@ def values(system: System, params: Params) -> list[str]:
         section, key, default = row.split()
         plain = [value for place, name, value in found if (place, name) == (section, key)]
         wanted.append(plain[-1] if plain else default)
-        some = [row for row in found if row[0].startswith(f"{section}-") and row[0] not in elsewhere]
+        # Every section whose name begins so is one more of the kind, with or without a mark between.
+        some = [row for row in found if row[0].startswith(section) and row[0] != section and row[0] not in elsewhere]
         wanted += [value for _, name, value in some if name == key]
     return wanted
 

@@ -13,8 +13,10 @@ from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
 from agent.system.seen import names
+from agent.system.units import PLACES, content
 
 PARAMS = ("kind", "words")
+UNIT, NO = "systemd-rfkill.service", {"0", "no", "n", "false", "f", "off"}
 SHOWN, NOTED = "/sys/class/rfkill", "/var/lib/systemd/rfkill"
 
 
@@ -35,7 +37,7 @@ def probe(system: System, params: Params) -> Reading:
         shut = [name for name in notes if said(system, f"{NOTED}/{name}") == "1"]
     except PrivetError as error:
         return unread(str(error), live=live)
-    kept = strict if notes and len(shut) == len(notes) else loose
+    kept = strict if notes and len(shut) == len(notes) and restores(system) else loose
     return Reading(live=live, kept=kept, cause="", absent=False)
 
 
@@ -46,7 +48,14 @@ def steps(params: Params, option: Value) -> tuple[()]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where systemd notes the state of radios (the kernel sends no news of /sys)."""
-    return (NOTED,)
+    return (NOTED, "/etc/systemd/system")
+
+
+def restores(system: System) -> bool:
+    """Say whether somebody takes up the notes at the next start."""
+    words = said(system, "/proc/cmdline").split()
+    off = any(word.partition("=")[0] == "systemd.restore_state" and word.partition("=")[2] in NO for word in words)
+    return not off and all(content(system, f"{place}/{UNIT}") for place in PLACES if UNIT in names(system, place))
 
 
 def said(system: System, path: str) -> str:

@@ -14,13 +14,17 @@ from agent.core.assess import Reading, unread
 from agent.core.errors import Missing, PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
+from agent.system import units as units_of
 from agent.system.door import System
 from agent.system.seen import names, text, there
 
 PARAMS: tuple[str, ...] = ()
 PRIVATE, CARD = "private", "card"
 SWAPS, FSTAB = "/proc/swaps", "/etc/fstab"
-PLACES = ("/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/lib/systemd/system")
+PLACES = (
+    "/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+)  # fmt: skip
 SERVICES = {"dphys-swapfile.service": "/usr/sbin/dphys-swapfile"}
 OWN = "zz-privet.conf"
 BLOCK = (
@@ -111,7 +115,7 @@ def units(system: System) -> list[str]:
 
 def what(content: str) -> str:
     """Return what a .swap unit switches on."""
-    lines = [line.partition("=")[2].strip() for line in content.splitlines() if line.startswith("What=")]
+    lines = [value for key, value in units_of.assignments(content, "Swap") if key == "What"]
     return lines[-1] if lines else ""
 
 
@@ -122,8 +126,9 @@ def blocked(system: System, unit: str) -> bool:
     for name in sorted(name for name in every if name.endswith(".conf")):
         path = next(f"{p}/{unit}.d/{name}" for p in PLACES if name in names(system, f"{p}/{unit}.d"))
         for line in text(system, path).splitlines():
-            if line.strip().startswith("Condition"):
-                holds = line.strip() == "ConditionPathExists=!/" or (holds and not line.strip().endswith("="))
+            key, _, value = (part.strip() for part in line.partition("="))
+            if key.startswith("Condition"):
+                holds = (key, value) == ("ConditionPathExists", "!/") or (holds and bool(value))
     return holds or any(masked(system, f"{place}/{unit}") for place in PLACES[:2])
 
 

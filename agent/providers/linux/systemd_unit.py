@@ -7,8 +7,11 @@ path without which the setting is absent. The words are off and on.
 another unit, socket, D-Bus, a person's `systemctl start`), works on units of every origin, and ends when the file is
 removed. A mask cannot do that: it fails where the unit's own file lies in /etc.
 
-Prepared: `systemd` (whether it is the first process) and `pulled` (units that something would start but for us; where
-there are none, all that are installed: who asks for "on" wants it on).
+Off does not hold where something else starts the same program (`agent/system/starters.py`): a unit of another name is
+blocked as well, a person's own unit or timetable is named and left to its owner.
+
+Prepared: `systemd` (whether it is the first process), `also` (units of another name) and `pulled` (units that something
+would start but for us; where there are none, all that are installed: who asks for "on" wants it on).
 """
 
 from agent.core.assess import Reading, absent, unread
@@ -17,19 +20,12 @@ from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
 from agent.system.seen import booted, names
+from agent.system.starters import CRONTABS, others, starts
+from agent.system.starters import running as process_of
+from agent.system.units import ETC, PLACES, assignments, content, drop_ins, fragment
 
 PARAMS = ("units", "safe")
 ON, OFF = "on", "off"
-# Highest first; a file or drop-in hides those of the same name further down (systemd.unit(5)).
-PLACES = (
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/run/systemd/generator",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-    "/run/systemd/generator.late",
-)
 OWN = "zz-privet.conf"
 NEVER = "ConditionPathExists=!/"
 NOTE = "# Written by Privet. Remove this file and run `systemctl daemon-reload` to give the unit back to the system.\n"
@@ -49,23 +45,28 @@ def probe(system: System, params: Params) -> Reading:
             return absent(f"{', '.join(unit for unit in units if not files[unit]) or units[0]} is not installed")
         shown = show(system, there) if booted(system) else {}
         kept = joined(params, [will_start(system, unit, shown.get(unit, {})) for unit in there])
+        where = elsewhere(system, params, there)[0] if params["safe"] == OFF else ""
+        kept, cause = (ON, f"it is started by {where}; take that away") if where and kept == OFF else (kept, "")
     except PrivetError as error:
         return unread(str(error))
     try:
         if not shown:
-            return Reading(live=joined(params, found_by_program(system, there)), kept=kept, cause="", absent=False)
+            return Reading(live=joined(params, found_by_program(system, there)), kept=kept, cause=cause, absent=False)
         stale = [unit for unit in there if shown[unit].get("NeedDaemonReload") == "yes"]
         if stale:
             return unread(f"systemd has not read the files of {stale[0]} anew; run systemctl daemon-reload", kept=kept)
         live = joined(params, [running(system, unit, shown[unit]) for unit in there])
-        return Reading(live=live, kept=kept, cause="", absent=False)
+        pid = process_of(system, programs(system, there)) if params["safe"] == live == OFF else ""
+        if pid:
+            live, cause = ON, cause or f"it runs without its unit, as process {pid}; end that"
+        return Reading(live=live, kept=kept, cause=cause, absent=False)
     except PrivetError as error:
         return unread(str(error), kept=kept)
 
 
 def steps(params: Params, option: Value) -> tuple[Step, ...]:
     """Block or free each unit where off is safe; pull each in or stop it where on is safe."""
-    units = texts(params, "units")
+    units = [*texts(params, "units"), *(texts(params, "also") if "also" in params else [])]
     alive = params.get("systemd", "yes") == "yes"
     reload = (system_run("daemon-reload"),) if alive else ()
     made: tuple[Step, ...]
@@ -88,9 +89,9 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where unit files, drop-ins and links to units live, and where systemd notes that a unit has started."""
-    found = [*PLACES, "/run/systemd/units"]
+    found = [*PLACES, "/run/systemd/units", "/etc/systemd/user/default.target.wants", "/etc/cron.d", CRONTABS]
     for unit in texts(params, "units"):
-        found += [f"{place}/{unit}.d" for place in PLACES[:2]]
+        found += [f"{place}/{unit}.d" for place in (ETC, "/run/systemd/system")]
         found += [f"/etc/systemd/system/{target}.{kind}" for target in targets(unit) for kind in ("d", "wants")]
     return tuple(dict.fromkeys(found))
 
@@ -101,7 +102,22 @@ def prepare(system: System, params: Params) -> Params:
     alive = booted(system)
     shown = show(system, there) if alive and there else {}
     pulled = [unit for unit in there if linked(system, unit) or pulls(shown.get(unit, {}))]
-    return {**params, "systemd": "yes" if alive else "no", "pulled": tuple(pulled or there)}
+    also = elsewhere(system, params, there)[1] if params["safe"] == OFF else []
+    return {**params, "systemd": "yes" if alive else "no", "pulled": tuple(pulled or there), "also": tuple(also)}
+
+
+def programs(system: System, units: list[str]) -> list[str]:
+    """Return the programs that some units start."""
+    return [path for unit in units if unit.endswith(".service") for path in commands(system, unit)]
+
+
+def elsewhere(system: System, params: Params, there: list[str]) -> tuple[str, list[str]]:
+    """Return what else starts the programs of these units (empty: nothing), and the system's own units among it."""
+    wanted, found = programs(system, there), list[tuple[str, str]]()
+    if wanted:
+        every = others(system, texts(params, "units"), lambda unit: blocked(system, unit))
+        found = [(where, unit) for where, unit, command in every if starts(command, wanted)]
+    return found[0][0] if found else "", [unit for _, unit in found if unit]
 
 
 def texts(params: Params, name: str) -> list[str]:
@@ -128,12 +144,12 @@ def system_run(*words: str) -> Run:
 
 def own_block(unit: str) -> str:
     """Return the path of our drop-in that keeps a unit off."""
-    return f"{PLACES[0]}/{unit}.d/{OWN}"
+    return f"{ETC}/{unit}.d/{OWN}"
 
 
 def own_pull(unit: str) -> str:
     """Return the path of our drop-in that starts a unit with its target."""
-    return f"{PLACES[0]}/{targets(unit)[0]}.d/zz-privet-{unit}.conf"
+    return f"{ETC}/{targets(unit)[0]}.d/zz-privet-{unit}.conf"
 
 
 def targets(unit: str) -> tuple[str, ...]:
@@ -155,51 +171,11 @@ def needed(system: System, params: Params) -> bool:
     return "needs" not in params or kind(system, texts(params, "needs")[0]) != ""
 
 
-def fragment(system: System, unit: str) -> str:
-    """Return the path of a unit's own file, empty when it is not installed."""
-    for place in PLACES:
-        if kind(system, f"{place}/{unit}"):
-            return f"{place}/{unit}"
-    return ""
-
-
-def content(system: System, path: str) -> str:
-    """Return the text of a file; a link to /dev/null and a link to nowhere read as empty."""
-    try:
-        if kind(system, path) == "link" and system.target(path) == "/dev/null":
-            return ""
-        return system.read(path).decode("utf-8", "replace")
-    except Missing:
-        return ""
-
-
-def assignments(text: str, section: str) -> list[tuple[str, str]]:
-    """Read `Key=value` lines of one section, continued lines joined."""
-    found, here = [], ""
-    for raw in text.replace("\\\n", " ").splitlines():
-        line = raw.strip()
-        if line.startswith("["):
-            here = line.strip("[]")
-        elif here == section and "=" in line and line[0] not in "#;":
-            key, _, value = line.partition("=")
-            found.append((key.strip(), value.strip()))
-    return found
-
-
 def blocked(system: System, unit: str) -> bool:
     """Say whether our condition is in force: an empty condition in a later drop-in forgets all earlier ones."""
-    stem, _, suffix = unit.rpartition(".")
-    parts = stem.split("-")
-    families = ["-".join(parts[:count]) + f"-.{suffix}.d" for count in range(1, len(parts))]
-    chosen: dict[str, str] = {}
-    for folder in (f"{unit}.d", *families, f"{suffix}.d"):
-        for place in PLACES:
-            for name in names(system, f"{place}/{folder}"):
-                if name.endswith(".conf"):
-                    chosen.setdefault(name, f"{place}/{folder}/{name}")
     holds = False
-    for name in sorted(chosen):
-        for key, value in assignments(content(system, chosen[name]), "Unit"):
+    for path in drop_ins(system, unit):
+        for key, value in assignments(content(system, path), "Unit"):
             if key.startswith("Condition"):
                 holds = bool(value) and (holds or f"{key}={value}" == NEVER)
     return holds

@@ -6,18 +6,23 @@ nothing, and which servers suit it its owner knows. A list is read when its daem
 counts as live, since a server that was asked once has learnt what there is to learn.
 """
 
+from fnmatch import fnmatchcase
+
 from agent.core.assess import Reading, absent, seen, unread
-from agent.core.errors import PrivetError
+from agent.core.errors import Missing, PrivetError
 from agent.core.order import words
 from agent.core.record import Params, Value
 from agent.system import conf
 from agent.system.door import System
 from agent.system.parts import Step
 from agent.system.seen import names, text, there
+from agent.system.units import started_with
 
 PARAMS: tuple[str, ...] = ()
 CHRONY = ("/etc/chrony/chrony.conf", "/etc/chrony.conf")
 NTP = ("/etc/ntpsec/ntp.conf", "/etc/ntp.conf")
+UNITS = ("chrony.service", "chronyd.service")
+WITH_VALUE = ("-f", "-t", "-u", "-L", "-l", "-F", "-P")  # options of chronyd that take a word
 SOURCES = ("server", "pool", "peer")
 TIMESYNCD = "systemd/timesyncd.conf"
 PLACES = ("/usr/lib", "/usr/local/lib", "/run", "/etc")  # lowest first
@@ -54,7 +59,7 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
 def watches(params: Params) -> tuple[str, ...]:
     """Name where servers are listed."""
     chrony_places = ("/etc/chrony", "/etc/chrony/conf.d", "/etc/chrony/sources.d", "/run/chrony-dhcp")
-    return (*chrony_places, "/etc/ntpsec", "/etc/systemd")
+    return (*chrony_places, "/etc/ntpsec", "/etc/systemd", "/etc/default")
 
 
 def plain(name: str) -> str:
@@ -64,9 +69,9 @@ def plain(name: str) -> str:
 
 def chrony(system: System, path: str = "", depth: int = 0) -> list[str]:
     """Return the sources of chrony's configuration, of all it includes, and of its folders of sources."""
-    start = path or next((one for one in CHRONY if there(system, one)), "")
+    lines = text(system, path).splitlines() if path else told(system)
     found: list[str] = []
-    for row in (line.split() for line in text(system, start).splitlines()):
+    for row in (line.split() for line in lines):
         if len(row) < 2 or row[0][0] in "#!;%":
             continue
         word = row[0].lower()
@@ -74,20 +79,63 @@ def chrony(system: System, path: str = "", depth: int = 0) -> list[str]:
             found.append(row[1])
         elif word == "refclock":
             found.append(f"clock:{row[1]}")
-        elif word == "include" and depth < 10:
-            found += chrony(system, row[1], depth + 1)
-        elif word == "confdir" and depth < 10:
-            for folder in row[1:]:
-                for name in names(system, folder):
-                    found += chrony(system, f"{folder}/{name}", depth + 1) if name.endswith(".conf") else []
+        elif word in {"include", "confdir"} and depth < 10:
+            inner = (
+                matching(system, row[1])
+                if word == "include"
+                else [
+                    f"{folder}/{name}" for folder in row[1:] for name in names(system, folder) if name.endswith(".conf")
+                ]
+            )
+            found += [name for one in inner for name in chrony(system, one, depth + 1)]
         elif word == "sourcedir":
-            for folder in row[1:]:
-                mark = "dhcp:" if folder.startswith("/run/") else ""
-                for name in names(system, folder):
-                    lines = text(system, f"{folder}/{name}").splitlines() if name.endswith(".sources") else []
-                    rows = [line.split() for line in lines]
-                    found += [mark + one[1] for one in rows if len(one) > 1 and one[0].lower() in SOURCES]
+            found += [name for folder in row[1:] for name in listed(system, folder)]
     return found
+
+
+def listed(system: System, folder: str) -> list[str]:
+    """Return the sources that the lists of a folder name; those beneath /run are the router's."""
+    mark, found = "dhcp:" if folder.startswith("/run/") else "", []
+    for name in names(system, folder):
+        lines = text(system, f"{folder}/{name}").splitlines() if name.endswith(".sources") else []
+        found += [mark + one[1] for one in map(str.split, lines) if len(one) > 1 and one[0].lower() in SOURCES]
+    return found
+
+
+def told(system: System) -> list[str]:
+    """Return the lines that chrony starts with: of its file, or of another or none as its unit says."""
+    start = next((one for one in CHRONY if there(system, one)), "")
+    command = next((row for row in (started_with(system, unit) for unit in UNITS) if row), [])
+    said, place = list[str](), 1
+    while place < len(command):
+        word = command[place]
+        if word[:2] in WITH_VALUE:
+            value = word[2:] or (command[place + 1] if place + 1 < len(command) else "")
+            start = value if word[:2] == "-f" else start
+            place += not word[2:]
+        elif not word.startswith("-"):
+            said.append(word)
+        place += 1
+    return said or text(system, start).splitlines()
+
+
+def matching(system: System, pattern: str) -> list[str]:
+    """Return the files that a pattern of chrony's names; one without stars names itself."""
+    found = [""]
+    for part in pattern.strip("/").split("/"):
+        if set(part) & set("*?["):
+            found = [f"{above}/{name}" for above in found for name in listing(system, above) if fnmatchcase(name, part)]
+        else:
+            found = [f"{above}/{part}" for above in found]
+    return found
+
+
+def listing(system: System, folder: str) -> tuple[str, ...]:
+    """Return the names in a folder; none where it is no folder."""
+    try:
+        return names(system, folder or "/") if system.stat(folder or "/").kind == "directory" else ()
+    except Missing:
+        return ()
 
 
 def ntp(system: System) -> list[str]:

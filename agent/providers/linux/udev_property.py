@@ -8,18 +8,15 @@ told; a rule after ours that gives the property another value counts more.
 Prepared: `live` (whether udev runs here).
 """
 
-import re
-
 from agent.core.assess import Reading, absent, seen, unread
 from agent.core.errors import PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
-from agent.system import board
+from agent.system import board, rules
 from agent.system.door import System
 from agent.system.seen import there
 
 PARAMS = ("name", "match", "says", "needs", "words")
-FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d")
 SETTLED = "/run/udev/control"
 NOTE = "# Written by Privet. Remove this file to give these devices back to the system.\n"
 
@@ -48,7 +45,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Remove | Run, ...]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where rules are."""
-    return FOLDERS
+    return rules.FOLDERS
 
 
 def prepare(system: System, params: Params) -> Params:
@@ -58,7 +55,7 @@ def prepare(system: System, params: Params) -> Params:
 
 def own_file(params: Params) -> str:
     """Return the path of our rule, after those of others."""
-    return f"{FOLDERS[0]}/99-privet-{texts(params, 'name')[0]}.rules"
+    return f"{rules.FOLDERS[0]}/99-privet-{texts(params, 'name')[0]}.rules"
 
 
 def rule(params: Params) -> bytes:
@@ -76,14 +73,13 @@ def texts(params: Params, name: str) -> list[str]:
 def stands(system: System, params: Params) -> bool:
     """Say whether our rule has the last word."""
     key, _, value = str(params["says"]).partition("=")
-    given = re.compile(rf'ENV\{{{re.escape(key)}\}}\s*=\s*"([^"]*)"')
     own = own_file(params).rpartition("/")[2]
     if board.there(system, own_file(params)) != rule(params):
         return False
-    later = [f"{folder}/{name}" for folder in FOLDERS if there(system, folder) for name in system.entries(folder)
-             if name > own and name.endswith(".rules")]  # fmt: skip
-    for path in later:
-        text = (board.there(system, path) or b"").decode("utf-8", "replace")
-        if any(one != value for row in text.splitlines() if row[:1] != "#" for one in given.findall(row)):
-            return False
+    for name, path in rules.files(system):
+        if name > own:
+            said = [word for one in rules.rules(rules.content(system, path)) for word in one]
+            if any(kind == "ENV" and inner == key and sign in {"=", ":=", "+="} and given != value
+                   for kind, inner, sign, given in said):  # fmt: skip
+                return False
     return True

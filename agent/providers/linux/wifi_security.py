@@ -1,9 +1,9 @@
 """How the Wi-Fi networks that this device knows keep others from reading along.
 
-No params. Values: encrypted (WPA2 or WPA3), weak (WEP, the first WPA), open. Read from NetworkManager's connections and
-from wpa_supplicant's files. A device joins a network it knows wherever one of that name is near, also one that somebody
-else set up; so what it knows is what it would do, and what is live is what is kept. Which networks it knows is its
-owner's to say: it is found and told.
+No params. Values: encrypted (WPA2 or WPA3), weak (WEP, the first WPA), open. Read from NetworkManager's connections,
+from wpa_supplicant's files and from those of ifupdown. A device joins a network it knows wherever one of that name is
+near, also one that somebody else set up; so what it knows is what it would do, and what is live is what is kept. Which
+networks it knows is its owner's to say: it is found and told.
 """
 
 import re
@@ -21,14 +21,14 @@ PROFILES = (
     "/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections",
     "/usr/lib/NetworkManager/system-connections",
 )  # fmt: skip
-SUPPLICANT = "/etc/wpa_supplicant"
+SUPPLICANT, INTERFACES = "/etc/wpa_supplicant", "/etc/network"
 BLOCK = re.compile(r"^[ \t]*network[ \t]*=[ \t]*\{(.*?)^[ \t]*\}", re.MULTILINE | re.DOTALL)
 
 
 def probe(system: System, params: Params) -> Reading:
     """Join all networks; absent where the device knows none."""
     try:
-        found = [*by_connections(system), *by_supplicant(system)]
+        found = [*by_connections(system), *by_supplicant(system), *by_interfaces(system)]
     except PrivetError as error:
         return unread(str(error))
     if not found:
@@ -46,7 +46,7 @@ def steps(params: Params, option: Value) -> tuple[()]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where the networks are kept."""
-    return (*PROFILES, SUPPLICANT)
+    return (*PROFILES, SUPPLICANT, INTERFACES, f"{INTERFACES}/interfaces.d")
 
 
 def text_of(system: System, path: str) -> str:
@@ -62,7 +62,8 @@ def by_connections(system: System) -> list[tuple[str, str]]:
             if name.startswith(".") or name.endswith("~"):
                 continue
             keys, section = {}, ""
-            for line in text_of(system, f"{folder}/{name}").splitlines():
+            for raw in text_of(system, f"{folder}/{name}").splitlines():
+                line = raw.strip()
                 if line.startswith("["):
                     section = line.strip("[] ")
                 elif "=" in line and not line.startswith(("#", ";")):
@@ -94,7 +95,7 @@ def by_supplicant(system: System) -> list[tuple[str, str]]:
         for block in BLOCK.findall(text_of(system, f"{SUPPLICANT}/{name}")):
             rows = [line.strip().partition("=") for line in block.splitlines() if not line.strip().startswith("#")]
             keys = {key.strip(): value.strip() for key, _, value in rows if value}
-            kinds = set(keys.get("key_mgmt", "WPA-PSK WPA-EAP").split())
+            kinds = set(keys.get("key_mgmt", "WPA-PSK WPA-EAP").partition("#")[0].split())
             value = "encrypted"
             if "NONE" in kinds:
                 value = "weak" if any(key.startswith("wep_key") for key in keys) else "open"
@@ -102,3 +103,29 @@ def by_supplicant(system: System) -> list[tuple[str, str]]:
                 value = "weak"
             found.append((value, keys.get("ssid", "").strip('"') or "without a name"))
     return found
+
+
+def by_interfaces(system: System) -> list[tuple[str, str]]:
+    """Return how each network of ifupdown is kept, and its name; one by wpa-conf is wpa_supplicant's."""
+    paths = [f"{INTERFACES}/interfaces"]
+    paths += [f"{INTERFACES}/interfaces.d/{name}" for name in names(system, f"{INTERFACES}/interfaces.d")]
+    found: list[tuple[str, str]] = []
+    for path in paths:
+        keys: dict[str, str] = {}
+        for row in [*(line.split() for line in text_of(system, path).splitlines()), ["iface"]]:
+            if row and row[0] == "iface":
+                named = keys.get("wpa-ssid") or keys.get("wireless-essid", "")
+                if named:
+                    found.append((of_interface(keys), named))
+                keys = {}
+            elif len(row) > 1 and not row[0].startswith("#"):
+                keys[row[0].lower()] = row[1].strip('"')
+    return found
+
+
+def of_interface(keys: dict[str, str]) -> str:
+    """Judge one interface of ifupdown."""
+    if keys.get("wpa-key-mgmt", "").upper() == "NONE" or "wpa-ssid" not in keys:
+        weak = any(key.startswith(("wpa-wep-key", "wireless-key")) for key in keys)
+        return "weak" if weak else "open"
+    return "weak" if keys.get("wpa-proto", "").upper() == "WPA" else "encrypted"

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from agent.core.errors import Missing
 from agent.system.door import Outcome
+from agent.system.simulated import products
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
 
-FOLDER = "/etc/apt/apt.conf.d"
+FOLDER, MAIN = "/etc/apt/apt.conf.d", "/etc/apt/apt.conf"
 
 
 def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outcome:
@@ -18,8 +19,9 @@ def run(device: "SimulatedSystem", argv: tuple[str, ...], stdin: bytes) -> Outco
         names = device.entries(FOLDER)
     except Missing:
         names = ()
-    for name in names:
-        for line in device.read(f"{FOLDER}/{name}").decode().splitlines():
+    paths = [f"{FOLDER}/{name}" for name in names]
+    for path in [*paths, MAIN]:  # the main file comes last
+        for line in products.text(device, path).splitlines():
             key, blank, value = line.strip().partition(" ")
             if blank and value.endswith(";") and not key.startswith("//"):
                 found[key.lower()] = value.rstrip(";").strip('"')

@@ -56,7 +56,7 @@ def configured(device: "SimulatedSystem", path: str = CONFIGURATION) -> list[tup
         key, _, value = line.partition(" ")
         if key == "include_dir":
             for name in products.listing(device, value):
-                found += configured(device, f"{value}/{name}")
+                found += configured(device, f"{value}/{name}") if name.endswith(".conf") else []
         elif key and not key.startswith("#"):
             found.append((key, value.strip()))
     return found

@@ -81,7 +81,7 @@ def judged(device: "SimulatedSystem", subsystem: str, kernel: str) -> tuple[int,
             parts = WORD.findall(row)
             facts = {"SUBSYSTEM": subsystem, "KERNEL": kernel}
             tests = [(key, value) for key, sign, value in parts if sign == "=="]
-            if row.startswith("#") or not all(fnmatchcase(facts.get(key, ""), value) for key, value in tests):
+            if row.strip().startswith("#") or not all(fnmatchcase(facts.get(key, ""), value) for key, value in tests):
                 continue
             for key, sign, value in parts:
                 if key in values and sign in {"=", ":="} and key not in done:

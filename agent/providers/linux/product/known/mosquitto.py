@@ -7,11 +7,12 @@ What must be other is changed line by line where it stands, each line keeping wh
 mosquitto has no other place that wins over a listener's own line.
 """
 
+import itertools
 from collections.abc import Iterator
 
 from agent.core.errors import Missing, Unreachable
 from agent.core.record import Record, Value
-from agent.providers.linux.product import marks
+from agent.providers.linux.product import marks, unit
 from agent.providers.linux.product.look import LOOPBACK, NETWORK, Door, Process, content, get, widest
 from agent.system.door import System
 from agent.system.seen import names
@@ -47,7 +48,14 @@ class Line(Record):
     value: str
 
 
-def read(system: System, path: str = MAIN, within: tuple[str, ...] = ()) -> Iterator[Line]:
+def main(system: System) -> str:
+    """Return the file that its unit starts it with."""
+    command = unit.words((unit.service(system, UNITS[0], "ExecStart") or [""])[-1])
+    named = [after for word, after in itertools.pairwise(command) if word in ("-c", "--config-file")]
+    return named[-1] if named else MAIN
+
+
+def read(system: System, path: str, within: tuple[str, ...] = ()) -> Iterator[Line]:
     """Read a configuration with the files it includes, in mosquitto's order."""
     for place, raw in enumerate(content(system, path).split("\n")):
         key, _, value = raw.strip().partition(" ")
@@ -114,19 +122,20 @@ class Configuration:
 
 def paths(system: System) -> tuple[str, ...]:
     """Name every file that is read, and the directories they lie in."""
-    folders = {line.path for line in read(system)}
-    return ("/etc/mosquitto", MAIN, *sorted(folders - {MAIN}), *included(system))
+    first = main(system)
+    files = {line.path for line in read(system, first)}
+    return ("/etc/mosquitto", first, *sorted(files - {first}), *included(system, first))
 
 
-def included(system: System) -> tuple[str, ...]:
+def included(system: System, path: str) -> tuple[str, ...]:
     """Return the directories whose files the main file includes."""
-    lines = [line.strip().partition(" ") for line in content(system, MAIN).split("\n")]
+    lines = [line.strip().partition(" ") for line in content(system, path).split("\n")]
     return tuple(value.strip() for key, _, value in lines if key == "include_dir")
 
 
 def kept(system: System, what: str, environment: dict[str, str]) -> Value | None:
     """Say what the files make of it."""
-    return said(Configuration(list(read(system))), what)
+    return said(Configuration(list(read(system, main(system)))), what)
 
 
 def said(found: Configuration, what: str) -> str:
@@ -192,16 +201,17 @@ def speaks_http(system: System, door: Door) -> bool:
 
 def edits(system: System, what: str, option: Value) -> dict[str, str]:
     """Return the files that must be other, with their new text."""
-    texts = {line.path: "" for line in read(system)} | {MAIN: ""}
+    first = main(system)
+    texts = {line.path: "" for line in read(system, first)} | {first: ""}
     texts = {path: marks.undone(content(system, path), what) for path in texts}
-    found = Configuration(list(read(Texts(system, texts))))  # type: ignore[arg-type]
+    found = Configuration(list(read(Texts(system, texts), first)))  # type: ignore[arg-type]
     changes: dict[tuple[str, int], tuple[Line | None, str]] = {}
     if option == SAFE[what] or option == "here":
         for listener in found.listeners:
             for line, text in changed(found, listener, what, str(option)):
                 changes[("", -1) if line is None else (line.path, line.place)] = (line, text)
     for _, (line, text) in sorted(changes.items(), reverse=True):
-        path = MAIN if line is None else line.path
+        path = first if line is None else line.path
         lines = texts[path].split("\n")
         same = line is not None and text.split(" ")[0] == line.key
         if line is not None and same:

@@ -40,8 +40,13 @@ def file(system: System) -> str:
 
 
 def paths(system: System) -> tuple[str, ...]:
-    """Name no file: it writes its own when it starts, so only its answers say what it has read."""
-    return ()
+    """Name no file: it writes its own when it starts, so only its answers say what it has read.
+
+    But where it is written in a way that OctoPrint itself never writes, somebody else did, and it has to be older.
+    """
+    text = content(system, file(system))
+    plain = all(plain_yaml.get(text, *path) is not None for path, _, _ in PLACES.values())
+    return () if plain else (file(system),)
 
 
 def kept(system: System, what: str, environment: dict[str, str]) -> Value | None:
