@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 """Where small cards lie: in memory where there is such a place, for each of them is synced a hundred times."""
 
 import tempfile
@@ -60,3 +61,47 @@ def card(place: Path) -> Iterator[FileTarget]:
     target = FileTarget(rig.used_card(place / "card"), 0, create=False)
     yield target
     target.close()
+=======
+"""One image of a maker, one package and one fleet, for all tests that only read them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from provisioning.card.build import Request
+from provisioning.card.contents import Issue
+from provisioning.fleet.identity import Fleet
+from tests.card import making
+
+
+class Bench(NamedTuple):
+    """What an image is built from."""
+
+    base: Path
+    deb: Path
+    fleet: Fleet
+    issue: Issue
+    tree: Path
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Make them once."""
+    folder = tmp_path_factory.mktemp("card")
+    root = making.tree(folder / "tree")
+    fleet = Fleet.create(folder / "fleet", "meadow")
+    base = making.image(folder / "base.img", root)
+    return Bench(base, making.package(folder), fleet, making.issue(fleet), root)
+
+
+@pytest.fixture
+def asked(bench: Bench, tmp_path: Path) -> Callable[..., Request]:
+    """Return what makes a request from the bench, with other parts where given."""
+
+    def made(base: Path | None = None, deb: Path | None = None, lines: tuple[str, ...] = ()) -> Request:
+        return making.request(base or bench.base, deb or bench.deb, tmp_path / "out" / "card.img", bench.issue, lines)
+
+    return made
+>>>>>>> 068a8de (Images are built without root or a mount: package, policy and a blank slot, every write read back)
