@@ -1,15 +1,20 @@
-<<<<<<< HEAD
-"""Where small cards lie: in memory where there is such a place, for each of them is synced a hundred times."""
+"""Where small cards lie: in memory where there is such a place, for each is synced a hundred times; and a bench.
+
+The bench holds one image of a maker, one package and one fleet, for all tests that build images.
+"""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from provisioning.card.base import Base
+from provisioning.card.build import Request
 from provisioning.card.targets.file import FileTarget
-from tests.card import rig
+from provisioning.fleet.identity import Fleet
+from tests.card import making, rig
+from tests.card.making import Bench
 
 MEMORY = Path("/dev/shm")
 
@@ -61,29 +66,6 @@ def card(place: Path) -> Iterator[FileTarget]:
     target = FileTarget(rig.used_card(place / "card"), 0, create=False)
     yield target
     target.close()
-=======
-"""One image of a maker, one package and one fleet, for all tests that only read them."""
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
-
-import pytest
-
-from provisioning.card.build import Request
-from provisioning.card.contents import Issue
-from provisioning.fleet.identity import Fleet
-from tests.card import making
-
-
-class Bench(NamedTuple):
-    """What an image is built from."""
-
-    base: Path
-    deb: Path
-    fleet: Fleet
-    issue: Issue
-    tree: Path
 
 
 @pytest.fixture(scope="session")
@@ -104,4 +86,3 @@ def asked(bench: Bench, tmp_path: Path) -> Callable[..., Request]:
         return making.request(base or bench.base, deb or bench.deb, tmp_path / "out" / "card.img", bench.issue, lines)
 
     return made
->>>>>>> 068a8de (Images are built without root or a mount: package, policy and a blank slot, every write read back)

@@ -4,6 +4,7 @@ import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from provisioning.card.build import Request
 from provisioning.card.contents import Issue
@@ -135,3 +136,13 @@ def issue(fleet: Fleet) -> Issue:
 def request(base: Path, deb: Path, output: Path, whose: Issue, lines: tuple[str, ...] = ()) -> Request:
     """Return what to build."""
     return Request(base=base, package=deb, output=output, issue=whose, lines=lines, moment=1_790_000_000)
+
+
+class Bench(NamedTuple):
+    """What an image is built from."""
+
+    base: Path
+    deb: Path
+    fleet: Fleet
+    issue: Issue
+    tree: Path

@@ -140,7 +140,7 @@ BAD = {
     "garbage": (lambda b, p: p.write_bytes(bytes(range(7, 247)) * 9000), BadInput, "no table of partitions"),
     "cut xz": (lambda b, p: p.write_bytes(lzma.compress(b.read_bytes(), preset=0)[:-999]), BadInput, "ends too early"),
     "cut zst": (lambda b, p: p.write_bytes(zstandard.compress(b.read_bytes())[:-99]), BadInput, "ends too early"),
-    "bad zst": (lambda b, p: p.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(99)), BadInput, "damaged"),
+    "bad zst": (lambda b, p: p.write_bytes(b"\x28\xb5\x2f\xfd" + b"\xff" * 99), BadInput, "damaged"),
     "gzip": (lambda b, p: p.write_bytes(b"\x1f\x8b" + bytes(99)), BadInput, "packed with gzip"),
     "GPT": (lambda b, p: patched(b, p, 446 + 4, b"\xee"), Refused, "has a GPT"),
     "one partition": (lambda b, p: patched(b, p, 446 + 16, bytes(16)), Refused, "has 1 partitions"),

@@ -29,12 +29,7 @@ def made(*extents: Extent, slot: int = 8192, size: int = 8 * 4096) -> Manifest:
     """Make a manifest of it."""
     whole = hashlib.sha256(IMAGE[:slot] + IMAGE[slot + 8192 :]).digest()
     return Manifest(
-<<<<<<< HEAD
-        size=size, slot=slot, extents=extents, layout="trixie", fleet="meadow",
-        outside=hashlib.sha256(IMAGE[:slot] + IMAGE[slot + 8192 :]).digest(),
-=======
         size=size, slot=slot, extents=extents, outside=whole, layout="trixie", fleet="meadow",
->>>>>>> 068a8de (Images are built without root or a mount: package, policy and a blank slot, every write read back)
         model="base", sequence=3, policy=b"p" * 32, anchor=b"a" * 32, package="1.0", sbom=b"s" * 32, made=1_790_000_000,
     )  # fmt: skip
 
