@@ -4,17 +4,17 @@ import hashlib
 import os
 from itertools import pairwise
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from agent.core.errors import Unreadable
 from agent.core.record import Record
 from agent.core.slot import SIZE as SLOT_SIZE
+from agent.core.slot import blank
 from provisioning.card.manifest import BLOCK, LONGEST, Extent
 
 GRAIN = 128 << 10  # bytes: a shorter run of zeros counts as something
 HEAD = """\
 <?xml version="1.0" ?>
-<!-- Block map of {name}: which blocks of it hold something. bmaptool copies those alone and leaves the others as they
+<!-- Which blocks of the image hold something. bmaptool copies those alone and leaves the others as they
      are: on a card that was used before, they still hold what was there. privet-fleet flash clears them first. -->
 <bmap version="2.0">
     <ImageSize> {size} </ImageSize>
@@ -29,44 +29,39 @@ TAIL = "    </BlockMap>\n</bmap>\n"
 
 
 class Map(Record):
-    """What was found: extents without the slot, the digest of all outside the slot, stretches with it for bmaptool."""
+    """What was found: extents without the slot, and the digest of all outside the slot."""
 
-    __slots__ = ("extents", "outside", "ranges")
+    __slots__ = ("extents", "outside")
     extents: tuple[Extent, ...]
     outside: bytes
-    ranges: tuple[Extent, ...]
 
 
 def mapped(path: Path, slot: int) -> Map:
     """Look through an image, which is as long as a whole number of blocks."""
     whole = hashlib.sha256()
     extents: list[Extent] = []
-    ranges: list[Extent] = []
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             for start, end in _windows(size, slot):
+                if slot <= start < slot + SLOT_SIZE:
+                    continue
                 piece = os.pread(file.fileno(), end - start, start)
-                inside = slot <= start < slot + SLOT_SIZE
-                if not inside:
-                    whole.update(piece)
-                found = [_extent(start, piece, *one) for one in _runs(piece)]
-                ranges += found
-                extents += [] if inside else found
+                whole.update(piece)
+                extents += [_extent(start, piece, *one) for one in _runs(piece)]
     except OSError as error:
         raise Unreadable(f"{path} cannot be read ({error.strerror}); look at its disk") from None
-    return Map(extents=tuple(extents), outside=whole.digest(), ranges=tuple(ranges))
+    return Map(extents=tuple(extents), outside=whole.digest())
 
 
-def bmap(name: str, size: int, ranges: tuple[Extent, ...]) -> bytes:
-    """Return the block map as bmaptool reads it; its own checksum is taken with zeros in the checksum's place."""
+def bmap(size: int, extents: tuple[Extent, ...], slot: int) -> bytes:
+    """Return the block map as bmaptool reads it, with the blank slot; its checksum is taken with zeros in its place."""
+    ranges = sorted([*extents, Extent(slot, SLOT_SIZE, hashlib.sha256(blank()).digest())])
     rows = "".join(f'        <Range chksum="{one.digest.hex()}"> {_span(one)} </Range>\n' for one in ranges)
-    facts = {
-        "name": escape(name.replace("--", "__")), "size": size, "block": BLOCK, "blocks": size // BLOCK,
-        "mapped": sum(one.length for one in ranges) // BLOCK,
-    }  # fmt: skip
-    blank = HEAD.format(**facts, checksum="0" * 64) + rows + TAIL
-    checksum = hashlib.sha256(blank.encode()).hexdigest()
+    mapped_blocks = sum(one.length for one in ranges) // BLOCK
+    facts = {"size": size, "block": BLOCK, "blocks": size // BLOCK, "mapped": mapped_blocks}
+    unsigned = HEAD.format(**facts, checksum="0" * 64) + rows + TAIL
+    checksum = hashlib.sha256(unsigned.encode()).hexdigest()
     return (HEAD.format(**facts, checksum=checksum) + rows + TAIL).encode()
 
 

@@ -142,7 +142,7 @@ def described(plan: Plan, request: Request, slot: int, draft: dict[str, Path], t
     tell("map", 0, 1)
     name, issue = request.output.name, request.issue
     found = mapped(draft[""], slot)
-    draft[BMAP].write_bytes(bmap(name, plan.disk.size, found.ranges))
+    draft[BMAP].write_bytes(bmap(plan.disk.size, found.extents, slot))
     digest = hashlib.sha256(request.package.read_bytes()).hexdigest()
     listed = bill(name, plan.layout.title, plan.status, plan.deb, digest, request.moment)
     draft[SBOM].write_bytes(listed)

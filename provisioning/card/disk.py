@@ -26,13 +26,14 @@ class Partition(Record):
 
 
 class Fat(Record):
-    """A FAT file system: its label, 12, 16 or 32, bytes of a cluster, where cluster 2 lies in the image."""
+    """A FAT file system: its label, 12, 16 or 32, bytes of a cluster, where its table and its cluster 2 lie."""
 
-    __slots__ = ("bits", "cluster", "first", "label")
+    __slots__ = ("bits", "cluster", "first", "label", "table")
     label: str
     bits: int
     cluster: int
     first: int
+    table: int
 
 
 class Ext(Record):
@@ -132,7 +133,7 @@ def fat_of(first: bytes, part: Partition) -> Fat:
     label = first[71:82] if not short else first[43:54]
     return Fat(
         label=label.decode("ascii", "replace").rstrip(), bits=bits, cluster=per_cluster * SECTOR,
-        first=part.start + before * SECTOR,
+        first=part.start + before * SECTOR, table=part.start + reserved * SECTOR,
     )  # fmt: skip
 
 
