@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 BIN := .venv/bin
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 PACKAGES_DEMO := python3 python3-venv mosquitto
-PACKAGES_TEST := $(PACKAGES_DEMO) git
+PACKAGES_TEST := $(PACKAGES_DEMO) dosfstools dpkg e2fsprogs git mtools
 PACKAGES_DEB := python3 python3-venv dpkg git
 PACKAGES_DEVICE := $(PACKAGES_TEST) dosfstools iproute2 kmod lintian mmdebstrap mosquitto-clients mtools nftables openssh-client openssh-server \
 	procps sudo udev util-linux zstd

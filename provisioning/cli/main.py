@@ -16,6 +16,7 @@ VERBS = {
     "profile": ("provisioning.cli.profile", "profile", "Check, explain, compare and compile device profiles."),
     "authority": ("provisioning.cli.authority", "authority", "Look at the authorities, or let the root renew them."),
     "recipient": ("provisioning.cli.init", "recipient", "Add somebody who can read telemetry sealed to them."),
+    "image": ("provisioning.cli.image", "image", "Build the image of a fleet's cards, and look at images."),
     "device": ("provisioning.cli.device", "device", "Prepare what one device is flashed with."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
     "audit-broker": ("provisioning.cli.audit", "audit_broker", "Try the doors of any broker from a device's seat."),

@@ -1,14 +1,20 @@
-"""Where small cards lie: in memory where there is such a place, for each of them is synced a hundred times."""
+"""Where small cards lie: in memory where there is such a place, for each is synced a hundred times; and a bench.
+
+The bench holds one image of a maker, one package and one fleet, for all tests that build images.
+"""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from provisioning.card.base import Base
+from provisioning.card.build import Request
 from provisioning.card.targets.file import FileTarget
-from tests.card import rig
+from provisioning.fleet.identity import Fleet
+from tests.card import making, rig
+from tests.card.making import Bench
 
 MEMORY = Path("/dev/shm")
 
@@ -60,3 +66,23 @@ def card(place: Path) -> Iterator[FileTarget]:
     target = FileTarget(rig.used_card(place / "card"), 0, create=False)
     yield target
     target.close()
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Make them once."""
+    folder = tmp_path_factory.mktemp("card")
+    root = making.tree(folder / "tree")
+    fleet = Fleet.create(folder / "fleet", "meadow")
+    base = making.image(folder / "base.img", root)
+    return Bench(base, making.package(folder), fleet, making.issue(fleet), root)
+
+
+@pytest.fixture
+def asked(bench: Bench, tmp_path: Path) -> Callable[..., Request]:
+    """Return what makes a request from the bench, with other parts where given."""
+
+    def made(base: Path | None = None, deb: Path | None = None, lines: tuple[str, ...] = ()) -> Request:
+        return making.request(base or bench.base, deb or bench.deb, tmp_path / "out" / "card.img", bench.issue, lines)
+
+    return made

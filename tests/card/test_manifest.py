@@ -27,9 +27,9 @@ def extent(offset: int, length: int) -> Extent:
 
 def made(*extents: Extent, slot: int = 8192, size: int = 8 * 4096) -> Manifest:
     """Make a manifest of it."""
+    whole = hashlib.sha256(IMAGE[:slot] + IMAGE[slot + 8192 :]).digest()
     return Manifest(
-        size=size, slot=slot, extents=extents, layout="trixie", fleet="meadow",
-        outside=hashlib.sha256(IMAGE[:slot] + IMAGE[slot + 8192 :]).digest(),
+        size=size, slot=slot, extents=extents, outside=whole, layout="trixie", fleet="meadow",
         model="base", sequence=3, policy=b"p" * 32, anchor=b"a" * 32, package="1.0", sbom=b"s" * 32, made=1_790_000_000,
     )  # fmt: skip
 

@@ -1,0 +1,83 @@
+"""`privet-fleet image …`: from the maker's image to a verified one as people type it, in text and in JSON."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from provisioning.fleet.identity import Fleet
+from provisioning.profile.sign import verify
+from tests.card import making
+from tests.fleet_cli.test_verbs import House, with_both
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A fleet and a profile."""
+    (tmp_path / "h").mkdir()
+    made = House(tmp_path / "h")
+    made.told("init", "--fleet", str(made.fleet), "--no-passphrase", "--name", "garden", "--broker", "broker.example")
+    return made
+
+
+def test_an_image_from_build_to_verify(house, bench, tmp_path):
+    """Build says what it made, scan finds nothing in it, verify and inspect agree; the policy in it is the fleet's."""
+    output = str(tmp_path / "porch.img")
+    words = ("image", "build", str(bench.base), "--package", str(bench.deb), "-o", output, *with_both(house))
+    dry = house.told(*words, "--dry-run")
+    assert dry["dry_run"] and dry["layout"] == "debian-bookworm" and not Path(output).exists()
+    made = house.told(*words, "--config-line", "dtparam=i2c_arm=off")
+    assert (made["layout"], made["class"], made["sequence"]) == ("debian-bookworm", "base", 1)
+    assert made["slot"] % 4096 == 0 and 0 < made["mapped"] < made["size"]
+    told = house.told("image", "verify", output, "--fleet", str(house.fleet))
+    assert (told["fleet"], told["slot"], told["package"]) == ("garden", "blank", "1.2.3")
+    assert house.told("image", "scan", output)["findings"] == []
+    assert house.told("image", "inspect", output)["slot_state"] == "blank"
+    for verb in ("scan", "inspect", "verify"):
+        code, out, err = house.ask("image", verb, output, *(("--fleet", str(house.fleet)) if verb == "verify" else ()))
+        assert code == 0 and out and not err
+    code, out, _ = house.ask(*words[:-4], "-o", output + "2", *with_both(house))
+    assert code == 0 and "slot at byte" in out
+    code, _, err = house.ask(*words)
+    assert code == 77 and "is there already" in err
+
+
+def test_a_scan_of_a_dirty_image_ends_with_one(house, tmp_path):
+    """What is grave is told, line by line and as JSON, and the exit code says so."""
+    root = making.tree(tmp_path / "tree")
+    (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    base = str(making.image(tmp_path / "b.img", root))
+    code, out, _ = house.ask("image", "scan", base)
+    assert code == 1 and "/etc/machine-id is the same on every device" in out
+    code, out, _ = house.ask("image", "scan", base, "--json")
+    assert code == 1 and json.loads(out)["grave"] == 1
+
+
+@pytest.mark.parametrize("form", ["cloud-init", "custom.toml"])
+def test_snippets_are_written_once(house, tmp_path, form):
+    """The files lie in a new folder, the policy in them is signed by the fleet; a second time is refused."""
+    words = ("image", "snippet", form, "-o", str(tmp_path / "boot"), "--host", "porch", *with_both(house))
+    told = house.told(*words)
+    assert "privet-install.sh" in told["files"]
+    code, _, err = house.ask(*words)
+    assert code == 77 and "is there already" in err
+    text = (tmp_path / "boot/privet-install.sh").read_text()
+    policy = text.split("policy.cbor <<'END'\n")[1].split("END\n")[0]
+    key = Fleet.open(house.fleet).policy_key()
+    assert verify(base64.b64decode(policy), (key,))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("image", "scan", "none.img"), 66, "is not there"),
+        (("image", "inspect", __file__), 65, "no table of partitions"),
+        (("image", "verify", "none.img"), 66, "keep the manifest beside the image"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_its_code(house, words, code, said):
+    """What is absent, what is no image, what has no manifest."""
+    fleet = ("--fleet", str(house.fleet)) if words[1] == "verify" else ()
+    found, _, err = house.ask(*words, *fleet)
+    assert found == code and said in err and err.count("\n") == 1
