@@ -16,7 +16,7 @@ PACKAGES_TRUTH := $(PACKAGES_DEVICE)
 PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools mtools qemu-system-arm qemu-user-static
-PACKAGES_FLEET := $(PACKAGES_TEST) nats-server rabbitmq-server util-linux
+PACKAGES_FLEET := $(PACKAGES_TEST) dosfstools e2fsprogs fdisk mount mtools nats-server rabbitmq-server util-linux
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

@@ -14,6 +14,7 @@ from provisioning.card.targets.found import Disk
 from provisioning.card.targets.shown import shown
 
 GB = 10**9
+LONG = 240  # letters of a path
 LARGEST = 260 * GB  # a card of 256 GB; what is larger is rather somebody's backup
 SYSTEM = ("/", "/boot", "/boot/firmware", "/boot/efi", "/efi", "/home", "/usr", "/var", "/srv", "/opt")
 
@@ -49,7 +50,7 @@ def never(disk: Disk, wanted: Wanted, *, named: bool) -> Iterator[Reason]:
     if system:
         yield Reason(f"this machine runs from it ({shown(system[0])})")
     elif disk.mounts:
-        yield Reason(f"it is mounted at {shown(disk.mounts[0])}; unmount it")
+        yield Reason(f"it is mounted at {shown(disk.mounts[0], LONG)}; unmount it")
     if disk.swap:
         yield Reason("this machine swaps to it")
     if disk.holders:
