@@ -1,6 +1,5 @@
 """What the verbs about cards share: their options, the image they write, and which disks they mean."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ from agent.core.slot import SIZE, blank
 from provisioning.card.base import Base, Slot
 from provisioning.card.decode import opened as decoded
 from provisioning.card.manifest import SUFFIX, Manifest, open_manifest
+from provisioning.card.targets.content import FREE, content
 from provisioning.card.targets.file import FileTarget
 from provisioning.card.targets.found import Disk, look
-from provisioning.card.targets.opening import named_disk, opened
+from provisioning.card.targets.opening import named_disk, opened, reading
 from provisioning.card.targets.rules import LARGEST, Wanted, waiver
+from provisioning.card.targets.shown import shown
 from provisioning.card.targets.target import Target
 from provisioning.cli.opened import open_fleet
 
@@ -100,17 +101,22 @@ def card(name: str, want: Wanted, held: ExitStack) -> Target:
     target: Target
     if path.is_file():
         target = FileTarget(path, 0, create=False)
-    elif path.is_dir():
+        held.callback(target.close)
+        somebodys(target, path, want)
+        return target
+    if path.is_dir():
         raise WrongDisk(f"{path} is a folder; name a disk or a file")
-    else:
-        target = opened(named_disk(name), want, named=True)
+    target = opened(named_disk(name), want, named=True)
     held.callback(target.close)
     return target
 
 
-def openers(disks: list[Disk], want: Wanted) -> list[tuple[Disk, Callable[[], Target]]]:
-    """Return how each disk will be opened."""
-    return [(disk, lambda disk=disk: opened(disk, want, named=True)) for disk in disks]  # type: ignore[misc]
+def somebodys(target: Target, path: Path, want: Wanted) -> None:
+    """Refuse a file that is no card: what is in it may be anything that a person wrote."""
+    found = content(reading(target), target.size)
+    if found.kind not in FREE and (path.name, target.size) not in want.waivers:
+        hint = f"if you are sure, add --waive {shown(path.name, 64)}={target.size}"
+        raise WrongDisk(f"{shown(str(path), 240)} is not changed: it holds {found.told}; {hint}")
 
 
 def refuse_plain(manifest: Manifest | None, image: Path, what: str) -> None:

@@ -4,6 +4,7 @@ What is not recognised is somebody's: only an empty disk, an empty file system a
 Raspberry Pi and a card of our own count as free.
 """
 
+import errno
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ class Part(NamedTuple):
 
 def content(read: Read, size: int) -> Content:
     """Look at a disk; what cannot be read is unknown, never free."""
+    read = exact(read)
     try:
         start = read(0, min(size, 128 << 10))
         if mark.decode(start[:4096]) is not None:
@@ -56,6 +58,19 @@ def content(read: Read, size: int) -> Content:
         return volume(read, start, parts)
     except (OSError, PrivetError) as error:
         return Content("unknown", f"what this user cannot read ({getattr(error, 'strerror', None) or error})")
+
+
+def exact(read: Read) -> Read:
+    """Return a reader that fails where there is less than was asked for."""
+
+    def exactly(offset: int, length: int) -> bytes:
+        """Read all of it."""
+        found = read(offset, length)
+        if len(found) != length:
+            raise OSError(errno.EIO, "it ends early")
+        return found
+
+    return exactly
 
 
 def spread(read: Read, size: int, filler: int) -> Content:

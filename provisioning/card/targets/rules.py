@@ -96,7 +96,7 @@ def listed(port: str, ports: tuple[str, ...]) -> bool:
 
 def waiver(text: str) -> tuple[str, int]:
     """Read a waiver such as sdb=31914983424: the name of a disk and its size in bytes, which both must be right."""
-    found = re.fullmatch(r"([a-z0-9]{2,32})=([0-9]{1,20})", text)
+    found = re.fullmatch(r"([A-Za-z0-9._-]{2,64})=([0-9]{1,20})", text)
     if found is None:
         raise BadInput(f"{shown(text)} is no waiver; write the disk and its size in bytes, such as sdb=31914983424")
     return found[1], int(found[2])
