@@ -16,7 +16,7 @@ PACKAGES_TRUTH := $(PACKAGES_DEVICE)
 PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools mtools qemu-system-arm qemu-user-static
-PACKAGES_FLEET := $(PACKAGES_TEST) nats-server rabbitmq-server util-linux
+PACKAGES_FLEET := $(PACKAGES_TEST) bmap-tools dosfstools e2fsprogs fdisk mount mtools nats-server rabbitmq-server util-linux
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
@@ -25,7 +25,7 @@ EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
 
-.PHONY: help demo test check tools bench test-device test-truth test-crash test-boot test-vm test-fleet test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-pi debian-deb
+.PHONY: help demo test check tools bench bench-fleet test-device test-truth test-crash test-boot test-vm test-fleet test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-pi debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ tools: debian-test .venv/test
 
 bench: debian-device .venv/test ## measure memory, reaction times and throughput against the budgets (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench
+
+bench-fleet: debian-fleet .venv/test ## measure flashing beside dd and bmaptool, and what makes each card its own (root)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench fleet
 
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device

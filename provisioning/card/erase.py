@@ -26,7 +26,7 @@ class Erasing:
     def run(self, probe: Probe) -> None:
         """Erase the whole card; afterwards it reads as zeros wherever the image will not be written."""
         self._progress.enter("erase", self._target.size)
-        if not (self._forget() and probe.gone()):
+        if not (self.forget() and probe.gone()):
             self.overwrite()
 
     def overwrite(self) -> None:
@@ -41,7 +41,8 @@ class Erasing:
             self._progress.add(length)
         flush(self._target)
 
-    def _forget(self) -> bool:
+    def forget(self) -> bool:
+        """Tell the card to forget all of it; False when card or reader know no such word."""
         for at in range(0, self._target.size, STRIDE):
             self._check_stop()
             length = min(STRIDE, self._target.size - at)

@@ -80,3 +80,9 @@ def wanted(image_path: Path, slot: bytes, size: int = CARD, place: Slot = SLOT) 
 def startable(content: bytes) -> bool:
     """Say whether firmware would start from it: there is a boot record with a partition."""
     return content[510:512] == b"\x55\xaa" and any(content[446:510])
+
+
+def shrunk(target: Target, size: int = 20 * MIB) -> Target:
+    """Make a card as small as it really is."""
+    target.size = size
+    return target

@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 from agent.core.errors import CardGone, Refused
+from provisioning.card.targets.found import serial, word
 from provisioning.card.targets.target import GONE, Seen, trouble
 
 # From Linux' fs.h and blkdev.h, for machines whose ioctl numbers are the common ones (not MIPS, PowerPC or SPARC).
@@ -76,27 +77,9 @@ class BlockTarget:
 
     def seen(self) -> Seen:
         """Ask the kernel which medium this is."""
-        return Seen(self._number(BLKGETDISKSEQ), serial(self._folder), self._number(BLKGETSIZE64))
+        cid = word(self._folder / "device/cid")
+        return Seen(self._number(BLKGETDISKSEQ), cid or serial(self._folder), bool(cid), self._number(BLKGETSIZE64))
 
     def close(self) -> None:
         """Let go of it; the kernel and udev may look at it from now on."""
         os.close(self._file)
-
-
-def serial(folder: Path) -> str:
-    """Return the number that a card (its CID), a disk or else its USB reader calls its own; empty when none does."""
-    for name in ("device/cid", "device/serial", "serial", "device/wwid", "loop/backing_file"):
-        try:
-            found = (folder / name).read_bytes()[:256].decode("utf-8", "replace").strip()
-        except OSError:
-            continue
-        if found:
-            return found
-    place = folder.resolve()
-    for above in place.parents:
-        if (above / "idVendor").exists():
-            try:
-                return (above / "serial").read_text("utf-8", "replace").strip()
-            except OSError:
-                return ""
-    return ""

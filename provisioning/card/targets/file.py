@@ -52,7 +52,7 @@ class FileTarget:
     def seen(self) -> Seen:
         """Say which file is there: the one that is open."""
         facts = os.fstat(self._file)
-        return Seen(facts.st_ino, "", facts.st_size)
+        return Seen(facts.st_ino, "", False, facts.st_size)
 
     def close(self) -> None:
         """Close the file."""

@@ -19,10 +19,11 @@ MIB = 1 << 20
 
 
 class Seen(NamedTuple):
-    """Which medium is in the reader: the kernel's count of media, the card's or reader's own number, the size."""
+    """Which medium is in the reader: the kernel's count of media, a number, whether the card's own, the size."""
 
     sequence: int
     serial: str
+    own: bool  # False: the number is that of the reader, and every card in it has the same
     size: int
 
 

@@ -1,0 +1,59 @@
+"""Real loop devices over files in memory, each ended by name; no other device of the machine is touched."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")
+
+
+def run(*words: str | Path) -> str:
+    """Run a tool."""
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+class Loop:
+    """A loop device, its name and the file behind it."""
+
+    def __init__(self, path: Path, name: str = "") -> None:
+        self.path = path
+        self.node = Path(run("losetup", "--show", *([f"/dev/{name}"] if name else ["--find"]), path))
+        self.name = self.node.name
+
+    def detach(self) -> None:
+        """Take the card out."""
+        subprocess.run(("losetup", "-d", self.node), capture_output=True, check=False)
+
+
+class Loops:
+    """The loop devices of one test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made: list[Loop] = []
+
+    def insert(self, path: Path, name: str = "") -> Loop:
+        """Put a card in, into the reader of that name if one is given."""
+        made = Loop(path, name)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        """Detach all that were made, and are still attached to the file they were made for."""
+        for one in self._made:
+            backing = Path(f"/sys/block/{one.name}/loop/backing_file")
+            if backing.exists() and backing.read_text().strip() == str(one.path):
+                one.detach()
+
+
+@contextmanager
+def loops() -> Iterator[Loops]:
+    """Give loop devices, and end them."""
+    with tempfile.TemporaryDirectory(prefix="privet-loops-", dir=MEMORY) as name:
+        made = Loops(Path(name))
+        try:
+            yield made
+        finally:
+            made.close()

@@ -1,0 +1,274 @@
+"""Cards on real block devices: written by the command, past the page cache, with real faults of a real kernel."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.core.errors import CardGone
+from agent.core.slot import SIZE
+from provisioning.card.seeds import Seeds
+from provisioning.card.station import Station
+from provisioning.card.targets.found import Disk, look
+from provisioning.card.targets.opening import named_disk, opened
+from provisioning.card.targets.rules import Wanted
+from provisioning.fleet.identity import Fleet
+from tests.card import pi, rig
+from tests.fleet.site.loops import Loop, Loops, loops
+from tests.house import ROOT
+
+MIB = 1 << 20
+CARD = 64 * MIB
+PROGRAM = (str(Path(sys.executable).with_name("privet-fleet")),)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a fleet, an image with its manifest."""
+    folder = tmp_path_factory.mktemp("cards")
+    fleet = Fleet.create(folder / "fleet", "meadow")
+    pi.signed(folder / "privet.img", pi.drawn(folder / "privet.img"), fleet)
+    return folder
+
+
+@pytest.fixture
+def readers() -> Iterator[Loops]:
+    """Give loop devices."""
+    with loops() as given:
+        yield given
+
+
+def ask(made: Path, verb: str, *words: str | Path) -> tuple[int, list[dict[str, Any]]]:
+    """Run the command as a program does; return its exit code and the lines of JSON."""
+    fleet = ("--fleet", str(made / "fleet")) if verb == "flash" else ()
+    done = subprocess.run(
+        (*PROGRAM, verb, *words, *fleet, "--json"), capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def card(readers: Loops, name: str, size: int = CARD) -> Loop:
+    """Put in a card that somebody used."""
+    return readers.insert(rig.used_card(readers.folder / name, size))
+
+
+def waiver(loop: Loop) -> tuple[str, str]:
+    """Name a card and its size."""
+    return ("--waive", f"{loop.name}={loop.path.stat().st_size}")
+
+
+def slot_place(made: Path) -> int:
+    """Return where the slot of the image is."""
+    with (made / "privet.img").open("rb") as file:
+        return pi.place(lambda at, length: os.pread(file.fileno(), length, at), (made / "privet.img").stat().st_size)
+
+
+def whole(made: Path, slot: bytes, size: int = CARD) -> bytes:
+    """Return what a card must hold."""
+    content, at = bytearray((made / "privet.img").read_bytes()), slot_place(made)
+    content[at : at + SIZE] = slot
+    return bytes(content) + bytes(size - len(content))
+
+
+def test_two_cards_from_one_image(made: Path, readers: Loops, tmp_path: Path):
+    """Refused while somebody's content is on them; named in a waiver, both become the image and their own seed."""
+    one, two = card(readers, "one"), card(readers, "two")
+    batch = pi.batch(tmp_path / "batch", Fleet.open(made / "fleet"), 2)
+    seeds = {path.read_bytes() for path in batch.iterdir()}
+    words = (made / "privet.img", one.name, two.name, "--batch", batch)
+    before = one.path.read_bytes()
+    code, lines = ask(made, "flash", *words)
+    assert code == 30 and "it holds" in lines[-1]["error"] and f"--waive {one.name}={CARD}" in lines[-1]["error"]
+    assert one.path.read_bytes() == before
+    code, lines = ask(made, "flash", *words, *waiver(one), *waiver(two))
+    assert code == 0, lines
+    for loop in (one, two):
+        content = loop.path.read_bytes()
+        mine = content[slot_place(made) :][:SIZE]
+        assert mine in seeds and content == whole(made, mine)
+        seeds.discard(mine)
+        assert loop.path.stat().st_blocks * 512 < 16 * MIB  # the discard reached what is behind the device
+    assert not list(batch.glob("*.slot"))
+
+
+def test_a_card_tells_of_itself_gets_another_seed_and_is_wiped(made: Path, readers: Loops, tmp_path: Path):
+    """`card` names the device and never the token; `inject` changes the slot alone; `wipe` leaves nothing."""
+    loop, batch = card(readers, "one"), pi.batch(tmp_path / "batch", Fleet.open(made / "fleet"), 2)
+    assert ask(made, "flash", made / "privet.img", loop.name, "--batch", batch, *waiver(loop))[0] == 0
+    code, lines = ask(made, "card", loop.name)
+    assert code == 0 and (lines[0]["kind"], lines[0]["state"]) == ("pi", "seed")
+    assert [half["device"] for half in lines[0]["halves"]] == ["d-0000"] * 2
+    assert pi.token("d-0000").hex() not in json.dumps(lines)
+    code, lines = ask(made, "inject", loop.name, "--batch", batch)
+    assert code == 0 and (lines[0]["device"], lines[0]["before"]) == ("d-0001", "seed")
+    content = loop.path.read_bytes()
+    assert content == whole(made, content[slot_place(made) :][:SIZE])
+    assert pi.token("d-0001") in content and pi.token("d-0000") not in content
+    assert ask(made, "wipe", loop.name, "--dry-run")[0] == 0
+    assert loop.path.read_bytes() == content
+    assert ask(made, "wipe", loop.name)[0] == 0
+    assert not any(loop.path.read_bytes())
+    assert ask(made, "card", loop.name)[1][0]["kind"] == "blank"
+    assert ask(made, "inject", loop.name, "--batch", batch)[0] == 66
+
+
+def test_what_is_in_use_is_refused(made: Path, readers: Loops, tmp_path: Path):
+    """A card that is mounted, and one that another program holds: refused, and not a byte is changed."""
+    path = readers.folder / "one"
+    with path.open("wb") as file:
+        file.truncate(CARD)
+    pi.run("mke2fs", "-q", "-F", "-t", "ext4", path)
+    loop = readers.insert(path)
+    words = (made / "privet.img", loop.name, *waiver(loop))
+    point = tmp_path / "here"
+    point.mkdir()
+    pi.run("mount", "-o", "ro,noload", loop.node, point)
+    try:
+        before = path.read_bytes()
+        code, lines = ask(made, "flash", *words)
+        assert code == 30 and f"it is mounted at {point}" in lines[-1]["error"]
+        listed = ask(made, "targets")[1][0]["disks"]
+        mine = next(disk for disk in listed if disk["disk"] == loop.name)
+        assert (
+            not mine["accepted"]
+            and f"it is mounted at {point}; unmount it" in mine["reasons"]
+            and mine["waiver"] is None
+        )
+    finally:
+        pi.run("umount", point)
+    holder = os.open(loop.node, os.O_RDONLY | os.O_EXCL)
+    try:
+        code, lines = ask(made, "flash", *words)
+        assert code == 77 and "in use" in lines[-1]["error"]
+    finally:
+        os.close(holder)
+    assert path.read_bytes() == before
+    assert ask(made, "flash", *words)[0] == 0  # the twin: nothing else was in the way
+
+
+def test_a_card_that_was_exchanged_is_noticed_by_the_kernel_s_count(readers: Loops):
+    """Between look and opening another file of the same size is attached: refused, and it is not touched."""
+    loop = card(readers, "one")
+    disk = named_disk(loop.name)
+    want = Wanted(waivers=frozenset({(loop.name, CARD)}))
+    opened(disk, want, named=True).close()  # the twin: the same card opens
+    loop.detach()
+    other = readers.insert(rig.used_card(readers.folder / "two", CARD), loop.name)
+    assert named_disk(loop.name).sequence != disk.sequence
+    before = other.path.read_bytes()
+    with pytest.raises(CardGone):
+        opened(disk, want, named=True)
+    assert other.path.read_bytes() == before
+
+
+def test_a_disk_without_room_is_told(made: Path, readers: Loops, tmp_path: Path):
+    """The file behind the device lies on a file system that is full: a real error of the kernel, one sentence."""
+    small = tmp_path / "small"
+    small.mkdir()
+    pi.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small)
+    try:
+        with (small / "card").open("wb") as file:
+            file.truncate(CARD)
+        loop = readers.insert(small / "card")
+        code, lines = ask(made, "flash", made / "privet.img", loop.name)
+        assert code in {31, 70} and loop.name in lines[-1]["error"] and "\n" not in lines[-1]["error"]
+        with loop.node.open("rb") as file:
+            assert not rig.startable(file.read(512))
+        loop.detach()
+    finally:
+        pi.run("umount", small)
+
+
+def test_a_killed_writer_leaves_no_startable_half(made: Path, readers: Loops):
+    """SIGKILL at writes all over the run, on a real device: nothing startable that is not whole; then it goes on."""
+    loop = card(readers, "one")
+    killed = [
+        sys.executable,
+        "-m",
+        "tests.fleet.site.killed",
+        str(made / "privet.img"),
+        str(slot_place(made)),
+        loop.name,
+    ]
+    fired = resumed = 0
+    rig.used_card(loop.path, CARD)
+    total = int(subprocess.run((*killed, "0"), cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()[-1])
+    for at in (1, 45, *range(total - 4, total + 1)):
+        rig.used_card(loop.path, CARD)
+        done = subprocess.run((*killed, str(at)), cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        fired += 1
+        content = loop.path.read_bytes()
+        old = content.startswith(rig.boot_record() + rig.OLD)
+        mine = content[slot_place(made) :][:SIZE]
+        assert old or not rig.startable(content) or content == whole(made, mine)
+        again = subprocess.run((*killed, "0"), cwd=ROOT, capture_output=True, text=True, check=False)
+        assert again.returncode == 0, again.stderr
+        resumed += "erase" not in again.stdout
+        content = loop.path.read_bytes()
+        assert content == whole(made, content[slot_place(made) :][:SIZE])
+    assert fired == 7 and resumed > 0
+
+
+def test_a_station_from_card_to_card(made: Path, readers: Loops, tmp_path: Path):
+    """Put in, written, read back, told, taken out, the next one; what stands elsewhere is left alone."""
+    batch = pi.batch(tmp_path / "batch", Fleet.open(made / "fleet"), 3)
+    first, aside = card(readers, "one"), card(readers, "aside")
+    untouched, out = aside.path.read_bytes(), set[int]()
+    want = Wanted(ports=(first.name,), waivers=frozenset({(first.name, CARD)}))
+    told: list[dict[str, Any]] = []
+
+    def seen() -> tuple[Disk, ...]:
+        return tuple(disk for disk in look() if disk.sequence not in out)
+
+    with (
+        Seeds(batch) as seeds,
+        pi.Base(os.open(made / "privet.img", os.O_RDONLY), "x", pi.Slot(slot_place(made), SIZE)) as base,
+    ):
+        station = Station(base, seeds, want, seen, told.append)
+        for number, name in enumerate(("one", "two", "three")):
+            loop = first if number == 0 else readers.insert(rig.used_card(readers.folder / name, CARD), first.name)
+            turned(station, told, "done", number + 1)
+            assert loop.path.read_bytes() == whole(made, loop.path.read_bytes()[slot_place(made) :][:SIZE])
+            out.add(named_disk(first.name).sequence)
+            turned(station, told, "removed", number + 1)
+            loop.detach()
+    assert [event["event"] for event in told] == ["inserted", "done", "removed"] * 3
+    assert sorted(event["device"] for event in told if event["event"] == "done") == ["d-0000", "d-0001", "d-0002"]
+    assert aside.path.read_bytes() == untouched
+
+
+def turned(station: Station, told: list[dict[str, Any]], event: str, count: int) -> None:
+    """Let a station look until something has happened so often."""
+    for _ in range(600):
+        station.turn()
+        if sum(one["event"] == event for one in told) == count:
+            return
+        assert not [one for one in told if one["event"] == "failed"], told
+        station.stop.wait(0.05)
+    raise AssertionError(told)
+
+
+def test_a_station_as_a_command(made: Path, readers: Loops, tmp_path: Path):
+    """Two readers, two cards, one of them refused; it ends by itself after one good card, and tells each event."""
+    batch = pi.batch(tmp_path / "batch", Fleet.open(made / "fleet"), 2)
+    one, two = card(readers, "one"), card(readers, "two")
+    ports = ("--port", one.name, "--port", two.name)
+    words = (made / "privet.img", "--station", *ports, "--batch", batch)
+    assert ask(made, "flash", *words, "--no-read-back")[0] == 77
+    assert ask(made, "flash", made / "privet.img", "--station", "--batch", batch)[0] == 77
+    code, lines = ask(made, "flash", *words, "--count", "1", *waiver(one))
+    assert code == 0, lines
+    events = {(line.get("target"), line.get("event")) for line in lines}
+    assert {(one.name, "inserted"), (one.name, "done")} <= events
+    if (two.name, "inserted") in events:
+        assert (two.name, "failed") in events
+    assert lines[-1]["good"] == 1
+    assert one.path.read_bytes()[:512] == (made / "privet.img").read_bytes()[:512]
