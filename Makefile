@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 BIN := .venv/bin
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 PACKAGES_DEMO := python3 python3-venv mosquitto
-PACKAGES_TEST := $(PACKAGES_DEMO) dosfstools dpkg e2fsprogs git mtools
+PACKAGES_TEST := $(PACKAGES_DEMO) curl dosfstools dpkg e2fsprogs git mtools openssl
 PACKAGES_DEB := python3 python3-venv dpkg git
 PACKAGES_DEVICE := $(PACKAGES_TEST) dosfstools iproute2 kmod lintian mmdebstrap mosquitto-clients mtools nftables openssh-client openssh-server \
 	procps sudo udev util-linux zstd
@@ -16,7 +16,7 @@ PACKAGES_TRUTH := $(PACKAGES_DEVICE)
 PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools mtools qemu-system-arm qemu-user-static
-PACKAGES_FLEET := $(PACKAGES_TEST) bmap-tools dosfstools e2fsprogs fdisk mount mtools nats-server rabbitmq-server util-linux
+PACKAGES_FLEET := $(PACKAGES_TEST) bmap-tools fdisk mount nats-server postgresql rabbitmq-server util-linux
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

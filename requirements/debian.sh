@@ -53,6 +53,7 @@ for package in "${missing[@]}"; do
     mosquitto) unit=mosquitto ;;
     nats-server) unit=nats-server ;;
     openssh-server) unit=ssh ;;
+    postgresql) unit=postgresql ;;
     rabbitmq-server) unit=rabbitmq-server ;;
     *) continue ;;
     esac

@@ -9,6 +9,7 @@ names an authority may give, keep a device's certificate from ever posing as a s
 own and signs these three: carry that directory away after `create`; `renew` alone needs it again.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,6 +141,11 @@ class Fleet:
     def ledger_key(self) -> ed25519.Ed25519PrivateKey:
         """Return the key that signs the rows of the ledger."""
         return cast("ed25519.Ed25519PrivateKey", self.safe.keys("ledger")[0])
+
+    def digest_key(self) -> bytes:
+        """Return the 32 bytes under which the registry keeps digests of serial numbers."""
+        secret = self.ledger_key().private_bytes_raw()
+        return hashlib.blake2b(b"serials", key=secret, digest_size=32, person=b"privet registry").digest()
 
     def policy_key(self) -> bytes:
         """Return the 32 public bytes a device is flashed with to know its policies."""

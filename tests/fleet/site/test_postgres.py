@@ -1,0 +1,54 @@
+"""The registry on a real PostgreSQL: everything that holds on SQLite holds there, and sessions may be lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.enrolling import Office, Served, asked, key
+from tests.fleet.site.postgres import Postgres
+from tests.fleet.test_desk import *  # noqa: F403 - the same tests, on another database
+from tests.fleet.test_registry import *  # noqa: F403
+
+del test_the_file_is_the_owners_alone  # noqa: F821 - there is no file here
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """Give a running server."""
+    with Postgres() as made:
+        yield made
+
+
+@pytest.fixture  # type: ignore[no-redef]
+def place(postgres: Postgres) -> str:
+    """Give an empty database."""
+    return postgres.fresh()
+
+
+@pytest.fixture  # type: ignore[no-redef]
+def office(tmp_path: Path, place: str) -> Iterator[Office]:
+    """Give a fleet whose registry is there."""
+    made = Office(tmp_path, place)
+    assert made.registry.engine.dialect.name == "postgresql"
+    yield made
+    made.registry.close()
+
+
+def test_the_server_enrols_from_postgresql(office: Office):
+    """The whole way over TLS, with the registry in PostgreSQL."""
+    with Served(office) as served:
+        one, mine = office.planned()[0], key()
+        first = served.enrol(one, mine)
+        assert first[0] == 200
+        assert served.enrol(one, mine)[2] == first[2]
+        assert served.enrol(one, key())[0] == 403
+    assert office.state(one.device) == "quarantined"
+
+
+def test_lost_sessions_are_made_anew(office: Office, postgres: Postgres):
+    """When the database was restarted, the next act works as if nothing had been."""
+    one = office.planned()[0]
+    postgres.crash()
+    assert office.claim(one, asked(key())).status == 200
+    assert office.registry.verify() == 2
