@@ -49,9 +49,12 @@ TYPES = {TIME: "application/cose", TOKEN: "application/pkcs7-mime", RENEW: "appl
 
 
 class Question(Record):
-    """What is asked, of whom; `request` is a PKCS #10 (DER), `now` the time that counts (0: not known)."""
+    """What is asked, of whom; `request` is a PKCS #10 (DER), `now` the time that counts (0: not known).
 
-    __slots__ = ("device", "host", "nonce", "now", "port", "request", "token", "what")
+    `boot` counts the starts of this device and has a random for each (`17.<hex>`): boards with one key differ in it.
+    """
+
+    __slots__ = ("boot", "device", "host", "nonce", "now", "port", "request", "token", "what")
     what: str
     host: str
     port: int
@@ -60,6 +63,7 @@ class Question(Record):
     request: bytes
     nonce: bytes
     now: int
+    boot: str
 
 
 class Answer(Record):
@@ -158,6 +162,8 @@ def spelled(question: Question) -> tuple[str, str, bytes | None, dict[str, str]]
         return "GET", f"{EST}time?nonce={question.nonce.hex()}", None, {"Accept": TYPES[TIME]}
     body = binascii.b2a_base64(question.request, newline=False)
     head = {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64", "Accept": TYPES[TOKEN]}
+    if question.boot:
+        head["Privet-Boot"] = question.boot
     if question.what == RENEW:
         return "POST", f"{EST}simplereenroll", body, head
     pair = f"{question.device}:{question.token.hex()}".encode()
@@ -211,11 +217,11 @@ def spoken(sentence: str) -> str:
 def question(fields: dict[Any, Any]) -> Question:
     """Read a question from a frame of the guard; BadInput when a part is missing or odd."""
     kinds = {"what": str, "host": str, "port": int, "device": str, "token": bytes, "request": bytes, "nonce": bytes}
-    kinds["now"] = int
+    kinds.update({"now": int, "boot": str})
     if set(fields) != set(kinds) or any(type(fields[name]) is not kind for name, kind in kinds.items()):
         raise BadInput("an enrol frame has other fields than it should; both sides must be of the same version")
     sound = fields["what"] in TYPES and 0 < fields["port"] < 1 << 16 and 0 < len(fields["host"]) <= 253
-    printable = all(33 <= ord(letter) <= 126 for letter in fields["host"] + fields["device"])
+    printable = all(33 <= ord(letter) <= 126 for letter in fields["host"] + fields["device"] + fields["boot"])
     if not sound or not printable or fields["now"] < 0 or (fields["what"] != TIME and not fields["now"]):
         raise BadInput("an enrol frame holds what cannot be asked; both sides must be of the same version")
     return Question(**fields)

@@ -188,7 +188,7 @@ class Enrolment:
         asked = {
             "what": what, "host": self.place.host, "port": self.place.port, "device": self.anchor.identity.device,
             "token": token, "request": request, "nonce": self.system.entropy(32),
-            "now": 0 if what == "time" else stands.now,
+            "now": 0 if what == "time" else stands.now, "boot": self.times.start() if self.record() else "",
         }  # fmt: skip
         self.pending = {"what": what, "nonce": asked["nonce"], "follows": follows, "now": stands.now}
         self.tell(["enrol", asked])

@@ -26,6 +26,7 @@ class Times:
         self.anchor = anchor
         self.told: tuple[int, int] | None = None  # the server's signed time, and our uptime when it came
         self.timeless = False  # the server signs none
+        self.random = system.entropy(16)
 
     def floor(self) -> int:
         """Return the latest time this device knows for sure: of flashing, or signed by its fleet."""
@@ -39,6 +40,10 @@ class Times:
     def settled(self, now: int) -> bool:
         """Say whether there is nothing better to be had in this start."""
         return self.told is not None or (self.timeless and now > 0)
+
+    def start(self) -> str:
+        """Name this start: the count and a random of its own, by which the fleet notices a copy of this card."""
+        return f"{self.system.boot}.{self.random.hex()}"
 
     def take(self, answer: dict[str, Any], nonce: bytes) -> None:
         """Believe the server's time, or raise why not; a believed one moves the floors forward for good."""
