@@ -17,6 +17,7 @@ from agent.guard.acts import Acts
 from agent.guard.books import Books
 from agent.guard.callers import caller
 from agent.guard.enrolment import Enrolment
+from agent.guard.erasure import Erasure
 from agent.guard.guard import Guard
 from agent.guard.lane import Mine
 from agent.guard.late import LateStore
@@ -77,7 +78,7 @@ class House:
         self.rules = Rules(self.store, parts.vault, parts.settings, parts.anchor)
         self.guard = Guard(self.system, self.books, self.store, self.rules, parts.settings, self.outbox.post)
         self.acts = Acts(self.guard, self.standing)
-        self.acts.table.update(Rights(self.guard, self.outbox).table)
+        self.acts.table.update({**Rights(self.guard, self.outbox).table, **Erasure(self.guard, parts.vault).table})
         self.watch: Watch | None = None
         self.watched: set[str] = set()
         self.servers: list[LineServer] = []
@@ -255,10 +256,9 @@ class House:
                 self.received(str(rest[0]), rest[1])
             except PrivetError as error:
                 self.books.store.append("refused", {"what": str(rest[0])[:20], "why": str(error)})
-        elif kind in ("enrolled", "proven") and len(rest) == 1:
-            if self.enrolment is not None:
-                self.enrolment.message(kind, rest[0])
-        elif kind != "hello":
+        elif kind in ("enrolled", "proven") and len(rest) == 1 and self.enrolment is not None:
+            self.enrolment.message(kind, rest[0])
+        elif kind not in ("hello", "proven"):
             raise BadInput("the courier said something unknown and was dropped")
 
     def received(self, kind: str, payload: bytes) -> None:
