@@ -9,6 +9,7 @@ import click
 from agent import VERSION
 from agent.cli import local, rights, show
 from agent.cli.call import Answered, call, first_boot
+from agent.cli.erase import erase
 from agent.core.errors import BadInput, PrivetError, Refused, Tampered
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
@@ -58,6 +59,7 @@ main.add_command(local.setup)
 main.add_command(local.restore)
 main.add_command(rights.preview)
 main.add_command(rights.export)
+main.add_command(erase)
 
 
 @main.command(epilog="\b\nExamples:\n  sudo privet status\n  sudo privet status --all\n  sudo privet status --json")

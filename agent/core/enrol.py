@@ -79,6 +79,8 @@ def next_act(stands: Standing) -> str:
         return asking(stands.next == KEY, stands.told, MAKE_NEXT, ASK_NEXT)
     if stands.slot in (ASKED, DAMAGED):
         return WIPE
+    if not stands.now and not stands.told:
+        return TIME  # a clock that is certainly wrong: nothing of this device would trust its broker
     if stands.next == CERTIFICATE:
         return TRY
     young = stands.now < renew_at(stands.begins, stands.ends)

@@ -12,7 +12,8 @@ YEAR = 365 * 86400
 LOOK = ("status", "explain", "notice", "version", "password")
 ACTS = {
     OWNER: LOOK
-    + ("loosen", "tighten", "enforce", "confirm", "consent", "credentials", "journal", "preview", "egress", "export"),
+    + ("loosen", "tighten", "enforce", "confirm", "consent", "credentials", "journal", "preview", "egress", "export")
+    + ("erase",),
     MAINTAINER: LOOK + ("tighten", "enforce", "journal"),
     VIEWER: LOOK,
     NOBODY: (

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from agent.core.enrol import valid
 from agent.core.errors import BadInput, PrivetError
 from agent.core.record import Record
 from agent.courier import trust
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 WHOLE = 20.0  # seconds from the connection to the last byte of the answer
 LONGEST = 64 * 1024  # bytes of an answer: a chain has 2
 GREETING = 64 * 1024  # bytes beside it: TLS is below this, and a head is
-NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL
 EST = "/.well-known/est/"
 TIME, TOKEN, RENEW = "time", "token", "renew"
 GRANTED, ABSENT, REFUSED, BUSY, WRONG, UNREACHABLE = "granted", "absent", "refused", "busy", "wrong", "unreachable"
@@ -47,16 +45,16 @@ LARGE = "the enrolment server answered with more than a certificate needs; check
 SLOW = "the enrolment server took too long; it is asked again"
 SHORT = "the enrolment server broke off in the middle of its answer; it is asked again"
 NO_TYPE = "the enrolment server answered with something that is no certificate; check who answers there"
-ENDED = "the enrolment server's certificate has expired; renew it"
-EARLY = "the enrolment server's certificate is not valid yet; check the clock of whoever made it"
-NO_CHAIN = "this Python does not show the certificates it verified, so their times cannot be judged; use Python 3.10"
 TYPES = {TIME: "application/cose", TOKEN: "application/pkcs7-mime", RENEW: "application/pkcs7-mime"}
 
 
 class Question(Record):
-    """What is asked, of whom; `request` is a PKCS #10 (DER), `now` the time that counts (0: not known)."""
+    """What is asked, of whom; `request` is a PKCS #10 (DER), `now` the time that counts (0: not known).
 
-    __slots__ = ("device", "host", "nonce", "now", "port", "request", "token", "what")
+    `boot` counts the starts of this device and has a random for each (`17.<hex>`): boards with one key differ in it.
+    """
+
+    __slots__ = ("boot", "device", "host", "nonce", "now", "port", "request", "token", "what")
     what: str
     host: str
     port: int
@@ -65,6 +63,7 @@ class Question(Record):
     request: bytes
     nonce: bytes
     now: int
+    boot: str
 
 
 class Answer(Record):
@@ -114,7 +113,7 @@ def ask(question: Question, home: Path, whole: float = WHOLE) -> Answer:
     try:
         return asked(question, home, whole)
     except PrivetError as error:
-        return made(WRONG, str(error))
+        return made(WRONG, spoken(str(error)))
     except TimeoutError:
         return made(UNREACHABLE, SLOW)
     except HTTPException:
@@ -138,7 +137,7 @@ def asked(question: Question, home: Path, whole: float) -> Answer:
         connection.connect()
         channel = cast("Hurried", connection.sock)
         channel.until = until
-        begins, ends = lives(channel, question.now)
+        begins, ends = trust.lives(channel, question.now)
         method, path, body, head = spelled(question)
         connection.request(method, path, body, head)
         answer = read(question, connection.getresponse())
@@ -152,23 +151,9 @@ def trusted(home: Path, *, client: bool) -> ssl.SSLContext:
     context = trust.authority(home / "ca.pem")
     if client:
         trust.identify(context, home / "cert.pem", home / "key.pem")
-    context.verify_flags |= NO_CHECK_TIME
+    context.verify_flags |= trust.NO_CHECK_TIME
     context.sslsocket_class = Hurried
     return context
-
-
-def lives(channel: ssl.SSLSocket, now: int) -> tuple[int, int]:
-    """Judge every certificate of the verified chain by `now`; return the life of the server's own."""
-    chain = getattr(getattr(channel, "_sslobj", None), "get_verified_chain", lambda: None)()
-    if not chain:
-        raise BadInput(NO_CHAIN)
-    rows = [one.get_info() for one in chain]
-    spans = [(ssl.cert_time_to_seconds(r["notBefore"]), ssl.cert_time_to_seconds(r["notAfter"])) for r in rows]
-    for begins, ends in spans if now else ():
-        word = valid(int(begins), int(ends), now)
-        if word:
-            raise BadInput(EARLY if word == "early" else ENDED)
-    return int(spans[0][0]), int(spans[0][1])
 
 
 def spelled(question: Question) -> tuple[str, str, bytes | None, dict[str, str]]:
@@ -177,6 +162,8 @@ def spelled(question: Question) -> tuple[str, str, bytes | None, dict[str, str]]
         return "GET", f"{EST}time?nonce={question.nonce.hex()}", None, {"Accept": TYPES[TIME]}
     body = binascii.b2a_base64(question.request, newline=False)
     head = {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64", "Accept": TYPES[TOKEN]}
+    if question.boot:
+        head["Privet-Boot"] = question.boot
     if question.what == RENEW:
         return "POST", f"{EST}simplereenroll", body, head
     pair = f"{question.device}:{question.token.hex()}".encode()
@@ -230,11 +217,17 @@ def spoken(sentence: str) -> str:
 def question(fields: dict[Any, Any]) -> Question:
     """Read a question from a frame of the guard; BadInput when a part is missing or odd."""
     kinds = {"what": str, "host": str, "port": int, "device": str, "token": bytes, "request": bytes, "nonce": bytes}
-    kinds["now"] = int
+    kinds.update({"now": int, "boot": str})
     if set(fields) != set(kinds) or any(type(fields[name]) is not kind for name, kind in kinds.items()):
         raise BadInput("an enrol frame has other fields than it should; both sides must be of the same version")
     sound = fields["what"] in TYPES and 0 < fields["port"] < 1 << 16 and 0 < len(fields["host"]) <= 253
-    printable = all(33 <= ord(letter) <= 126 for letter in fields["host"] + fields["device"])
+    printable = all(33 <= ord(letter) <= 126 for letter in fields["host"] + fields["device"] + fields["boot"])
     if not sound or not printable or fields["now"] < 0 or (fields["what"] != TIME and not fields["now"]):
         raise BadInput("an enrol frame holds what cannot be asked; both sides must be of the same version")
     return Question(**fields)
+
+
+def answered(fields: dict[Any, Any], home: Path) -> dict[str, Any]:
+    """Answer an enrol frame of the guard: the fields of the frame that goes back."""
+    answer = ask(question(fields), home)
+    return {"what": fields["what"], **{name: getattr(answer, name) for name in Answer.__slots__}}

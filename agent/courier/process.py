@@ -5,15 +5,15 @@ import encodings.idna  # noqa: F401 - the first host name needs it, and then the
 import secrets
 import selectors
 import socket
-import ssl
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from agent.core.errors import BadInput, PrivetError, Unreachable
-from agent.courier import trust, wire
+from agent.courier import est, wire
 from agent.courier.link import PACE, Link, Pace
+from agent.courier.pairs import Pairs
 from agent.courier.session import Place
 from agent.system.notify import Pulse, patience
 
@@ -24,12 +24,13 @@ AGAIN = 250  # milliseconds: the first wait at most before the guard is tried ag
 
 
 class Courier:
-    """One guard, one link. `home` holds ca.pem, cert.pem and key.pem."""
+    """One guard, one link. `home` holds ca.pem, cert.pem and key.pem, and in `next` the pair that is to follow."""
 
     def __init__(self, guard: Path, home: Path, pace: Pace = PACE) -> None:
         self.guard = guard
         self.home = home
         self.pace = pace
+        self.pairs = Pairs(home)
         self.link: Link | None = None
         self._said = "waiting for the guard"
         self._pulse = Pulse()
@@ -101,14 +102,17 @@ class Courier:
             if self.link is not None:
                 self.link.close()
             self._attempts = 0
-            self.link = Link(place(fields[1]), self._trusted, self, self.pace)
+            self.pairs.tries = 0
+            self.link = Link(place(fields[1]), self.pairs.trusted, self, self.pace)
+        elif fields[0] == "time":
+            self.pairs.clock(fields[1])
+        elif fields[0] == "enrol":  # the link rests meanwhile: this is seldom, and soon over
+            self._say("asking the enrolment server")
+            self._out += wire.frame("enrolled", est.answered(fields[1], self.home))
         elif self.link is None:
             raise BadInput("the guard sends before it says where; both sides must be of the same version")
         elif not self.link.publish(fields[1], wire.topic_suffix(fields[2]), fields[3]):
             raise BadInput("the guard sends more than 20 messages at a time; both sides must be of the same version")
-
-    def _trusted(self) -> ssl.SSLContext:
-        return trust.verified(self.home / "ca.pem", self.home / "cert.pem", self.home / "key.pem")
 
     def _flush(self, guard: socket.socket) -> None:
         if self._out:
@@ -133,6 +137,8 @@ class Courier:
     def state(self, word: str, cause: str) -> None:
         """Hand over how the link is."""
         self._out += wire.frame("state", word, cause)
+        if word == "connected":
+            self._out += wire.frame("proven", self.pairs.proven())
         self._say(f"{word}: {cause}" if cause else word)
 
     def _say(self, sentence: str) -> None:

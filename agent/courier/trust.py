@@ -5,12 +5,15 @@ import errno
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agent.core.enrol import valid
 from agent.core.errors import BadInput, Missing, Refused, Unreadable
 
 LIMIT = 328 * 1024  # bytes of one MQTT packet: the largest policy (256 KiB) or frame (320 KiB), and its topic
+NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: ephemeral keys and authenticated encryption only
 
 NAME = "the broker's certificate is for another name; check the broker's address in the policy, or who answers there"
@@ -35,6 +38,9 @@ SLOW = "the broker does not answer; check that it runs and that the network lets
 NOBODY = "nothing listens at the broker's address and port; check that the broker runs"
 NO_NAME = "the broker's name cannot be resolved; check the network and the name in the policy"
 NO_NETWORK = "there is no way to the broker's network; check this device's connection"
+NOT_YET = "the broker's certificate is not valid yet; check the clock of whoever made it"
+OVER = "the broker's certificate has expired; renew it"
+NO_CHAIN = "this Python does not show the certificates it verified, so their dates cannot be judged; use 3.10 or newer"
 CUT = "the broker ended the connection; it is tried again"
 
 BY_VERIFICATION = {
@@ -129,15 +135,52 @@ class Bounded(ssl.SSLSocket):
         return received
 
 
-def verified(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+def verified(ca: Path, certificate: Path, key: Path, now: Callable[[], int] | None = None) -> ssl.SSLContext:
     """Return the context for the broker: our authority, our certificate, names checked, 1.2 or newer.
 
-    Missing, Unreadable, BadInput (damaged files) or Refused (a key that others may read).
+    `now` stands in for a clock of this device that is wrong. Missing, Unreadable, BadInput (damaged files) or Refused
+    (a key that others may read).
     """
     context = authority(ca)
-    context.sslsocket_class = Bounded
+    context.sslsocket_class = Bounded if now is None else timed(context, now)
     identify(context, certificate, key)
     return context
+
+
+def timed(context: ssl.SSLContext, now: Callable[[], int]) -> type[Bounded]:
+    """Let a context judge dates by a given time instead of OpenSSL by the clock; return the sockets that do."""
+    context.verify_flags |= NO_CHECK_TIME
+
+    class Timed(Bounded):
+        """A socket whose greeting fails when a certificate of the other side is not in force."""
+
+        def do_handshake(self, block: bool = False) -> None:
+            """Greet, then judge."""
+            super().do_handshake(block)
+            try:
+                lives(self, now())
+            except BadInput:
+                self.close()
+                raise
+
+    return Timed
+
+
+def lives(channel: ssl.SSLSocket, now: int) -> tuple[int, int]:
+    """Judge every certificate of the verified chain by `now` (0: none of them); return the life of the other side's.
+
+    BadInput with a sentence about a broker, as all here.
+    """
+    chain = getattr(getattr(channel, "_sslobj", None), "get_verified_chain", lambda: None)()
+    if not chain:
+        raise BadInput(NO_CHAIN)
+    rows = [one.get_info() for one in chain]
+    spans = [(ssl.cert_time_to_seconds(r["notBefore"]), ssl.cert_time_to_seconds(r["notAfter"])) for r in rows]
+    for begins, ends in spans if now else ():
+        word = valid(int(begins), int(ends), now)
+        if word:
+            raise BadInput(NOT_YET if word == "early" else OVER)
+    return int(spans[0][0]), int(spans[0][1])
 
 
 def authority(ca: Path) -> ssl.SSLContext:
@@ -173,6 +216,8 @@ def identify(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
 
 def cause(error: BaseException) -> str:
     """Return one plain sentence for why a connection failed: what happened; what to do next."""
+    if isinstance(error, BadInput):
+        return str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         other = f"the broker's certificate cannot be verified ({error.verify_message}); give it one made by this fleet"
         return BY_VERIFICATION.get(error.verify_code, other)

@@ -1,8 +1,10 @@
 """Guard and courier over a Unix socket: frames of a 4-byte length (big endian) and one CBOR array (core/cbor).
 
 guard → courier  ["link", {"host", "port", "fleet", "device"}] first · ["publish", id, topic suffix, payload]
+                 · ["enrol", a question for the enrolment server (est.py)] · ["time", by which certificates are judged]
 courier → guard  ["hello", 1] first · ["sent", id] · ["received", "ack" or "policy", payload]
-                 · ["state", "connected" or "offline", one sentence]
+                 · ["state", "connected" or "offline", one sentence] · ["enrolled", what came of a question]
+                 · ["proven", sha256 of the certificate file with which the broker let us in]
 """
 
 from typing import Any
@@ -16,12 +18,19 @@ HEAD = 4  # bytes of the length
 VERSION = 1
 SUFFIXES = ("warning", "state")  # beside up/<purpose>
 PURPOSE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
-GUARD_FRAMES: dict[str, tuple[type, ...]] = {"link": (dict,), "publish": (int, str, bytes)}
+GUARD_FRAMES: dict[str, tuple[type, ...]] = {
+    "link": (dict,),
+    "publish": (int, str, bytes),
+    "enrol": (dict,),
+    "time": (int,),
+}
 COURIER_FRAMES: dict[str, tuple[type, ...]] = {
     "hello": (int,),
     "sent": (int,),
     "received": (str, bytes),
     "state": (str, str),
+    "enrolled": (dict,),
+    "proven": (bytes,),
 }
 
 

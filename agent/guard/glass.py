@@ -22,6 +22,7 @@ from agent.core.recovery import digest, matches
 from agent.credentials import linux_account
 from agent.guard.books import Store
 from agent.guard.firstboot import MARKER, FirstBoot
+from agent.guard.pair import HOME, NEXT
 from agent.guard.trial import start_of
 from agent.system.door import System
 from agent.system.people import people
@@ -36,9 +37,11 @@ ASKED = f"{FOLDER}/glass.cbor"
 WRONG = f"{FOLDER}/glass-wrong.cbor"
 KEY = f"{FOLDER}/keys/state.key"
 RELEASED = f"{FOLDER}/released"  # `privet restore` ended the guarding; that is not undone by this
+OWNER = "owner"  # asked by `privet erase`, which also ends the device's place in its fleet
+IDENTITY = tuple(f"{folder}/{name}.pem" for folder in (NEXT, HOME) for name in ("key", "cert"))
 STAGED = "credential/recovery/code"
 # What stays: numbers that must not run backwards, and the maker's policy, which only ever got stricter.
-CARRIED = ("boot", "floor", "newest", "policy", "baseline", "channels", "good")
+CARRIED = ("boot", "floor", "time", "newest", "policy", "baseline", "channels", "good")
 REASON = "it belonged to the owner before"
 
 
@@ -121,9 +124,9 @@ def start_over(system: System, old: Callable[[], Former]) -> None:
     if not table or table["state"] == "erased":
         return
     if table["state"] == "asked":
-        table = {"state": "carried", "carried": carried(old)}
+        table = {**table, "state": "carried", "carried": carried(old)}
         keep(system, ASKED, table)
-    for path in (KEY, *belongings(system)):
+    for path in (KEY, *belongings(system), *(IDENTITY if table.get("by") == OWNER else ())):
         with suppress(Missing):
             system.shred(path)
     keep(system, ASKED, {**table, "state": "erased"})
@@ -159,7 +162,11 @@ def resume(system: System, store: Store) -> None:
     """Give a store that was begun anew what stays, with the journal's first word on it."""
     table = record(system, ASKED)
     if table.get("state") == "erased" and store.get("boot") is None:
-        note = ("reset", {"by": "recovery file", "stays": sorted(table["carried"])})
+        receipt = bytes(table.get("receipt") or b"").hex()
+        note = (
+            "reset",
+            {"by": table.get("by", "recovery file"), "stays": sorted(table["carried"]), "receipt": receipt},
+        )
         store.put({**table["carried"], "boot": table["carried"].get("boot", 0)}, (note,))
 
 

@@ -16,6 +16,8 @@ from agent.guard import breaker, words
 from agent.guard.acts import Acts
 from agent.guard.books import Books
 from agent.guard.callers import caller
+from agent.guard.enrolment import Enrolment
+from agent.guard.erasure import Erasure
 from agent.guard.guard import Guard
 from agent.guard.lane import Mine
 from agent.guard.late import LateStore
@@ -76,12 +78,13 @@ class House:
         self.rules = Rules(self.store, parts.vault, parts.settings, parts.anchor)
         self.guard = Guard(self.system, self.books, self.store, self.rules, parts.settings, self.outbox.post)
         self.acts = Acts(self.guard, self.standing)
-        self.acts.table.update(Rights(self.guard, self.outbox).table)
+        self.acts.table.update({**Rights(self.guard, self.outbox).table, **Erasure(self.guard, parts.vault).table})
         self.watch: Watch | None = None
         self.watched: set[str] = set()
         self.servers: list[LineServer] = []
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
+        self.enrolment: Enrolment | None = None
         self.stopping = False
         self.shut_in = False
         self.finishes = True  # whether this start does what had to wait at first boot
@@ -107,6 +110,13 @@ class House:
         self.watched = set(self.guard.posture.places)
         self.watch = self.system.watch(sorted(self.watched))
         self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
+        if self.enrolment is not None and not self.shut_in:
+            self.enrolment.begin()
+
+    def enrol(self, owner: tuple[int, int]) -> None:
+        """See to the device's own certificate, for a courier of this account; before `start`."""
+        vault, anchor, tell = self.parts.vault, self.parts.anchor, self.guard.announce
+        self.enrolment = Enrolment(self.system, self.store, vault, anchor, owner, tell, self.relink)
 
     def load(self) -> str:
         """Take up the policy in force; after too many starts that never got well the last good one, or none."""
@@ -160,6 +170,8 @@ class House:
         self.outbox.pump()
         for server in self.servers:
             server.tidy(heard)
+        if self.enrolment is not None and not self.shut_in:
+            self.enrolment.turn()
         self.healthy()
         self.doubt()
 
@@ -172,9 +184,10 @@ class House:
             self.system.writers(sorted(found))
 
     def hold(self) -> float:
-        """Return how soon to ask again whether somebody has answered, or whether a bucket of readings is over."""
+        """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
         left = self.outbox.windows.left(self.system.clock().wall)
-        return min([IDLE, left, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
+        enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
+        return min([IDLE, left, enrolment, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
 
     def moved(self, mask: int) -> None:
         """Answer changes in watched directories."""
@@ -185,7 +198,8 @@ class House:
         """Say for the status how telemetry and the link stand."""
         state, cause = self.link
         link = {"state": state, "cause": cause}
-        return {"telemetry": self.outbox.standing(), "link": link, "shut_in": self.shut_in}
+        enrolment = {} if self.enrolment is None else self.enrolment.standing()
+        return {"telemetry": self.outbox.standing(), "link": link, "shut_in": self.shut_in, "enrolment": enrolment}
 
     def control(self, client: Client, request: dict[str, object]) -> Reply:
         """Answer one request on the control socket, by the role of whoever asks."""
@@ -210,16 +224,22 @@ class House:
 
     def courier_changed(self, courier: Courier | None) -> None:
         """A courier came or went."""
-        policy = self.rules.policy
-        if courier is None or policy is None:
+        if self.enrolment is not None:
+            self.enrolment.courier(courier.tell if courier is not None else None)
+        if courier is None or self.rules.policy is None:
             self.link = ("offline", "no courier is connected")
             self.outbox.connected(None)
             return
-        identity = self.parts.anchor.identity
-        place = {"host": policy.broker["host"], "port": policy.broker["port"]}
-        courier.tell(["link", {**place, "fleet": identity.fleet, "device": identity.device}])
+        self.relink()
         self.link = ("offline", "the courier has not connected yet")
         self.outbox.connected(lambda number, topic, payload: courier.tell(["publish", number, topic, payload]))
+
+    def relink(self) -> None:
+        """Tell the courier where the broker is; what was sent and not answered is sent anew."""
+        policy, me = self.rules.policy, self.parts.anchor.identity
+        if policy is not None and self.port is not None and self.port.courier is not None:
+            place = {"host": policy.broker["host"], "port": policy.broker["port"]}
+            self.port.courier.tell(["link", {**place, "fleet": me.fleet, "device": me.device}])
 
     def heard(self, message: list[Any]) -> None:
         """Take one message of the courier; what is not authentic changes nothing."""
@@ -237,7 +257,9 @@ class House:
                 self.received(str(rest[0]), rest[1])
             except PrivetError as error:
                 self.books.store.append("refused", {"what": str(rest[0])[:20], "why": str(error)})
-        elif kind != "hello":
+        elif kind in ("enrolled", "proven") and len(rest) == 1 and self.enrolment is not None:
+            self.enrolment.message(kind, rest[0])
+        elif kind not in ("hello", "proven"):
             raise BadInput("the courier said something unknown and was dropped")
 
     def received(self, kind: str, payload: bytes) -> None:

@@ -218,6 +218,7 @@ def main() -> None:
         house.finishes = False  # privet-firstboot does that, whose sandbox lets it read the raw boot partition
         uid, gid = account(system, courier)
         house.listen(RUN, uid, gid)
+        house.enrol((uid, gid))
         notify("STATUS=Looking at every setting")
         house.start()
         announce_start(house)

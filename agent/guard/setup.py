@@ -14,6 +14,7 @@ from agent.core.policy import MAX_BYTES, read_policy
 from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.credentials.linux_account import BY_NUMBER
+from agent.guard import seeds
 from agent.guard.callers import table
 from agent.guard.rules import DEVICE, SEED
 from agent.system.door import System
@@ -44,7 +45,7 @@ def ensure(system: System, vault: Vault | None = None) -> bool:
     """
     if there(system, RELEASED):
         return False
-    if there(system, DEVICE):
+    if seeds.establish(system, vault):
         return True
     wishes = read_wishes(system)
     if wishes.automatic:

@@ -6,13 +6,13 @@ The separate process of a real device (agent.courier.process) blocks on its one 
 import contextlib
 import selectors
 import socket
-import ssl
 from pathlib import Path
 from typing import Any
 
 from agent.core.errors import BadInput
-from agent.courier import trust, wire
+from agent.courier import est, wire
 from agent.courier.link import Link, Pace
+from agent.courier.pairs import Pairs
 from agent.courier.process import place
 
 CHUNK = 64 * 1024
@@ -25,6 +25,7 @@ class Messenger:
     def __init__(self, home: Path, pace: Pace = PACE) -> None:
         self.home = home
         self.pace = pace
+        self.pairs = Pairs(home)
         self.link: Link | None = None
         self.state_word = "offline"
         self.cause = ""
@@ -74,12 +75,14 @@ class Messenger:
         if fields[0] == "link":
             if self.link is not None:
                 self.link.close()
-            self.link = Link(place(fields[1]), self._trusted, self, self.pace)
+            self.pairs.tries = 0
+            self.link = Link(place(fields[1]), self.pairs.trusted, self, self.pace)
+        elif fields[0] == "time":
+            self.pairs.clock(fields[1])
+        elif fields[0] == "enrol":
+            self._out += wire.frame("enrolled", est.answered(fields[1], self.home))
         elif self.link is None or not self.link.publish(fields[1], wire.topic_suffix(fields[2]), fields[3]):
             raise BadInput("the guard sends before it says where, or too much at a time; both must be of one version")
-
-    def _trusted(self) -> ssl.SSLContext:
-        return trust.verified(self.home / "ca.pem", self.home / "cert.pem", self.home / "key.pem")
 
     # What the link tells.
 
@@ -96,3 +99,5 @@ class Messenger:
         """Hand over how the link is."""
         self.state_word, self.cause = word, cause
         self._out += wire.frame("state", word, cause)
+        if word == "connected":
+            self._out += wire.frame("proven", self.pairs.proven())

@@ -173,7 +173,7 @@ class Peer:
         name = "somebody-else" if self.fault == "other name" else device
         asked = strange_request() if self.fault == "other key" else csr.public_bytes(PEM)
         if self.fault == "server use":
-            made = self.fleet.server([device]).certificate
+            made = self.fleet.server([HOST]).certificate
         else:
             made = self.fleet.sign_csr(asked, name, DAYS)
         given = x509.load_pem_x509_certificates(made)

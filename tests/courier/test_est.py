@@ -55,7 +55,7 @@ def asking(peer: Peer, key: Secret, **changes: object) -> est.Question:
     """Return the question of a first enrolment, with changes."""
     fields = {
         "what": est.TOKEN, "host": HOST, "port": peer.port, "device": "d1", "token": TOKEN,
-        "request": identity.request(VAULT, key, "d1"), "nonce": b"n" * 32, "now": NOW, **changes,
+        "request": identity.request(VAULT, key, "d1"), "nonce": b"n" * 32, "now": NOW, "boot": "", **changes,
     }  # fmt: skip
     return est.question(fields)
 
@@ -143,7 +143,7 @@ def test_a_wrong_answer_is_one_sentence(fault: str, outcome: str, said: str, pee
 def test_a_server_of_another_fleet_or_name_gets_nothing(fleet: Fleet, home: Path, key: Secret, tmp_path: Path):
     """Another authority, and our own for another host: refused in TLS, before the token is said."""
     other = Fleet.create(tmp_path / "other", "meadow")
-    for shown, said in ((other.server([HOST]), "not this fleet's"), (fleet.server(["elsewhere"]), "address")):
+    for shown, said in ((other.server([HOST]), "not this fleet's"), (fleet.server(["localhost"]), "address")):
         stranger = Peer(tmp_path / said.partition(" ")[0], fleet, shown)
         answer = est.ask(asking(stranger, key), home)
         stranger.close()

@@ -24,11 +24,13 @@ from agent.system.queue import Queue
 from agent.system.simulated import SimulatedSystem
 from agent.system.store import Store
 from agent.system.vault import DirectVault
+from provisioning.fleet.identity import Fleet
 from provisioning.profile.catalogue import shipped
 from provisioning.profile.compile import Issue, policy_map
 from provisioning.profile.inherit import load
 from provisioning.profile.sign import sign
 from provisioning.simulate.pi import CHEAP, raspberry_pi
+from tests.guard.enrolling import Desk
 from tests.house import ROOT
 
 WARNINGS = {
@@ -176,3 +178,15 @@ def kept(fresh: Kept) -> Kept:
     """The same after its first boot."""
     fresh.start()
     return fresh
+
+
+@pytest.fixture(scope="module")
+def meadow(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """A fleet; its authorities are made once."""
+    return Fleet.create(tmp_path_factory.mktemp("fleet") / "fleet", "meadow")
+
+
+@pytest.fixture
+def desk(meadow: Fleet) -> Desk:
+    """Its enrolment desk."""
+    return Desk(meadow)
