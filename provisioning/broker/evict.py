@@ -32,7 +32,7 @@ def evict(fleet: Fleet, name: str, host: str, port: int) -> None:
     answers: list[Any] = []
     client = Client(
         CallbackAPIVersion.VERSION2,
-        client_id=name,
+        client_id=name.replace(".", "_"),  # as a collector calls itself
         protocol=MQTTProtocolVersion.MQTTv311,  # every broker speaks it; clean means: nothing is kept
         clean_session=True,
         reconnect_on_failure=False,

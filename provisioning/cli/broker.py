@@ -3,10 +3,12 @@
 import signal
 import threading
 from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
 
+from provisioning.broker import emqx, nats, rabbitmq
 from provisioning.broker.mosquitto import Broker, Setup, access, configuration
 from provisioning.broker.watch import Watch
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
@@ -14,6 +16,8 @@ from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.revocation import crl, revoke
 from provisioning.profile.issue import fleet_broker
+
+ENGINES = ("mosquitto", "nats", "rabbitmq", "emqx")
 
 
 def with_address(command: click.decorators.FC) -> click.decorators.FC:
@@ -87,23 +91,45 @@ def show_up(to: Console) -> None:
     to.print("[green]✓[/] The broker runs; Ctrl-C ends it.")
 
 
-@broker.command(epilog="\b\nExample:\n  privet-fleet broker config --listen 192.0.2.7")
+@broker.command(
+    epilog="\b\nExamples:\n  privet-fleet broker config --listen 192.0.2.7\n"
+    "  privet-fleet broker config --engine nats --devices names.txt"
+)
 @with_fleet
 @answers
 @with_address
+@click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="For which broker.")
+@click.option(
+    "--devices", type=click.File(), help="Names of the devices, one a line; nats and rabbitmq know no others."
+)
 def config(
-    fleet_directory: Path, passphrase_fd: int | None, listen: str, port: int | None, collectors: tuple[str, ...]
-) -> None:
-    """Print the configuration and the access list that `broker up` runs mosquitto with."""
+    fleet_directory: Path, passphrase_fd: int | None, listen: str, port: int | None, collectors: tuple[str, ...],
+    engine: str, devices: TextIO | None,
+) -> None:  # fmt: skip
+    """Print configuration and access list: what `broker up` runs mosquitto with, or the same for another engine."""
     setup = address(open_fleet(fleet_directory, passphrase_fd), listen, port, collectors)
-    files = {"mosquitto.conf": configuration(setup), "access.conf": access(setup)}
+    files = written(setup, engine, [line.strip() for line in devices or () if line.strip()])
 
     def show(to: Console) -> None:
         for name, text in files.items():
             to.print(f"[bold]# {name}[/]")
             to.print(text, markup=False)
 
-    answer({"files": files}, show)
+    answer({"engine": engine, "tried": engine != "emqx", "files": files}, show)
+
+
+def written(setup: Setup, engine: str, devices: list[str]) -> dict[str, str]:
+    """Return the files of an engine."""
+    if engine == "nats":
+        return {"nats.conf": nats.configuration(setup, devices)}
+    if engine == "rabbitmq":
+        return {
+            "rabbitmq.conf": rabbitmq.configuration(setup),
+            "definitions.json": rabbitmq.definitions(setup, devices),
+        }
+    if engine == "emqx":
+        return {"emqx.conf": emqx.configuration(setup), "acl.conf": emqx.access(setup)}
+    return {"mosquitto.conf": configuration(setup), "access.conf": access(setup)}
 
 
 def address(fleet: Fleet, listen: str, port: int | None, collectors: tuple[str, ...]) -> Setup:

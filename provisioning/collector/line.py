@@ -28,6 +28,7 @@ KEEPALIVE = 30  # seconds; a broker silent for 2 x that + 5 is given up
 KEPT = 90 * 24 * 3600  # seconds the broker keeps messages for a collector that is away
 GOODBYE = 5.0  # seconds that the broker has to take what was answered, before the connection is closed
 SLOWEST = 15000  # milliseconds between two tries
+UNKNOWN_VERSION = {"Unsupported protocol version", "Connection Refused: unacceptable protocol version."}
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
@@ -55,7 +56,10 @@ class Line:
         self.host, self.port = host, port
         self.sessions = 0
         self.cause = "not yet connected"
-        self._context, self._name = context, name
+        # Brokers that let clients choose their name refuse dots in it; an underscore, no device's name can have.
+        self._context, self._name = context, name.replace(".", "_")
+        self._older = False  # the next session is to speak MQTT 3.1.1
+        self._opened = self._greeted = False  # there is a connection; the broker answered in the language we spoke
         self._client: Client | None = None
         self._inbox: list[MQTTMessage] = []
         self._answers: list[MQTTMessageInfo] = []  # published, and not taken by the broker yet
@@ -133,11 +137,13 @@ class Line:
         return [one for one in self._answers if one.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and not one.is_published()]
 
     def _connect(self) -> None:
-        self._subscribed, self._heard = False, time.monotonic()
+        self._subscribed = self._greeted = self._opened = False
+        self._heard = time.monotonic()
         client = self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._name,
-            protocol=MQTTProtocolVersion.MQTTv5,
+            protocol=MQTTProtocolVersion.MQTTv311 if self._older else MQTTProtocolVersion.MQTTv5,
+            clean_session=False if self._older else None,
             reconnect_on_failure=False,
             manual_ack=True,
         )
@@ -148,6 +154,9 @@ class Line:
         client.on_connect = cast("Any", self._on_connect)
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        if self._older:
+            client.connect(self.host, self.port, KEEPALIVE)
+            return
         wishes = cast("Any", Properties)(PacketTypes.CONNECT)
         wishes.MaximumPacketSize, wishes.ReceiveMaximum, wishes.SessionExpiryInterval = MOST_PACKET, BATCH, KEPT
         client.connect(self.host, self.port, KEEPALIVE, clean_start=False, properties=wishes)
@@ -189,15 +198,19 @@ class Line:
         if (link := client.socket()) is not None:
             with contextlib.suppress(OSError):
                 link.close()
+        if self._opened and not self._greeted:
+            self._older = not self._older  # a broker without MQTT 5 says so, or hangs up without a word
         self._attempts = 0 if self._subscribed else self._attempts + 1
         self._subscribed, self.cause = False, cause
         most = min(SLOWEST, 500 << min(self._attempts, 6))
         self._due = time.monotonic() + secrets.randbelow(most) / 1000
 
     def _on_socket_open(self, _client: Client, _user: object, opened: Any) -> None:
+        self._opened = True
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(self, client: Client, _user: object, _flags: object, reason: Any, _facts: object) -> None:
+        self._greeted = str(reason) not in UNKNOWN_VERSION
         if reason.is_failure:
             self._drop(f"the broker refused this collector ({str(reason).lower()})")
         else:

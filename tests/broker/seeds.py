@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 from agent.core.record import Record
 from provisioning.broker.audit.seat import Seat, Target, identity
-from provisioning.broker.mosquitto import Broker, free_port, owner
+from provisioning.broker.mosquitto import Broker, free_port
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.revocation import crl, revoke
 from provisioning.fleet.safe import whole_file
@@ -160,7 +160,7 @@ def built(site: Site, name: str, folder: Path) -> tuple[Broker, Seat]:
         collector = f"user service.one\ntopic read {TOP}/+/up/+\ntopic read {TOP}/+/warning\ntopic read {TOP}/+/state\n"
         whole_file(broker.directory / "access.conf", (chosen.access + collector).encode())
     for path in broker.directory.iterdir():
-        broker._give(path, *owner())
+        broker._give(path)
     return broker, seat
 
 

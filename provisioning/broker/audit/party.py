@@ -34,8 +34,9 @@ class Party:
         self.granted: dict[int, bool] = {}
         self._clean = clean
         version = MQTTProtocolVersion.MQTTv5 if seat.five else MQTTProtocolVersion.MQTTv311
+        called = (who.name if name is None else name).replace(".", "_")  # as a collector calls itself
         self.client = Client(
-            CallbackAPIVersion.VERSION2, client_id=who.name if name is None else name, protocol=version,
+            CallbackAPIVersion.VERSION2, client_id=called, protocol=version,
             clean_session=None if seat.five else clean, reconnect_on_failure=False,
         )  # fmt: skip
         self.client.suppress_exceptions = True

@@ -100,8 +100,8 @@ def last_will(seat: Seat) -> Found:
 def wide(seat: Seat) -> list[str]:
     """Return filters that catch everything, or all of a fleet."""
     fleet = seat.target.fleet
-    return ["#", "+/#", "/#", "+/+/+/+/#", "privet/#", "privet/1/#", f"privet/1/{fleet}/#", f"privet/1/{fleet}/+/up/+",
-            f"privet/1/{fleet}/+/warning", f"privet/1/{fleet}/+/state"]  # fmt: skip
+    whole = ["#", "+/#", "/#", "+/+/+/+/#", "$MQTT/#", "$MQTT/sub/#", "privet/#", "privet/1/#"]
+    return [*whole, *(f"privet/1/{fleet}/{leaf}" for leaf in ("#", "+/up/+", "+/warning", "+/state"))]
 
 
 def _overheard(seat: Seat, filters: Iterable[str], how: str = "") -> Found:
