@@ -1,6 +1,6 @@
 """The guard: look, judge, restore, warn; level-triggered, so it compares with the policy at every turn."""
 
-from agent import VERSION, registry
+from agent import VERSION
 from agent.core.assess import ABSENT, LOOSENED, OK, UNKNOWN, Finding
 from agent.core.clock import Clock
 from agent.core.contest import Contest, fresh, restored, stopped

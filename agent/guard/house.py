@@ -11,7 +11,6 @@ from agent.core.errors import BadInput, PrivetError
 from agent.core.health import NORMAL, stage
 from agent.core.record import Record
 from agent.core.setting import Setting
-from agent.core.warn import notable
 from agent.guard import breaker, words
 from agent.guard.acts import Acts
 from agent.guard.books import Books
@@ -104,9 +103,7 @@ class House:
         if aside:
             self.guard.announce(words.fallen_back(aside, self.rules.bare, self.unhealthy, self.system.clock()))
         if self.lost:
-            title = "Privet's own memory was damaged or removed, and begun anew"
-            risk = "Whoever did it may have wanted to hide something. What you had allowed or agreed to is off again."
-            self.guard.announce(notable("failed", "", title, risk, self.lost, self.system.clock()))
+            self.guard.announce(words.memory_lost(self.lost, self.system.clock()))
         self.watched = set(self.guard.posture.places)
         self.watch = self.system.watch(sorted(self.watched))
         self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)

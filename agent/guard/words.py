@@ -125,3 +125,10 @@ def settled(warning: PrivacyWarning, seen: Finding, final: Finding, attempt: str
             said = "Privet has set it back; nothing is left for you to do."
             undo = f"If you want it for a while: privet loosen {warning.setting} {value} --for 2h"
     return replace(warning, outcome=(said + found + by).strip(), undo=undo)
+
+
+def memory_lost(lost: str, clock: Clock) -> PrivacyWarning:
+    """Say that the state had to be begun anew."""
+    title = "Privet's own memory was damaged or removed, and begun anew"
+    risk = "Whoever did it may have wanted to hide something. What you had allowed or agreed to is off again."
+    return notable("failed", "", title, risk, lost, clock)

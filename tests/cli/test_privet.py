@@ -211,6 +211,8 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     told = CliRunner().invoke(main, ["export", str(file)], env={"PRIVET_RUN": str(tmp_path)})
     assert told.exit_code == 69
     assert not file.exists()
+
+
 def test_status_says_what_is_still_being_compared(capsys: pytest.CaptureFixture[str]) -> None:
     """Neither private nor a fault: unknown is never a pass, and nobody is called to attend to it."""
     row = {"setting": "a.b", "title": "Passwords", "found": "not known", "wanted": "nothing", "status": "unknown"}
