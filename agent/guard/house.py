@@ -11,6 +11,7 @@ from agent.core.errors import BadInput, PrivetError
 from agent.core.health import NORMAL, stage
 from agent.core.record import Record
 from agent.core.setting import Setting
+from agent.core.warn import notable
 from agent.guard import breaker, words
 from agent.guard.acts import Acts
 from agent.guard.books import Books
