@@ -226,6 +226,14 @@ class Store:
         )
         return self._base.execute(sql, (GAP, before, PACK, ODD, device, device, purpose, purpose)).rowcount
 
+    def over(self, before: int, device: str = "", purpose: str = "") -> int:
+        """Return how many records `forget` would empty."""
+        sql = (
+            "SELECT count(*) FROM record JOIN stream ON stream.id = record.stream WHERE received < ? AND kind IN (?, ?)"
+            " AND (device = ? OR ? = '') AND (purpose = ? OR ? = '')"
+        )
+        return int(self._base.execute(sql, (before, PACK, ODD, device, device, purpose, purpose)).fetchone()[0])
+
     def _stream(self, place: Place) -> int:
         name = (place.device, place.purpose)
         if name not in self._streams:

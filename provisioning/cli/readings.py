@@ -1,0 +1,145 @@
+"""Verbs about the readings that a collector keeps: hand them to other programs, forget what is over its time."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from agent.core.errors import BadInput, Missing, Unreadable
+from provisioning.cli.answer import answer, answers, console, profile_path, with_fleet, with_profiles
+from provisioning.cli.opened import open_fleet
+from provisioning.collector.forms import form, forms
+from provisioning.collector.receive import Collector, Reading
+from provisioning.collector.store import Store
+from provisioning.fleet.identity import Fleet
+from provisioning.profile.catalogue import shipped
+from provisioning.profile.inherit import load
+
+DAY = 86400
+with_store = click.option(
+    "--store", type=click.Path(path_type=Path, dir_okay=False), help="The store.  [default: the recipient's]"
+)
+with_recipient = click.option("--recipient", default="collector", show_default=True, help="Whose readings.")
+
+
+@click.group(short_help="Hand out received readings, or forget those over their time.")
+def readings() -> None:
+    """Hand received readings to other programs, and forget those over their time."""
+
+
+@readings.command(
+    epilog="\b\nExamples:\n  privet-fleet readings export climate.csv --purpose climate\n"
+    "  privet-fleet readings export all.parquet --as parquet --after 1200"
+)
+@with_fleet
+@answers
+@with_recipient
+@with_store
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--as", "name", type=click.Choice(forms()), default="csv", show_default=True, help="The form.")
+@click.option("--purpose", help="Only of this purpose.")
+@click.option("--device", help="Only of this device.")
+@click.option("--after", type=click.IntRange(0), default=0, help="Only what arrived after this number; see --json.")
+def export(
+    fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: Path | None, file: Path, name: str,
+    purpose: str | None, device: str | None, after: int,
+) -> None:  # fmt: skip
+    """Open what was received and write it to FILE, which you alone can read; an existing one is not overwritten.
+
+    The answer names the number of the last arrival, so that the next export can go on --after it.
+    """
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    troubles: list[str] = []
+    collector = opened(fleet, recipient, store, troubles)
+    last = [after]
+
+    def wanted() -> Iterator[Reading]:
+        for one in collector.readings(after):
+            last[0] = one.arrival
+            if purpose in (None, one.place.purpose) and device in (None, one.place.device):
+                yield one
+
+    part = file.with_name(file.name + ".part")
+    try:
+        if file.exists():
+            raise BadInput(f"{file} is there already; choose another name")
+        number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(number, "wb") as out:
+            os.fchmod(out.fileno(), 0o600)
+            count = form(name).write(wanted(), out)
+            out.flush()
+            os.fsync(out.fileno())
+        part.rename(file)
+    except OSError as error:
+        raise Unreadable(f"{file} cannot be written ({error.strerror}); choose another place") from None
+    finally:
+        with suppress(OSError):
+            part.unlink()
+        collector.store.close()
+    for text in troubles:
+        console(err=True).print(f"privet-fleet: {text}", markup=False)
+    result = {"file": str(file), "form": name, "readings": count, "after": last[0], "troubles": troubles}
+    answer(result, lambda to: to.print(f"✓ {count} readings: {file}", markup=False))
+
+
+@readings.command(
+    epilog="\b\nExamples:\n  privet-fleet readings forget --profile base\n"
+    "  privet-fleet readings forget --purpose climate --days 7 --dry-run"
+)
+@with_fleet
+@with_profiles
+@answers
+@with_recipient
+@with_store
+@click.option("--profile", "profile", help="Keep each purpose as long as this profile promises.")
+@click.option("--purpose", help="This purpose alone.")
+@click.option("--device", default="", help="This device alone.")
+@click.option("--days", type=click.IntRange(0, 3650), help="Keep this many days, with --purpose.")
+@click.option("--dry-run", "dry", is_flag=True, help="Say what would be forgotten, and forget nothing.")
+def forget(
+    fleet_directory: Path, passphrase_fd: int | None, profiles: Path | None, recipient: str, store: Path | None,
+    profile: str | None, purpose: str | None, device: str, days: int | None, dry: bool,
+) -> None:  # fmt: skip
+    """Remove readings that are kept longer than promised; their numbers stay known. Meant to run every day."""
+    spans = kept_days(profiles, profile, purpose, days)
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    kept = opened(fleet, recipient, store, []).store
+    now, gone = int(time.time()), {}
+    try:
+        for name, span in sorted(spans.items()):
+            with kept.transaction():
+                gone[name] = (
+                    kept.over(now - span * DAY, device, name) if dry else kept.forget(now - span * DAY, device, name)
+                )
+    finally:
+        kept.close()
+    said = ", ".join(f"{name} {count}" for name, count in gone.items())
+    verb = "would be" if dry else "are"
+    answer(
+        {"forgotten": gone, "dry_run": dry},
+        lambda to: to.print(f"✓ Records that {verb} forgotten: {said}", markup=False),
+    )
+
+
+def kept_days(profiles: Path | None, profile: str | None, purpose: str | None, days: int | None) -> dict[str, int]:
+    """Return how long each purpose is kept: as a profile promises, or as was given for one purpose."""
+    if profile is not None and days is None:
+        whole = load(profile_path(profile, profiles), shipped()).profile
+        found = {one.id: one.retention_days for one in whole.purpose if purpose in (None, one.id)}
+        if purpose is not None and not found:
+            raise BadInput(f"the profile {profile} has no purpose {purpose!r}; privet-fleet profile explain {profile}")
+        return found
+    if purpose is None or days is None or profile is not None:
+        raise BadInput("say how long: --profile NAME, or --purpose NAME --days N")
+    return {purpose: days}
+
+
+def opened(fleet: Fleet, recipient: str, store: Path | None, troubles: list[str]) -> Collector:
+    """Open a recipient's store, which must be there."""
+    path = store or fleet.safe.directory / f"collector-{recipient}" / "store.db"
+    if not path.exists():
+        raise Missing(f"{path} is not there; receive something first: privet-fleet collect")
+    return Collector(fleet.name, recipient, fleet.recipient_key(recipient), Store(path), troubles.append)

@@ -1,0 +1,76 @@
+"""`privet-fleet readings` as an operator runs it, over a store that a collector filled."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from provisioning.cli.main import cli
+from provisioning.collector.receive import Collector
+from provisioning.collector.store import Store
+from provisioning.fleet.identity import Fleet
+from provisioning.profile.issue import add_recipient
+from tests.collector.device import Sender, pack
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    """A fleet that received three readings of two purposes."""
+    made = Fleet.create(tmp_path / "fleet", "meadow")
+    add_recipient(made, "collector")
+    store = Store(tmp_path / "fleet" / "collector-collector" / "store.db")
+    collector = Collector("meadow", "collector", made.recipient_key("collector"), store, print)
+    key = made.recipient_public("collector")
+    for purpose, values in (("climate", (1, 2)), ("weather", (3,))):
+        sender = Sender([("collector", key)], purpose=purpose)
+        assert collector.receive([sender.epoch(), sender.seal(pack(*values))])
+    store.close()
+    return made
+
+
+def run(fleet: Fleet, *words: str) -> tuple[int, dict[str, Any]]:
+    """Run a verb and read its JSON."""
+    result = CliRunner().invoke(cli, ["readings", *words, "--fleet", str(fleet.safe.directory), "--json"])
+    return result.exit_code, json.loads(result.output)
+
+
+def test_export_goes_on_where_it_ended(fleet: Fleet, tmp_path: Path) -> None:
+    """One purpose, everything, and nothing more after the last arrival; readable by its owner alone."""
+    file = tmp_path / "climate.csv"
+    code, told = run(fleet, "export", str(file), "--purpose", "climate")
+    assert (code, told["readings"], told["troubles"]) == (0, 2, [])
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(file.read_text().splitlines()) == 3
+    code, told = run(fleet, "export", str(tmp_path / "rest.csv"), "--after", str(told["after"]))
+    assert (code, told["readings"]) == (0, 0)
+    code, told = run(fleet, "export", str(tmp_path / "all.influx"), "--as", "influx", "--device", "r7k2")
+    assert (code, told["readings"]) == (0, 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all.influx", "climate.csv", "fleet", "rest.csv"]
+
+
+def test_export_refuses_what_it_cannot_do(fleet: Fleet, tmp_path: Path) -> None:
+    """An existing file, a folder that is not there, a store that is not there: one sentence each, nothing left."""
+    (tmp_path / "mine").write_text("keep")
+    assert run(fleet, "export", str(tmp_path / "mine"))[0] == 65
+    assert (tmp_path / "mine").read_text() == "keep"
+    assert run(fleet, "export", str(tmp_path / "no" / "where"))[0] != 0
+    assert run(fleet, "export", str(tmp_path / "x"), "--store", str(tmp_path / "no.db"))[0] != 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fleet", "mine"]
+
+
+def test_forget_keeps_what_was_promised(fleet: Fleet, tmp_path: Path) -> None:
+    """By profile nothing is old enough yet; by days what one purpose holds goes, after a dry run that tells it."""
+    assert run(fleet, "forget", "--profile", "base")[1]["forgotten"] == {"climate": 0, "warnings": 0}
+    path = fleet.safe.directory / "collector-collector" / "store.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("UPDATE record SET received = received - 100")  # as if it had come a while ago
+    assert run(fleet, "forget", "--purpose", "climate", "--days", "0", "--dry-run")[1]["forgotten"] == {"climate": 1}
+    assert run(fleet, "forget", "--purpose", "climate", "--days", "0")[1]["forgotten"] == {"climate": 1}
+    code, told = run(fleet, "export", str(tmp_path / "left.csv"))
+    assert (code, told["readings"]) == (0, 1)
+    assert run(fleet, "forget")[0] == 65
+    assert run(fleet, "forget", "--profile", "base", "--purpose", "nothing")[0] == 65
