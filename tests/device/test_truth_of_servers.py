@@ -37,6 +37,15 @@ for _ in range(20):
 print(json.dumps([(spent(resource.RUSAGE_SELF) - own) / 20, spent(resource.RUSAGE_CHILDREN) - children, first]))
 """
 
+# Changes a file, and a moment later what the server wrote when it began: as if it had been between reading and writing.
+RACED = """
+import json, os, sys
+number = open("/run/sshd.pid").read()
+open(sys.argv[1], "w").write(sys.argv[2])
+open("/run/sshd.pid", "w").write(number)
+print(json.dumps(os.stat("/run/sshd.pid").st_ctime_ns - os.stat(sys.argv[1]).st_ctime_ns))
+"""
+
 
 def test_a_command_line_that_shuts(quick: Device) -> None:
     """A door shut by the command line of this one start is shut now, and open after a reboot: both are said."""
@@ -116,6 +125,19 @@ def test_what_cannot_be_known_is_not_fine(quick: Device) -> None:
     assert "reload" in found.cause
     live, kept, why, _ = quick.ask(ENFORCE, "ssh.password", json.dumps("no"))
     assert (live, kept) == ("no", "no"), why
+
+
+def test_a_change_while_the_server_starts_is_not_taken_for_loaded(quick: Device) -> None:
+    """A file that changed between its reading and the server's number: forwarding is open, and nobody calls it shut."""
+    kinds = ("AllowTcpForwarding", "X11Forwarding", "AllowAgentForwarding", "AllowStreamLocalForwarding")
+    shut = NO + "".join(f"{kind} no\n" for kind in kinds)
+    quick.write(f"{DROP}/a.conf", NO + "AllowTcpForwarding yes\n")
+    quick.sshd()
+    assert quick.ask(RACED, f"{DROP}/a.conf", shut) < 10**6, "the change came too early"
+    found = verdict(quick, "ssh.forwarding")
+    assert found.status == "unknown" and "reload it" in found.cause, found
+    live, kept, why, _ = quick.ask(ENFORCE, "ssh.forwarding", json.dumps([]))
+    assert (live, kept) == ([], []), why
 
 
 def test_files_that_no_server_accepts(quick: Device) -> None:

@@ -238,3 +238,21 @@ def test_no_file_makes_the_probe_fail(text: str) -> None:
     theirs = server.effective({"user": "root", "addr": "8.8.8.8"}, ("root",))["permitrootlogin"]
     word = {"without-password": "prohibit-password"}.get(theirs, theirs)
     assert reading.kept is None or SSH["ssh.root"].lattice().leq(word, reading.kept), reading
+
+
+def test_what_changed_while_the_server_began_is_not_taken_for_loaded() -> None:
+    """At first sight, a change as near to the server's number as reading the files takes shows nothing; a reload does.
+
+    Its twin: the same change, and then a server that has read it.
+    """
+    words = ("AllowTcpForwarding", "X11Forwarding", "AllowAgentForwarding", "AllowStreamLocalForwarding")
+    shut = "".join(f"{word} no\n" for word in words).encode()
+    for loads, live in ((False, None), (True, ())):
+        made = device({MAIN: "AllowTcpForwarding yes\n"})
+        made.edit(MAIN, shut)
+        if loads:
+            made.reload("ssh.service", "/run/sshd.pid")
+        else:
+            made.edit("/run/sshd.pid", made.read("/run/sshd.pid"))
+        reading = probe(made, "Forwarding")
+        assert (reading.live, reading.kept) == (live, ()), reading

@@ -190,6 +190,10 @@ class Disk:
         self._moment += 1
         node.changed = self._moment
 
+    def wait(self, span: int) -> None:
+        """Let some nanoseconds pass between two changes."""
+        self._moment += span
+
     def tell(self, node: Node, name: str, mask: int) -> None:
         """Let the watchers know that something happened to a name in a directory ("": to the directory itself)."""
         for listener in tuple(self.listeners):

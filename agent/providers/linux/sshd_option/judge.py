@@ -125,7 +125,7 @@ class Judge:
             why = "" if proven else " has not read its files since they changed, and"
             verdict.add(kind.loosest(), "%s%s was tried and found open" % (named(daemon), why))
         elif not proven:
-            verdict.missing("%s has not read its files since they changed; reload it" % named(daemon))
+            verdict.missing("nothing shows that %s has read its files since they changed; reload it" % named(daemon))
 
     def opens(self, kind: Kind, daemon: Daemon, *, proven: bool) -> bool:
         """Say whether a door was seen open; of a server that knows its files one look for one person confirms them."""

@@ -4,6 +4,7 @@ Answers are kept for as long as the look they were given for stays the same. Whi
 is kept for as long as that server runs: then no clock is needed to know that its files have changed since.
 """
 
+import time
 from collections.abc import Mapping
 
 from agent.core.assess import Reading
@@ -30,6 +31,7 @@ class Memory:
         self.key = ""
         self.settled = ""
         self.uptime = 0
+        self.takes = 0  # nanoseconds that sshd took here to read its files, when it was quickest
         self.directories: set[str] = set()
         self.folders: set[str] = set()  # where keys are listed
         self.readings: dict[str, Reading] = {}
@@ -48,8 +50,11 @@ class Memory:
     def asked(self, system: System, argv: tuple[str, ...]) -> dict[str, str]:
         """Run sshd in its test mode, once; Failed when it does not accept its configuration."""
         if argv not in self.answers:
+            begun = time.monotonic_ns()
             try:
                 self.answers[argv] = ask(system, argv)
+                took = time.monotonic_ns() - begun
+                self.takes = min(self.takes or took, took)
             except PrivetError as error:
                 self.answers[argv] = str(error)
         found = self.answers[argv]
@@ -73,14 +78,17 @@ class Memory:
     def current(self, system: System, daemon: Daemon, tree: Tree, pidfile: str) -> bool:
         """Say whether a running server has loaded its configuration as it is now.
 
-        What was seen before decides; at first sight, whether everything it is made of is older than the file that the
-        server writes its number to each time it has loaded, or older than the process itself.
+        What was seen before decides; at first sight, whether everything it is made of is older than the process itself,
+        or than the file that the server writes its number to each time it has loaded. It writes that a moment after it
+        has read its files: a change within as long as it takes to read them was read or was not.
         """
         known = self.loaded.get(daemon.identity)
         if known is not None:
             return known == tree.digest
-        loaded = max(written(system, pidfile, daemon.identity[0]), born(system, daemon))
-        if tree.newest < loaded:
+        number, start = written(system, pidfile, daemon.identity[0]), born(system, daemon)
+        if 0 < number < start:  # the clock was set since then: its start and its files do not compare
+            start = 0
+        if tree.newest < max(number - self.takes, start):
             self.loaded[daemon.identity] = tree.digest
             return True
         return False
@@ -113,10 +121,10 @@ def written(system: System, pidfile: str, pid: int) -> int:
 
 def born(system: System, daemon: Daemon) -> int:
     """Return the earliest time (ns since 1970) at which a process can have started; 0 when the kernel is silent."""
-    for line in content(system, "/proc/stat").split(b"\n"):
-        if line.startswith(b"btime ") and daemon.identity[1].isdigit():
-            return int(line[6:]) * 10**9 + int(daemon.identity[1]) * (10**9 // TICKS)
-    return 0
+    if not content(system, "/proc/stat") or not daemon.identity[1].isdigit():
+        return 0
+    booted = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)  # /proc/stat has it by the second only
+    return booted + int(daemon.identity[1]) * (10**9 // TICKS)
 
 
 def ask(system: System, argv: tuple[str, ...]) -> dict[str, str]:

@@ -21,6 +21,7 @@ WANTED = "/etc/systemd/system/multi-user.target.wants/ssh.service"
 DEFAULTS = "/etc/default/ssh"
 ROOM = "/run/sshd"
 HOST_KEYS = tuple(f"/etc/ssh/ssh_host_{kind}_key" for kind in ("rsa", "ecdsa", "ed25519"))
+LOADING = 10**8  # nanoseconds from reading the files to writing the number
 SHIPPED = b"""Include /etc/ssh/sshd_config.d/*.conf
 KbdInteractiveAuthentication no
 UsePAM yes
@@ -159,6 +160,7 @@ def load(device: "SimulatedSystem", process: "Process", state: Loaded) -> None:
     for number, (inode, _) in enumerate(state.sockets, 3):
         device.hand.link("/proc/%d/fd/%d" % (process.pid, number), "socket:[%d]" % inode)
     if effective["pidfile"] != "none":
+        device.disk.wait(LOADING)
         device.edit(effective["pidfile"], b"%d\n" % process.pid)
 
 
