@@ -134,7 +134,13 @@ publish-workstation=yes
 [reflector]
 #enable-reflector=no
 """
-NETWORKING = ("/usr/libexec/udisks2/udisksd", "/usr/sbin/NetworkManager", "/usr/sbin/dhclient", "/usr/sbin/dhcpcd")
+NETWORKING = (
+    "/usr/bin/apt-config",
+    "/usr/libexec/udisks2/udisksd",
+    "/usr/sbin/NetworkManager",
+    "/usr/sbin/dhclient",
+    "/usr/sbin/dhcpcd",
+)
 # By network-manager-config-connectivity-debian, which a desktop brings along.
 CONNECTIVITY = b"[connectivity]\nuri=http://network-test.debian.org/nm\n"
 # As the card writer lays it down, and as the packages of the two others have it.
