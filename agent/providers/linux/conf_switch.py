@@ -1,8 +1,9 @@
 """Switches in configuration files: which of some programs do what the setting is about.
 
-Param: `rows`, one text each: word, path without which it is absent, file, section (`-`: none, `_`: a blank), key,
-values that switch it on (with commas; `!no,off`: any but these and an empty one), the value we write to switch it off,
-the one to switch it on, and what counts when nothing sets it. A file may end in `/*.conf`: the last one by name counts.
+Param: `rows`, one text each: word, path without which it is absent, file, section (`-`: none, `_`: a blank, `__`: one
+`_`), key, values that switch it on (with commas; `!no,off`: any but these and an empty one), the value we write to
+switch it off (`~`: the section goes, for a program that takes no half of it), the one to switch it on, and what counts
+when nothing sets it. A file may end in `/*.conf`: the last one by name counts.
 Several rows may have one word: it is on as soon as one is. Optional `unit`: restarted after a change, where it runs.
 The programs read their file each time they work, so what is kept is what is live.
 
@@ -21,6 +22,7 @@ from agent.system.seen import there
 
 PARAMS = ("rows",)
 OWN = "zz-privet.conf"
+GONE = "~"
 
 Row = tuple[str, str, str, str, str, tuple[str, ...], str, str, str]
 """Word, needs, file, section, key, values that are on, off, on, usual."""
@@ -60,7 +62,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
         for row in rows(params):
             if own(row) == path and ((row[0] in wanted) != is_on(row, [new]) or row[2].endswith("/*.conf")):
                 said = row[7] if row[0] in wanted else row[6]
-                new = conf.changed(new, row[3], {row[4]: said})
+                new = without(new, row[3]) if said == GONE else conf.changed(new, row[3], {row[4]: said})
         if new != text:
             content = new.encode("utf-8", "surrogateescape")
             made.append(Write(path=path, content=content, mode=0o644, uid=0, gid=0))
@@ -79,7 +81,7 @@ def rows(params: Params) -> list[Row]:
     made = []
     for text in listed(params, "rows"):
         word, needs, file, section, key, on, off, written, usual = text.split()
-        where = "" if section == "-" else section.replace("_", " ")
+        where = "" if section == "-" else section.replace("__", "\0").replace("_", " ").replace("\0", "_")
         made.append((word, needs, file, where, key, tuple(on.split(",")), plain(off), plain(written), plain(usual)))
     return made
 
@@ -119,6 +121,16 @@ def is_on(row: Row, found: list[str]) -> bool:
     if first.startswith("!"):
         return value not in {"", first[1:], *row[5][1:]}
     return value in row[5]
+
+
+def without(text: str, section: str) -> str:
+    """Return a text without a section, all else as it was."""
+    made, here = [], ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        here = line[1:-1].strip() if line.startswith("[") and line.endswith("]") else here
+        made += [] if here == section else [raw]
+    return "\n".join(made) + "\n"
 
 
 def content(system: System, path: str) -> str:
