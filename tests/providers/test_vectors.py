@@ -20,10 +20,9 @@ from agent.system.simulated import SimulatedSystem, products
 from agent.system.simulated.raspberry import board
 
 KINDS = (
-    "bluez", "boot_config", "boot_flag", "device_access", "dhcp_name", "file_mode", "hardware", "journald",
-    "kernel_cmdline", "kernel_module",
-    "nft", "nm_conf", "product", "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "user_unit",
-    "wifi_security",
+    "apt_option", "bluez", "boot_config", "boot_flag", "device_access", "dhcp_name", "disk", "file_mode",
+    "hardware", "journald", "kernel_cmdline", "kernel_module", "log_remote", "nft", "nm_conf", "product", "rfkill",
+    "sudoers", "sysctl", "systemd_unit", "udev_property", "user_unit", "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]

@@ -1,10 +1,11 @@
 """Switches in configuration files: which of some programs do what the setting is about.
 
-Param: `rows`, one text each: word, path without which it is absent, file, section (`-`: none, `_`: a blank), key,
-values that switch it on (with commas; `!no,off`: any but these and an empty one), the value we write to switch it off,
-the one to switch it on, and what counts when nothing sets it. A file may end in `/*.conf`: the last one by name counts,
-over all folders that stand there with commas, highest first. Of several with `<` between them each counts less than the
-next; the last is ours to write. Of several sections with `|` between them (patterns) we write the first.
+Param: `rows`, one text each: word, path without which it is absent, file, section (`-`: none, `_`: a blank, `__`: one
+`_`), key, values that switch it on (with commas; `!no,off`: any but these and an empty one), the value we write to
+switch it off (`~`: the section goes, for a program that takes no half of it), the one to switch it on, and what counts
+when nothing sets it. A file may end in `/*.conf`: the last one by name counts, over all folders that stand there with
+commas, highest first. Of several with `<` between them each counts less than the next; the last is ours to write. Of
+several sections with `|` between them (patterns) we write the first.
 Several rows may have one word: it is on as soon as one is. Optional `unit`: restarted after a change, where it runs.
 The programs read their file each time they work, so what is kept is what is live.
 
@@ -25,6 +26,7 @@ from agent.system.seen import names, there
 
 PARAMS = ("rows",)
 OWN = "zz-privet.conf"
+GONE = "~"
 
 Row = tuple[str, str, str, str, str, tuple[str, ...], str, str, str]
 """Word, needs, file, section, key, values that are on, off, on, usual."""
@@ -66,17 +68,22 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
         for row in rows(params):
             on = row[0] in wanted
             if own(row) == path and (on != is_on(row, [new]) or row[2].endswith("/*.conf") or "<" in row[2]):
-                for section in [
-                    row[3].partition("|")[0],
-                    *([] if on else elsewhere(row, text, *listed(params, "others"))),
-                ]:
-                    new = conf.changed(new, section, {row[4]: row[7] if on else row[6]})
+                others = [] if on else elsewhere(row, text, *listed(params, "others"))
+                new = switched(row, new, others, on=on)
         if new != text:
             content = new.encode("utf-8", "surrogateescape")
             made.append(Write(path=path, content=content, mode=0o644, uid=0, gid=0))
     if made and "unit" in params and params.get("systemd") == "yes":
         made.append(Run(argv=("systemctl", "try-restart", str(params["unit"])), stdin=b""))
     return tuple(made)
+
+
+def switched(row: Row, text: str, others: list[str], *, on: bool) -> str:
+    """Return a text with the switch set in our section, and in those that set it otherwise."""
+    said = row[7] if on else row[6]
+    for section in [row[3].partition("|")[0], *others]:
+        text = without(text, section) if said == GONE else conf.changed(text, section, {row[4]: said})
+    return text
 
 
 def watches(params: Params) -> tuple[str, ...]:
@@ -89,7 +96,7 @@ def rows(params: Params) -> list[Row]:
     made = []
     for text in listed(params, "rows"):
         word, needs, file, section, key, on, off, written, usual = text.split()
-        where = "" if section == "-" else section.replace("_", " ")
+        where = "" if section == "-" else section.replace("__", "\0").replace("_", " ").replace("\0", "_")
         made.append((word, needs, file, where, key, tuple(on.split(",")), plain(off), plain(written), plain(usual)))
     return made
 
@@ -158,6 +165,16 @@ def switches(row: Row, value: str) -> bool:
     if first.startswith("!"):
         return value not in {"", first[1:], *row[5][1:]}
     return value in row[5]
+
+
+def without(text: str, section: str) -> str:
+    """Return a text without a section, all else as it was."""
+    made, here = [], ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        here = line[1:-1].strip() if line.startswith("[") and line.endswith("]") else here
+        made += [] if here == section else [raw]
+    return "\n".join(made) + "\n"
 
 
 def content(system: System, path: str) -> str:

@@ -1,6 +1,7 @@
 """How long the system's own log keeps what it saw, and where it lets it go.
 
-Param: `what`: "retention" (whole days after which an entry is surely gone; ANY when nothing limits it) or "storage"
+Param: `what`: "retention" (whole days after which an entry is surely gone; ANY when nothing limits it), "least" (whole
+days for which it is surely there while the device runs: 0 where nothing is kept, or next to nothing) or "storage"
 (volatile: in memory, gone at the next start; persistent: on the card; forwarded: handed to something else too).
 
 Kept is what journald will read at its next start: journald.conf and its drop-ins in systemd's order. Live is the same,
@@ -34,16 +35,21 @@ FORWARDS = {"ForwardToSyslog": "yes", "ForwardToKMsg": "no", "ForwardToConsole":
 UPLOAD = "systemd-journal-upload.service"
 YES = {"1", "yes", "y", "true", "t", "on"}
 
+SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+FEWEST = 4 << 20  # bytes in which a day of a quiet device finds room
+EVER = 36500  # days
+
 Step = Write | Run
 
 
 def probe(system: System, params: Params) -> Reading:
     """Read what journald was told, and whether the running one has read it."""
+    what = str(params["what"])
     try:
         if not there(system, f"/usr/lib/systemd/system/{UNIT}", f"/lib/systemd/system/{UNIT}"):
             return absent("systemd-journald is not installed")
         table, newest = configuration(system)
-        kept = retention(table) if params["what"] == "retention" else storage(system, table)
+        kept = {"retention": retention, "least": least}[what](table) if what != "storage" else storage(system, table)
     except PrivetError as error:
         return unread(str(error))
     try:
@@ -67,11 +73,21 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
         body = f"MaxRetentionSec={longest}\nMaxFileSec={'1day' if days > 1 else '23h'}\n"
         vacuum = Run(argv=("journalctl", "--rotate", f"--vacuum-time={longest}"), stdin=b"")
         return (drop_in(what, body), restart, vacuum)
+    if what == "least":
+        body = "Storage=volatile\n" if params.get("storage") == "none" and option else ""
+        body += f"MaxRetentionSec={option!s}day\nRuntimeMaxUse=\nSystemMaxUse=\n" if option else "Storage=none\n"
+        return (drop_in(what, body), restart)
     body = "Storage=" + ("volatile" if option == "volatile" else "persistent") + "\n"
     if option != "forwarded":
         body += "".join(f"{key}=no\n" for key in FORWARDS)
         return (drop_in(what, body), restart, Run(argv=("systemctl", "stop", UPLOAD[:-1] + "[e]"), stdin=b""))
     return (drop_in(what, body), restart)
+
+
+def prepare(system: System, params: Params) -> Params:
+    """Add where the log is kept now, without a file of ours that says so."""
+    table = configuration(system, without=drop_in("least", "").path)[0]
+    return {**params, "storage": (table.get("Storage") or "auto").lower()}
 
 
 def watches(params: Params) -> tuple[str, ...]:
@@ -99,7 +115,7 @@ def there(system: System, *paths: str) -> bool:
     return False
 
 
-def configuration(system: System) -> tuple[dict[str, str], int]:
+def configuration(system: System, without: str = "") -> tuple[dict[str, str], int]:
     """Return the settings in force, the last assignment winning, and when their files last changed (ns)."""
     chosen: dict[str, str] = {}
     newest = 0
@@ -114,7 +130,7 @@ def configuration(system: System) -> tuple[dict[str, str], int]:
                 chosen.setdefault(name, f"{place}/journald.conf.d/{name}")
     main = [f"{place}/journald.conf" for place in PLACES if there(system, f"{place}/journald.conf")][:1]
     found: dict[str, str] = {}
-    for path in [*main, *(chosen[name] for name in sorted(chosen))]:
+    for path in [path for path in (*main, *(chosen[name] for name in sorted(chosen))) if path != without]:
         newest = max(newest, system.stat(path).changed)
         try:
             text = system.read(path).decode("utf-8", "replace")
@@ -164,6 +180,22 @@ def retention(table: dict[str, str]) -> Value:
     if not age or not span:  # 0 switches a limit off
         return ANY
     return -(-(age + span) // DAY)
+
+
+def least(table: dict[str, str]) -> Value:
+    """Return for how many days an entry is there: until the age, unless there is hardly any room for it."""
+    word = (table.get("Storage") or "auto").lower()
+    room = [table.get(key, "") for key in ("RuntimeMaxUse", "SystemMaxUse")]
+    if word == "none" or any(text and size(text) < FEWEST for text in room):
+        return 0
+    age = seconds(table.get("MaxRetentionSec", ""))
+    return min(age // DAY, EVER) if age else EVER
+
+
+def size(text: str) -> int:
+    """Return a number of bytes as systemd writes it; 0 for what is none."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in SIZES else (text, "")
+    return int(number) * SIZES.get(unit, 1) if number.isdigit() else 0
 
 
 def storage(system: System, table: dict[str, str]) -> Value:

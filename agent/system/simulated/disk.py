@@ -174,6 +174,7 @@ class Disk:
         self._moment = 0
         self.capacity: int | None = None  # bytes of content; None is as much as memory
         self.read_only = False
+        self.encrypted = False  # what is not on a FAT partition lies on dm-crypt
         self.volumes: "dict[str, Volume]" = {}
         self.listeners: list[Callable[[Node, str, int], None]] = []
         self.root = self.node("directory", Rights(mode=0o755, uid=0, gid=0), False)

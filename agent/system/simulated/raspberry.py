@@ -119,6 +119,18 @@ KEPT = {
     "/home/pi/.ssh/id_ed25519": (0o600, 1000, b"-----BEGIN OPENSSH PRIVATE KEY-----\n"),
     "/home/pi/.ssh/id_ed25519.pub": (0o644, 1000, b"ssh-ed25519 AAAA pi\n"),
 }
+# As the desktop of trixie has it, by raspi-config.
+GREETD = b"""[terminal]
+vt = 7
+
+[default_session]
+command = "agreety --cmd /bin/sh"
+user = "_greetd"
+
+[initial_session]
+command = "labwc-pi"
+user = "pi"
+"""
 # As Debian ships it, but for the one line that the image changes.
 AVAHI = b"""[server]
 use-ipv4=yes
@@ -134,7 +146,13 @@ publish-workstation=yes
 [reflector]
 #enable-reflector=no
 """
-NETWORKING = ("/usr/libexec/udisks2/udisksd", "/usr/sbin/NetworkManager", "/usr/sbin/dhclient", "/usr/sbin/dhcpcd")
+NETWORKING = (
+    "/usr/bin/apt-config",
+    "/usr/libexec/udisks2/udisksd",
+    "/usr/sbin/NetworkManager",
+    "/usr/sbin/dhclient",
+    "/usr/sbin/dhcpcd",
+)
 # By network-manager-config-connectivity-debian, which a desktop brings along.
 CONNECTIVITY = b"[connectivity]\nuri=http://network-test.debian.org/nm\n"
 # As the card writer lays it down, and as the packages of the two others have it.
@@ -181,6 +199,8 @@ def image(device: SimulatedSystem) -> None:
     for name, options in CONSOLES.items():
         device.edit(f"{UNITS}/{name}@.service", f"[Service]\nExecStart=-/sbin/agetty {options} - $TERM\n".encode())
     device.hand.link(f"{ENABLED}/getty.target.wants/getty@tty1.service", f"{UNITS}/getty@.service")
+    device.edit("/usr/sbin/greetd", b"\x7fELF", mode=0o755)
+    device.edit("/etc/greetd/config.toml", GREETD)
     device.edit("/usr/sbin/lightdm", b"\x7fELF", mode=0o755)
     device.edit("/etc/lightdm/lightdm.conf", b"[LightDM]\n\n[Seat:*]\n#autologin-user=\n")
     device.edit("/usr/sbin/avahi-daemon", b"\x7fELF avahi", mode=0o755)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CLUSTER = 512
 TABLE = "/proc/self/mountinfo"
+MAPPED = "254:0"
 
 
 class Volume:
@@ -67,11 +68,14 @@ def show(device: "SimulatedSystem") -> None:
         device.disk.find(device.disk.root, volume.device, last=True).kind = "device"
     if device.disk.volumes:
         device.hand.produced(TABLE, partial(table, device.disk))
+    if device.disk.encrypted:
+        device.hand.produced(f"/sys/dev/block/{MAPPED}/dm/uuid", lambda: b"CRYPT-LUKS2-3f0e4b5a-root\n")
 
 
 def table(disk: Disk) -> bytes:
     """Write the table of mounts."""
-    lines = ["24 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw"]
-    for number, (place, volume) in enumerate(disk.volumes.items(), 30):
-        lines.append("%d 24 179:1 / %s rw,relatime shared:2 - vfat %s rw,fmask=0022" % (number, place, volume.device))
+    number, name = (MAPPED, "/dev/mapper/root") if disk.encrypted else ("179:2", "/dev/mmcblk0p2")
+    lines = [f"24 1 {number} / / rw,noatime shared:1 - ext4 {name} rw"]
+    for order, (place, volume) in enumerate(disk.volumes.items(), 30):
+        lines.append("%d 24 179:1 / %s rw,relatime shared:2 - vfat %s rw,fmask=0022" % (order, place, volume.device))
     return "".join(line + "\n" for line in lines).encode()

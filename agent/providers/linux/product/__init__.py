@@ -131,6 +131,8 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
     product, what = product_of(params), text(params, "what")
     if "unit" not in params:
         raise BadInput(f"{text(params, 'product')}: these steps need a look at the device first")
+    if what not in product.GIVEN and what not in getattr(product, "EDITED", {}):
+        return ()  # what only its owner can settle
     name = text(params, "unit")
     made: list[Step] = []
     rows = cast(tuple[str, ...], params.get(f"edits {option!s}", ()))

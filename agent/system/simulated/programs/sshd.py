@@ -11,6 +11,8 @@ from agent.system.door import Outcome
 from agent.system.simulated.openssh import MAIN, OPTIONS, Broken, Configuration, Connection
 from agent.system.simulated.programs.ssh_keygen import public_half
 from agent.system.simulated.sockets import lines_of
+from agent.system.simulated.unit_files import conditions_hold
+from agent.system.simulated.unit_files import lines as unit_lines
 
 if TYPE_CHECKING:
     from agent.system.simulated.system import Process, SimulatedSystem
@@ -86,6 +88,8 @@ def boot(device: "SimulatedSystem") -> None:
     device.hand.produced("/proc/net/tcp", lambda: sockets(device))
     with suppress(PrivetError):
         device.target(WANTED)
+        if not conditions_hold(device, unit_lines(device, "ssh.service")):
+            return
         words = device.read(DEFAULTS).decode().partition("SSHD_OPTS=")[2].split("\n")[0].strip("\"'").split()
         device.hand.directory(ROOM)
         launch(device, (PROGRAM, "-D", *words))

@@ -1,8 +1,9 @@
 """Grafana: grafana.ini, and stronger than that the GF_* variables of its environment, where ours stand too.
 
 `bind` loopback, network · `anonymous` no, yes · `sign_up` no, yes · `snapshots` here, outside (dashboards may be handed
-to a public server, or be kept here for strangers) · `reports` off, on · `updates` (asking for new versions) off, on.
-Its first password is a credential (agent/credentials/grafana).
+to a public server, or be kept here for strangers) · `reports` off, on · `updates` (asking for new versions) off, on ·
+`secret_key` own, factory (by which it hides passwords of data sources in its database; told, for whoever changes it
+there makes all of them unreadable). Its first password is a credential (agent/credentials/grafana).
 """
 
 from agent.core.record import Value
@@ -15,7 +16,7 @@ FILES = ("/usr/sbin/grafana-server", "/usr/share/grafana/bin/grafana")
 UNITS = ("grafana-server.service", "grafana.service")
 PROGRAMS = ("grafana-server", "grafana")
 SAFE: dict[str, Value] = {"bind": LOOPBACK, "anonymous": "no", "sign_up": "no", "snapshots": "here"}
-SAFE |= {"reports": "off", "updates": "off"}
+SAFE |= {"reports": "off", "updates": "off", "secret_key": "own"}
 GIVEN = {
     "bind": {"GF_SERVER_HTTP_ADDR": "127.0.0.1"},
     "anonymous": {"GF_AUTH_ANONYMOUS_ENABLED": "false"},
@@ -27,11 +28,12 @@ GIVEN = {
         "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
     },
 }
+FACTORY = "SW2YcwTIb9zpOOhoPsMm"  # the same in every Grafana, as its own defaults.ini has it
 # What holds where nobody says anything.
 USUAL = {
     "server.http_addr": "", "auth.anonymous.enabled": "false", "users.allow_sign_up": "false",
     "snapshots.external_enabled": "true", "snapshots.public_mode": "false", "analytics.reporting_enabled": "true",
-    "analytics.check_for_updates": "true", "analytics.check_for_plugin_updates": "true",
+    "analytics.check_for_updates": "true", "analytics.check_for_plugin_updates": "true", "security.secret_key": FACTORY,
 }  # fmt: skip
 
 
@@ -45,7 +47,10 @@ def kept(system: System, what: str, environment: dict[str, str]) -> Value | None
     said = {**USUAL, **forms.table(content(system, INI))}
     for key in USUAL:
         said[key] = environment.get("GF_" + key.upper().replace(".", "_"), said[key])
-    if any(said[key].startswith("$__") or "${" in said[key] for key in USUAL):
+    elsewhere = [key for key in USUAL if said[key].startswith("$__") or "${" in said[key]]
+    if what == "secret_key" and elsewhere == ["security.secret_key"]:
+        return "own"  # in a file or a variable of somebody's
+    if elsewhere:
         return None  # what another file, a program or a variable says
     if what == "bind":
         return LOOPBACK if forms.is_near(said["server.http_addr"]) else NETWORK
@@ -56,6 +61,8 @@ def kept(system: System, what: str, environment: dict[str, str]) -> Value | None
     if what == "snapshots":
         open_ones = [said["snapshots.external_enabled"], said["snapshots.public_mode"]]
         return "outside" if any(forms.is_on(one) for one in open_ones) else "here"
+    if what == "secret_key":
+        return "factory" if said["security.secret_key"] in {"", FACTORY} else "own"
     asks = ["analytics.check_for_updates", "analytics.check_for_plugin_updates"]
     keys = ["analytics.reporting_enabled"] if what == "reports" else asks
     return "on" if any(forms.is_on(said[key]) for key in keys) else "off"

@@ -1,0 +1,19 @@
+"""Somebody switches units that have to run on or off."""
+
+from agent.core.record import Params, Value
+from agent.system.simulated import SimulatedSystem
+
+PLACE, WANTS = "/usr/lib/systemd/system", "/etc/systemd/system/multi-user.target.wants"
+
+
+def put(device: SimulatedSystem, params: Params, value: Value) -> None:
+    """Install them, enable and start or disable and stop them."""
+    units = params["units"]
+    for unit in units if isinstance(units, tuple) else (str(units),):
+        device.edit(f"{PLACE}/{unit}", b"[Service]\nExecStart=/usr/lib/privet/%s\n" % unit.split(".")[0].encode())
+        if value == "on":
+            device.hand.link(f"{WANTS}/{unit}", f"{PLACE}/{unit}")
+        else:
+            device.hand.discard(f"{WANTS}/{unit}")
+        device.run(("systemctl", "daemon-reload"))
+        assert device.run(("systemctl", "start" if value == "on" else "stop", unit)).code == 0
