@@ -88,25 +88,30 @@ def explain(setting: str, *, as_json: bool) -> None:
         show.explained(answer)
 
 
-@main.command(epilog='\b\nExample:\n  privet loosen ssh.password yes --for 2h --reason "copying a backup"')
+@main.command(
+    epilog='\b\nExamples:\n  privet loosen ssh.password yes --for 2h --reason "copying a backup"\n'
+    '  privet loosen ssh.password yes --context "user bob" --for 2h --reason "his first key"'
+)
 @click.argument("setting")
 @click.argument("value")
 @click.option("--for", "span", required=True, help="How long: 30m, 2h, 1d; at most 30d.")
+@click.option("--context", default="", help="Only there: 'user bob', 'interface eth0'; privet explain names them.")
 @click.option("--reason", required=True, help="Why, in your own words; it is kept in the journal.")
 @click.option(
     "--yes", "agreed", is_flag=True, help="Agree to the risk without being asked; it is printed all the same."
 )
 @json_option
-def loosen(setting: str, value: str, span: str, reason: str, *, agreed: bool, as_json: bool) -> None:
+def loosen(setting: str, value: str, span: str, context: str, reason: str, *, agreed: bool, as_json: bool) -> None:
     """Run SETTING at the looser VALUE for a while, after showing the risk."""
     seconds = seconds_of(span)
     told = call("control", {"op": "explain", "setting": setting, "value": value})
     if not as_json:
-        show.risk(told, value, seconds)
+        show.risk(told, value, seconds, context)
     if not agreed and not click.confirm("Do you want this?", default=False):
         click.echo("Nothing was changed.")
         return
     request = {"op": "loosen", "setting": setting, "value": value, "seconds": seconds, "reason": reason}
+    request |= {"context": context} if context else {}
     answer = call("control", {**request, "seen": told["seen"]})
     if not out(answer, as_json=as_json):
         click.echo(f"Done. To end it early: privet tighten {setting}")

@@ -65,7 +65,8 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
         click.echo(finding_line(row))
     for waiver in answer["waivers"]:
         left = span(int(waiver["remaining"]))
-        click.echo(f"\n{waiver['setting']} may be {waiver['ceiling']} for another {left}.")
+        where = f" for {waiver['context']}" if waiver["context"] else ""
+        click.echo(f"\n{waiver['setting']} may be {waiver['ceiling']}{where} for another {left}.")
         click.echo(f"  allowed by {waiver['by']}: {waiver['reason']}")
         click.echo(f"  end it now: privet tighten {waiver['setting']}")
     recent = [w for w in answer["warnings"] if w["open"]]
@@ -110,6 +111,8 @@ def explained(answer: dict[str, Any]) -> None:
         click.echo("Now: " + click.style(word, fg=colour) + f", {finding['found']}; wanted: {finding['wanted']}")
         if finding["cause"]:
             click.echo(f"Seen: {finding['cause']}")
+    for context, found in (answer.get("contexts") or {}).items():
+        click.echo(f'For {context}: {found}; to allow it there alone, add --context "{context}"')
     if answer["reason"]:
         click.echo(f"The profile asks for this because: {answer['reason']}")
     click.echo("\nOptions, most private first:")
@@ -120,10 +123,11 @@ def explained(answer: dict[str, Any]) -> None:
     click.echo(f'To loosen for a while: privet loosen {answer["setting"]} VALUE --for 2h --reason "…"')
 
 
-def risk(answer: dict[str, Any], value: str, seconds: int) -> None:
+def risk(answer: dict[str, Any], value: str, seconds: int, context: str = "") -> None:
     """Show the risk of a loosening before anything happens."""
     click.secho(f"\n{answer['title']}", bold=True)
-    click.echo(f"You are about to change it from {answer['wanted']} to {value}, for {span(seconds)}.")
+    where = f" for {context} alone" if context else ""
+    click.echo(f"You are about to change it{where} from {answer['wanted']} to {value}, for {span(seconds)}.")
     click.secho(f"\n  {answer['risk_of_value']}\n", fg="yellow")
     click.echo("It is set back by itself at the end, also after a restart. You will be warned while it lasts.")
 

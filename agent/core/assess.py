@@ -2,6 +2,7 @@
 
 from .order import ANY
 from .record import Record
+from .waiver import covered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from .order import Order
     from .record import Value
     from .setting import Setting
-    from .waiver import Waiver
+    from .waiver import Parts, Waiver
 
 OK = "ok"
 LOOSENED = "loosened"
@@ -68,9 +69,17 @@ def absent(cause: str) -> Reading:
 
 
 def assess(
-    setting: "Setting", wanted: "Value", reading: Reading, waivers: "tuple[Waiver, ...]", clock: "Clock"
+    setting: "Setting",
+    wanted: "Value",
+    reading: Reading,
+    waivers: "tuple[Waiver, ...]",
+    clock: "Clock",
+    parts: "Parts" = (),
 ) -> Finding:
-    """Judge one reading against the wanted value and the waivers in force; what cannot be read is never fine."""
+    """Judge one reading against the wanted value and the waivers in force; what cannot be read is never fine.
+
+    `parts`: what of it was found in which context, where that is known.
+    """
     lattice = setting.lattice()
     found = None if reading.absent else reading.effective(lattice)
     if reading.absent:
@@ -84,10 +93,8 @@ def assess(
         status = OK
     else:
         status = LOOSENED
-    if status == LOOSENED and found is not None:
-        for waiver in waivers:
-            if waiver.covers(setting, wanted, found, clock):
-                status = WAIVED
+    if status == LOOSENED and found is not None and covered(setting, wanted, found, parts, waivers, clock):
+        status = WAIVED
     return Finding(
         setting=setting.id,
         status=status,

@@ -1,25 +1,24 @@
 """What people may ask of the guard: each act checks the caller's role, and changes nothing when it refuses."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-from agent import VERSION
-from agent.core.assess import OK, WAIVED, Finding
+from agent import VERSION, registry
+from agent.core.assess import LOOSENED, OK, WAIVED, Finding
 from agent.core.consent import GIVEN, REFUSED, WITHDRAWN, answer, notice, notice_digest, state_of
 from agent.core.errors import BadInput, Failed, Missing, PrivetError, UnknownSetting
 from agent.core.policy import Policy
-from agent.core.record import Value, as_map, replace
+from agent.core.record import Value, as_map
 from agent.core.role import require
-from agent.core.setting import Setting, plain
+from agent.core.setting import Setting
 from agent.core.waiver import Waiver, grant
-from agent.core.warn import digest, risk_of, spell, told, warning_of
-from agent.guard import recovery
+from agent.core.warn import digest, risk_of, spell, told
+from agent.guard import recovery, words
 from agent.guard.callers import Caller
 from agent.guard.executor import apply, summary
 from agent.guard.guard import Guard
+from agent.guard.wire import Reply, parse, readable, replaces, revealed
 
-Reply = dict[str, Any]
 AT_ONCE = 200  # entries of the journal in one answer
 
 
@@ -112,10 +111,18 @@ class Acts:
         }
         if setting.id in self.guard.posture.findings:
             reply["finding"] = self.row(self.guard.posture.findings[setting.id])
+            reply["contexts"] = self.loose_in(setting, wanted)
         if "value" in request:
             risk, seen = self.risk(setting, parse(setting, request["value"]))
             reply.update({"risk_of_value": risk, "seen": seen})
         return reply
+
+    def loose_in(self, setting: Setting, wanted: Value) -> dict[str, str]:
+        """Return the contexts in which a setting is looser than wanted now, each with what was found there."""
+        if self.guard.posture.findings[setting.id].status not in (LOOSENED, WAIVED):
+            return {}
+        rows = self.guard.posture.parts(setting.id)
+        return {context: spell(v) for context, v in rows if context and not setting.lattice().allows(wanted, v)}
 
     def risk(self, setting: Setting, value: Value) -> tuple[str, str]:
         """Return the risk of a value in plain words, and the digest that proves it was shown."""
@@ -138,50 +145,44 @@ class Acts:
             raise BadInput(
                 f"the risk was not shown first; run privet loosen {setting.id} in a terminal, or privet explain"
             )
-        seconds, reason = request.get("seconds"), request.get("reason")
-        clock = guard.system.clock()
-        waiver = grant(
-            setting, value, seconds if type(seconds) is int else 0, str(reason or ""), caller.name, caller.role, clock
-        )
+        waiver = self.leave(caller, setting, value, request)
         guard.proving.give_way(setting.id)
-        others = tuple(w for w in guard.books.waivers if w.setting != setting.id)
+        others = tuple(w for w in guard.books.waivers if not replaces(waiver, w))
         guard.books.keep_waivers((*others, waiver), (("waiver", as_map(waiver)),))
-        option = setting.lattice().join(guard.wanted(setting.id), value)
+        guard.posture.waivers = guard.books.waivers
+        wanted = guard.wanted(setting.id)
+        option = wanted if waiver.context else setting.lattice().join(wanted, value)
         try:
             steps = guard.posture.steps(setting.id, option)
             guard.books.store.append("intent", {"setting": setting.id, "steps": summary(steps)})
             apply(guard.system, steps)
         except PrivetError:
-            self.withdraw(setting.id, "failed")
+            self.withdraw(setting.id, "failed", waiver.context)
             guard.cycle((setting.id,))
             raise
         finding = guard.posture.look((setting.id,), guard.books.waivers)[0]
         if finding.status not in (WAIVED, OK):
-            self.withdraw(setting.id, "failed")
+            self.withdraw(setting.id, "failed", waiver.context)
             guard.cycle((setting.id,))
             raise Failed(
                 f"{setting.id} did not become {spell(value)} ({finding.cause or finding.status}); it was set back"
             )
-        self.announce_waiver(finding, setting, waiver, risk)
+        guard.announce(words.allowed(finding, setting, waiver, risk, guard.system.clock()))
         return {"waiver": self.waiver_row(waiver), "finding": self.row(finding)}
 
-    def announce_waiver(self, finding: Finding, setting: Setting, waiver: Waiver, risk: str) -> None:
-        """Warn on every channel about a loosening that the owner asked for."""
-        guard = self.guard
-        clock = guard.system.clock()
-        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(waiver.until))
-        warning = replace(
-            warning_of(replace(finding, status=WAIVED, found=waiver.ceiling), setting, waiver, clock),
-            risk=risk,
-            outcome=f"Allowed by {waiver.by} until {until} at the latest, then set back. Reason: {waiver.reason}",
-            title=f"{setting.title}: allowed to be {spell(waiver.ceiling)} for a while",
-        )
-        guard.announce(warning)
+    def leave(self, caller: Caller, setting: Setting, value: Value, request: Reply) -> Waiver:
+        """Make the waiver that a request asks for: for the whole setting, or for one context of it."""
+        seconds, reason, context = request.get("seconds"), request.get("reason"), str(request.get("context") or "")
+        if context and not hasattr(registry.provider(setting.provider), "contexts"):
+            raise BadInput(f"{setting.id} has no contexts of its own; leave out --context")
+        known = seconds if type(seconds) is int else 0
+        clock = self.guard.system.clock()
+        return grant(setting, value, known, str(reason or ""), caller.name, caller.role, clock, context)
 
-    def withdraw(self, name: str, why: str) -> None:
-        """End the waiver of a setting, journaled."""
+    def withdraw(self, name: str, why: str, context: str | None = None) -> None:
+        """End the waivers of a setting, or the one of a context, journaled."""
         guard = self.guard
-        left = tuple(w for w in guard.books.waivers if w.setting != name)
+        left = tuple(w for w in guard.books.waivers if w.setting != name or context not in (None, w.context))
         if left != guard.books.waivers:
             guard.books.keep_waivers(left, (("waiver_ended", {"setting": name, "why": why}),))
             guard.close_waived((name,), guard.system.clock())
@@ -276,23 +277,3 @@ class Acts:
         since = request.get("since")
         first = since if type(since) is int and since > 0 else max(0, store.head.count - AT_ONCE)
         return {"entries": [readable(row) for row in store.entries(first, AT_ONCE)]}
-
-
-def revealed(value: Any) -> str:
-    """Return a staged secret as text."""
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def readable(row: Any) -> Reply:
-    """Turn bytes of a journal entry into hex so that it fits JSON."""
-    table = row if isinstance(row, dict) else as_map(row)
-    return {k: v.hex() if isinstance(v, bytes) else v for k, v in table.items()}
-
-
-def parse(setting: Setting, value: object) -> Value:
-    """Read a value as a person writes it: a word, a number, or words with commas."""
-    if setting.order in ("at_most", "at_least") and isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if setting.order == "subset" and isinstance(value, str):
-        return plain([w for w in (part.strip() for part in value.split(",")) if w])
-    return plain(value)

@@ -7,7 +7,7 @@ from agent.core.clock import Clock
 from agent.core.consent import Consent
 from agent.core.record import Value, as_map, from_map, frozen
 from agent.core.role import Grant
-from agent.core.waiver import Waiver, advance
+from agent.core.waiver import Waiver, advance, stored
 from agent.core.warn import PrivacyWarning
 
 Journal = tuple[str, Mapping[str, Any]]
@@ -35,7 +35,7 @@ class Books:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.waivers = tuple(from_map(Waiver, row) for row in store.get("waivers") or ())
+        self.waivers = tuple(stored(row) for row in store.get("waivers") or ())
         self.warnings = tuple(from_map(PrivacyWarning, row) for row in store.get("warnings") or ())
         rows = [from_map(Consent, row) for row in store.get("consents") or ()]
         self.consents = {consent.purpose: consent for consent in rows}

@@ -12,11 +12,11 @@ from agent.core import cbor
 from agent.core.errors import BadInput, PrivetError
 from agent.core.warn import digest
 from agent.guard import glass
-from agent.guard.acts import Reply
 from agent.guard.callers import Caller
 from agent.guard.firstboot import MARKER
 from agent.guard.guard import Guard
 from agent.guard.pair import Pair
+from agent.guard.wire import Reply
 from agent.system import identity
 from agent.system.vault import Vault
 

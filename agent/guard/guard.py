@@ -249,7 +249,7 @@ class Guard:
         over = tuple(w for w in self.books.waivers if w.remaining(clock) == 0)
         if over:
             left = tuple(w for w in self.books.waivers if w not in over)
-            entries: tuple[Journal, ...] = tuple(("waiver_ended", {"setting": w.setting}) for w in over)
+            entries: tuple[Journal, ...] = tuple(("waiver_ended", words.of_waiver(w)) for w in over)
             self.books.keep_waivers(left, entries)
         return tuple(sorted({w.setting for w in over}))
 

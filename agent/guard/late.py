@@ -123,8 +123,8 @@ class LateStore:
             return self.get("policy") is None
         before = self.get(name) or ()
         if name == "waivers":
-            known = [(row["setting"], row["since"], row["until"]) for row in before]
-            return all((row["setting"], row["since"], row["until"]) in known for row in value)
+            known = [leave(row) for row in before]
+            return all(leave(row) in known for row in value)
         if name == "consents":
             given = [row["purpose"] for row in before if row["state"] == GIVEN]
             return all(row["state"] != GIVEN or row["purpose"] in given for row in value)
@@ -233,3 +233,8 @@ class LateOriginals:
         for path, kept in tuple(self.held.items()):
             originals.put_down(system, kept)
             del self.held[path]
+
+
+def leave(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what one leave is for, and when."""
+    return row["setting"], row.get("context", ""), row["since"], row["until"]

@@ -5,7 +5,7 @@ from agent.core.assess import ABSENT, UNKNOWN, Finding, Reading, assess, unread
 from agent.core.errors import PrivetError
 from agent.core.record import Value
 from agent.core.setting import Setting
-from agent.core.waiver import Waiver
+from agent.core.waiver import Parts, Waiver, spared
 from agent.guard.awaited import Awaited
 from agent.system.door import System
 from agent.system.parts import Step
@@ -20,6 +20,7 @@ class Posture:
         self.system = system
         self.settings = settings
         self.baseline = baseline
+        self.waivers: tuple[Waiver, ...] = ()  # those of the last look
         self.findings: dict[str, Finding] = {}
         self.looked: dict[str, int] = {}
         self.places: dict[str, tuple[str, ...]] = {}
@@ -69,10 +70,12 @@ class Posture:
     def look(self, names: tuple[str, ...], waivers: tuple[Waiver, ...]) -> tuple[Finding, ...]:
         """Probe and judge these settings now, and remember the findings."""
         clock = self.system.clock()
+        self.waivers = waivers
         made = []
         for name in names:
-            setting = self.settings[name]
-            finding = assess(setting, self.baseline[name], self.probe(setting), waivers, clock)
+            setting, reading = self.settings[name], self.probe(self.settings[name])
+            parts = self.parts(name) if spared(setting, waivers, clock) else ()
+            finding = assess(setting, self.baseline[name], reading, waivers, clock, parts)
             self.findings[name] = finding
             self.looked[name] = clock.uptime
             self.awaited.note(setting, clock.uptime)
@@ -111,6 +114,15 @@ class Posture:
         except Exception as error:  # noqa: BLE001 - a defect in one probe must not blind the guard to the others
             return unread(f"the probe of {setting.id} broke ({type(error).__name__}); please report it")
 
+    def parts(self, name: str) -> Parts:
+        """Return what is found in each context of a setting; none where its kind knows none, or could not tell."""
+        setting = self.settings[name]
+        contexts = getattr(registry.provider(setting.provider), "contexts", None)
+        try:
+            return contexts(self.system, setting.params) if contexts is not None else ()
+        except PrivetError:
+            return ()
+
     def waits(self, name: str) -> bool:
         """Say whether a setting is set already, and holds from the next start of the device on."""
         finding, setting = self.findings[name], self.settings[name]
@@ -122,12 +134,14 @@ class Posture:
         return "" if self.answered((self.findings[name],)) else "answer"
 
     def steps(self, name: str, value: Value) -> tuple[Step, ...]:
-        """Say what would make the value hold."""
+        """Say what would make the value hold, but for the contexts that there is leave for."""
         setting = self.settings[name]
         provider = registry.provider(setting.provider)
         prepare = getattr(provider, "prepare", None)
         params = prepare(self.system, setting.params) if prepare is not None else setting.params
-        return provider.steps(params, value)
+        apart = spared(setting, self.waivers, self.system.clock())
+        rows = tuple(f"{context}\t{','.join(up) if isinstance(up, tuple) else up!s}" for context, up in apart)
+        return provider.steps({**params, "spared": rows} if rows else params, value)
 
 
 def moves(place: str, directory: str, name: str) -> bool:

@@ -9,7 +9,6 @@ from agent.core.errors import BadInput, Missing, PrivetError
 from agent.core.policy import Policy
 from agent.core.record import as_map
 from agent.core.telemetry import Message, declared, minimise, pack, write_number
-from agent.guard.acts import Reply, readable
 from agent.guard.callers import Caller
 from agent.guard.egress import KIND
 from agent.guard.guard import Guard
@@ -17,6 +16,7 @@ from agent.guard.lane import fraction
 from agent.guard.outbox import Outbox
 from agent.guard.readings import read_samples
 from agent.guard.windows import Windows
+from agent.guard.wire import Reply, readable
 
 PAGE = 200  # entries of the journal that are looked through for one answer
 

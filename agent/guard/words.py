@@ -2,13 +2,14 @@
 
 import time
 
-from agent.core.assess import OK, Finding
+from agent.core.assess import OK, WAIVED, Finding
 from agent.core.clock import Clock
 from agent.core.order import ANY
 from agent.core.record import replace
 from agent.core.setting import Setting
 from agent.core.trial import AFAR, SHUT, Trial
-from agent.core.warn import PrivacyWarning, notable, spell, told
+from agent.core.waiver import Waiver
+from agent.core.warn import PrivacyWarning, notable, spell, told, warning_of
 from agent.guard.books import Journal
 
 CONFIRM_BY = "sign in anew (by SSH, or at the device) and run: sudo privet confirm"
@@ -132,3 +133,20 @@ def memory_lost(lost: str, clock: Clock) -> PrivacyWarning:
     title = "Privet's own memory was damaged or removed, and begun anew"
     risk = "Whoever did it may have wanted to hide something. What you had allowed or agreed to is off again."
     return notable("failed", "", title, risk, lost, clock)
+
+
+def allowed(finding: Finding, setting: Setting, waiver: Waiver, risk: str, clock: Clock) -> PrivacyWarning:
+    """Warn about a loosening that the owner asked for."""
+    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(waiver.until))
+    where = f" for {waiver.context}" if waiver.context else ""
+    return replace(
+        warning_of(replace(finding, status=WAIVED, found=waiver.ceiling), setting, waiver, clock),
+        risk=risk,
+        outcome=f"Allowed{where} by {waiver.by} until {until} at the latest, then set back. Reason: {waiver.reason}",
+        title=f"{setting.title}: allowed{where} to be {spell(waiver.ceiling)} for a while",
+    )
+
+
+def of_waiver(waiver: Waiver) -> dict[str, str]:
+    """Say in the journal which leave is meant."""
+    return {"setting": waiver.setting, **({"context": waiver.context} if waiver.context else {})}

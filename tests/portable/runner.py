@@ -64,8 +64,8 @@ def do_assess(a):
     reading = Reading(
         live=frozen(a["live"]), kept=frozen(a["kept"]), cause=a.get("cause", ""), absent=a.get("absent", False)
     )
-    waivers = tuple([from_map(waiver.Waiver, w) for w in a.get("waivers", [])])
-    finding = assess(made, frozen(a["wanted"]), reading, waivers, clock(a["clock"]))
+    waivers = tuple([waiver.stored(w) for w in a.get("waivers", [])])
+    finding = assess(made, frozen(a["wanted"]), reading, waivers, clock(a["clock"]), frozen(a.get("parts", ())))
     return [finding.status, finding.found]
 
 
@@ -90,7 +90,14 @@ def do_waiver(a):
     """Grant a waiver, live through restarts and clock changes, and say what remains at each moment."""
     made = setting.read_setting(a["setting"])
     lent = waiver.grant(
-        made, frozen(a["ceiling"]), a["seconds"], a.get("reason", "test"), "anna", "owner", clock(a["clock"])
+        made,
+        frozen(a["ceiling"]),
+        a["seconds"],
+        a.get("reason", "test"),
+        "anna",
+        "owner",
+        clock(a["clock"]),
+        a.get("context", ""),
     )
     left = []
     for kind, at in a.get("then", []):

@@ -12,7 +12,7 @@ it, and what to type. What a running connection uses changes when it is made ane
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import PrivetError
+from agent.core.errors import BadInput, PrivetError
 from agent.core.order import ANY
 from agent.core.plan import Remove, Write
 from agent.core.record import Params, Value
@@ -58,7 +58,9 @@ def probe(system: System, params: Params) -> Reading:
 
 
 def steps(params: Params, option: Value) -> tuple[Write | Remove, ...]:
-    """Write our file, which NetworkManager reads last."""
+    """Write our file, which NetworkManager reads last; what a connection says itself it is left to say."""
+    if any(not row.startswith("connection ") for row in texts(params, "spared")):
+        raise BadInput("a context of a connection is written as: connection NAME")
     raw = {rung.split(",")[0]: rung.split(",")[0] for rung in str(params["ladder"]).split()}[str(option)]
     sections: dict[str, list[str]] = {}
     for row in texts(params, "keys"):
@@ -66,6 +68,30 @@ def steps(params: Params, option: Value) -> tuple[Write | Remove, ...]:
         sections.setdefault(section, []).append(f"{key}={raw}\n")
     body = NOTE + "".join(f"[{section}]\n{''.join(rows)}" for section, rows in sections.items())
     return (Write(path=own_file(params), content=body.encode(), mode=0o644, uid=0, gid=0),)
+
+
+def contexts(system: System, params: Params) -> tuple[tuple[str, Value], ...]:
+    """Return what is found for each connection by itself, "" for what is for all of them or for one not known."""
+    found: dict[str, list[Value]] = {"": [value_of(params, values(system, params))]}
+    for name, value in own_words(system, params):
+        found.setdefault(f"connection {name}", []).append(value_of(params, [value]))
+    for name in bearing(system) if "assigned" in params else []:
+        found.setdefault(used_by(system, name), []).append(ladder(params)[-1][0])
+    order = [rung[0] for rung in ladder(params)]
+    return tuple((context, max(said, key=lambda one: order.index(str(one)))) for context, said in sorted(found.items()))
+
+
+def used_by(system: System, interface: str) -> str:
+    """Return the context of the connection that an interface is up by; "" when that cannot be told."""
+    number = (board.there(system, f"{NET}/{interface}/ifindex") or b"").decode("ascii", "replace").strip()
+    state = (board.there(system, f"/run/NetworkManager/devices/{number}") or b"").decode("utf-8", "replace")
+    uuid = next((value for _, key, value in rows(state) if key == "connection-uuid"), "")
+    for folder in PROFILES if uuid else ():
+        for name in names(system, folder):
+            said = (board.there(system, f"{folder}/{name}") or b"").decode("utf-8", "replace")
+            if ("connection", "uuid", uuid) in rows(said):
+                return f"connection {name}"
+    return ""
 
 
 def watches(params: Params) -> tuple[str, ...]:
@@ -184,12 +210,17 @@ def looser(params: Params, one: Value, other: Value) -> bool:
 
 
 def assigned(system: System, params: Params) -> Value:
-    """Say whether a piece of hardware that is up bears the number it was made with: the kernel calls that 0."""
-    rungs = ladder(params)
+    """Say whether a piece of hardware that is up bears the number it was made with."""
+    return ladder(params)[-1 if bearing(system) else 0][0]
+
+
+def bearing(system: System) -> list[str]:
+    """Return the pieces of hardware that are up and bear the number they were made with: the kernel calls that 0."""
+    found = []
     for name in names(system, NET):
         place = f"{NET}/{name}"
         up = (board.there(system, f"{place}/operstate") or b"").strip() == b"up"
         made = (board.there(system, f"{place}/addr_assign_type") or b"").strip() == b"0"
         if up and made and there(system, f"{place}/device"):
-            return rungs[-1][0]
-    return rungs[0][0]
+            found.append(name)
+    return found

@@ -16,7 +16,7 @@ explicit line elsewhere beats our `*` line, so steps name each of them besides t
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import Missing, PrivetError
+from agent.core.errors import BadInput, Missing, PrivetError
 from agent.core.order import ANY
 from agent.core.plan import Run, Write
 from agent.core.record import Params, Value
@@ -71,13 +71,42 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
     named = [*texts(params, "found"), *texts(params, "keys")] if "found" in params else texts(params, "keys")
     body = "# Written by Privet. Removing this file gives the setting back to the system at the next start.\n"
     path, word = drop_in(params), str(option)
-    for key in dict.fromkeys(named):
-        body += f"{key} = {word}\n"
+    spared = excepted(params)
+    for key in sorted(dict.fromkeys(named), key=lambda one: interface(params, one) in spared):  # those come last
+        body += f"{key} = {spared.get(interface(params, key), word)}\n"
     return (
         Write(path=path, content=body.encode(), mode=0o644, uid=0, gid=0),
         *(drop_in_of(params, name, word) for name in (texts(params, "networks") if "networks" in params else [])),
         Run(argv=("sysctl", "-q", "-p", "-"), stdin=body.encode()),
     )
+
+
+def contexts(system: System, params: Params) -> tuple[tuple[str, Value], ...]:
+    """Return what is found for each interface by itself, "" for what is for all of them."""
+    rungs, read, found = ladder(params), lines(system), dict[str, list[str]]()
+    for key in keys(system, params):
+        values = [system.read(ROOT + key).decode("ascii", "replace").strip(), after_start(read, key) or rungs[-1][0]]
+        found.setdefault(interface(params, key), []).extend(values)
+    found.setdefault("", []).extend(by_networkd(system, params))
+    return tuple((context, worst(rungs, values)) for context, values in sorted(found.items()))
+
+
+def interface(params: Params, key: str) -> str:
+    """Return the context of a key: `interface NAME`, "" for one that is not of an interface, or of all to come."""
+    for pattern in texts(params, "keys"):
+        head, star, tail = pattern.partition("/*/")
+        name = key.removeprefix(head + "/").removesuffix("/" + tail)
+        if star and key == f"{head}/{name}/{tail}" and name not in {"*", "all", "default"}:
+            return f"interface {name}"
+    return ""
+
+
+def excepted(params: Params) -> dict[str, str]:
+    """Return what the interfaces may have that there is leave for."""
+    rows = texts(params, "spared") if "spared" in params else []
+    if any(not row.startswith("interface ") for row in rows):
+        raise BadInput("a context of a network value is written as: interface NAME")
+    return dict(row.partition("\t")[::2] for row in rows)
 
 
 def watches(params: Params) -> tuple[str, ...]:

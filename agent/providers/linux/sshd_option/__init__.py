@@ -18,6 +18,7 @@ from agent.providers.linux.sshd_option.judge import Judge
 from agent.providers.linux.sshd_option.kinds import KINDS, Kind
 from agent.providers.linux.sshd_option.look import take
 from agent.providers.linux.sshd_option.memory import Memory
+from agent.providers.linux.sshd_option.parted import excepted, parts
 from agent.providers.linux.sshd_option.tree import FOLDER, MAIN, read_tree
 from agent.system.door import System
 from agent.system.parts import Step
@@ -80,6 +81,12 @@ def whose_keys(system: System) -> Reading:
     return found
 
 
+def contexts(system: System, params: Params) -> tuple[tuple[str, Value], ...]:
+    """Return what is found for each account by itself, "" for what is for more than one."""
+    kind, memory = KINDS.get(str(params["option"])), _memories.setdefault(system, Memory())
+    return parts(Judge(system, take(system, memory.running), memory), kind) if kind is not None else ()
+
+
 def settling(system: System, judge: Judge, turn: int) -> bool:
     """Say whether a server is about to load its files: it listens nowhere yet, or they changed a moment ago."""
     look, memory = judge.look, judge.memory
@@ -112,12 +119,14 @@ def prepare(system: System, params: Params) -> Params:
 def steps(params: Params, option: Value) -> tuple[Step, ...]:
     """Make the option hold for every connection, now and after a reboot; tests the configuration before loading it.
 
-    `main` in the parameters is optional, see prepare().
+    `main` in the parameters is optional, see prepare(); `spared`: accounts that something else is allowed to.
     """
     if params["option"] == listed.NAME:
         return ()
     kind = KINDS[str(params["option"])]
-    found: list[Step] = [Write(path=drop_in(params), content=content(kind, option), mode=0o644, uid=0, gid=0)]
+    found: list[Step] = [
+        Write(path=drop_in(params), content=content(kind, option, excepted(kind, params)), mode=0o644, uid=0, gid=0)
+    ]
     main = params.get("main")
     if isinstance(main, bytes):
         found.append(Write(path=MAIN, content=FIRST + main, mode=0o644, uid=0, gid=0))
@@ -140,11 +149,13 @@ def drop_in(params: Params) -> str:
     return "%s/000-privet-%s.conf" % (DROP_INS, str(params["option"]).lower())
 
 
-def content(kind: Kind, option: Value) -> bytes:
+def content(kind: Kind, option: Value, spared: str = "") -> bytes:
     """Write the drop-in: once for everybody, and once more as the first Match, because later ones would override it."""
     lines = kind.written(option)
-    text = "".join("%s\n" % line for line in lines) + "Match all\n" + "".join("    %s\n" % line for line in lines)
+    text = (
+        "".join("%s\n" % line for line in lines) + spared + "Match all\n" + "".join("    %s\n" % line for line in lines)
+    )
     return b"# Written by Privet. To undo: remove this file and reload the SSH server.\n" + text.encode()
 
 
-__all__ = ["PARAMS", "prepare", "probe", "steps", "watches"]
+__all__ = ["PARAMS", "contexts", "prepare", "probe", "steps", "watches"]
