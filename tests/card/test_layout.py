@@ -58,11 +58,11 @@ def test_no_two_layouts_are_one():
     assert FACTS.read_text().count("[[layout]]") == len(rows)
 
 
-def test_a_full_boot_partition_is_told(bench, asked, tmp_path):
+def test_a_full_boot_partition_is_told(bench, asked, place):
     """Where no slot fits any more, mtools' failure becomes one sentence, and nothing is left."""
     empty = look(bench.base)
     room = empty.boot.length - (empty.fat.first - empty.boot.start)
-    base = making.image(tmp_path / "b.img", bench.tree, boot_files={"big.bin": bytes(room - 8192)})
+    base = making.image(place / "b.img", bench.tree, boot_files={"big.bin": bytes(room - 8192)})
     assert "big.bin" in Bootfs(look(base), 1).names()
     with pytest.raises(Failed, match="mcopy ended with 1"):
         build(asked(base=base), bench.fleet.signing_key())
@@ -74,3 +74,18 @@ def test_a_line_that_the_firmware_would_not_read_is_refused(line, bench, asked):
     """Empty, long, foreign and doubled lines are no lines of config.txt."""
     with pytest.raises(BadInput, match=r"is no line of config\.txt"):
         build(asked(lines=(line,)), bench.fleet.signing_key())
+
+
+def test_the_slot_begins_on_a_block_wherever_the_free_space_begins(bench, place):
+    """Whatever was written before it, the slot begins at a multiple of 4096 in one piece, and no filler is left."""
+    gaps = set()
+    for count in range(1, 9):
+        files = {f"f{number}": b"x" for number in range(count)}
+        base = making.image(place / f"b{count}.img", bench.tree, boot_files=files)
+        boot = Bootfs(look(base), 1)
+        boot.put("next", b"x")
+        gaps.add(boot.place("next") % 4096)
+        assert boot.lay_slot() % 4096 == 0
+        assert boot.names() == tuple(sorted(["cmdline.txt", "config.txt", "next", "privet.slot", *files]))
+        boot.check()
+    assert len(gaps) == 8, "the free space did not begin at every cluster of a block"
