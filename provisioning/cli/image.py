@@ -85,13 +85,11 @@ def build_image(
 
     def show(out: Console) -> None:
         would = "[yellow]would be[/] written" if dry_run else "written"
-        out.print(
-            f"[green]✓[/] {plan.layout.title}; Privet {escape(str(result['package']))}, {len(plan.entries)} files,"
-        )
-        out.print(f"  {plan.bytes / MIB:.1f} MiB, {would} into {output}.")
+        out.print(f"[green]✓[/] {plan.layout.title}, Privet {escape(plan.deb.control['Version'])}")
+        out.print(f"  {len(plan.entries)} files, {plan.bytes / MIB:.1f} MiB, {would} into {output}")
         if made:
             out.print(
-                f"  {made.mapped / MIB:,.0f} of {made.size / MIB:,.0f} MiB hold something; slot at byte {made.slot}."
+                f"  {made.mapped / MIB:,.0f} of {made.size / MIB:,.0f} MiB hold something; slot at byte {made.slot}"
             )
             out.print(f"  Next: privet-fleet image scan {output}")
 
@@ -116,7 +114,8 @@ def inspect_image(path: Path) -> None:
 
     def show(out: Console) -> None:
         for name, value in found.items():
-            out.print(f"[dim]{name:>11}[/] {escape(str(value))}")
+            told = ", ".join(f"{word} {one}" for word, one in value.items()) if isinstance(value, dict) else value
+            out.print(f"[dim]{name:>11}[/] {escape(' '.join(told) if isinstance(told, list) else str(told))}")
 
     answer(found, show)
 

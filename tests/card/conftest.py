@@ -69,9 +69,10 @@ def card(place: Path) -> Iterator[FileTarget]:
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(memory: Path) -> Bench:
     """Make them once."""
-    folder = tmp_path_factory.mktemp("card")
+    folder = memory / "bench"
+    folder.mkdir()
     root = making.tree(folder / "tree")
     fleet = Fleet.create(folder / "fleet", "meadow")
     base = making.image(folder / "base.img", root)
@@ -79,10 +80,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture
-def asked(bench: Bench, tmp_path: Path) -> Callable[..., Request]:
+def asked(bench: Bench, place: Path) -> Callable[..., Request]:
     """Return what makes a request from the bench, with other parts where given."""
 
     def made(base: Path | None = None, deb: Path | None = None, lines: tuple[str, ...] = ()) -> Request:
-        return making.request(base or bench.base, deb or bench.deb, tmp_path / "out" / "card.img", bench.issue, lines)
+        return making.request(base or bench.base, deb or bench.deb, place / "out" / "card.img", bench.issue, lines)
 
     return made

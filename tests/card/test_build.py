@@ -67,29 +67,48 @@ def test_an_image_holds_what_was_asked_for(bench, asked):
     assert "privet.slot" in boot.names() and not [name for name in boot.names() if name.endswith(".pad")]
 
 
-def test_every_form_of_the_base_gives_the_same_image(bench, asked, tmp_path):
+def test_every_form_of_the_base_gives_the_same_image(bench, asked, place):
     """Plain, .xz and .zst are unpacked to the same bytes, and the same request gives the same image again."""
     plain = bench.base.read_bytes()
     forms = {"b.img": plain, "b.img.xz": lzma.compress(plain, preset=0), "b.img.zst": zstandard.compress(plain)}
     outside = set()
     for name, content in forms.items():
-        (tmp_path / name).write_bytes(content)
-        _, made = build(asked(base=tmp_path / name), bench.fleet.signing_key())
+        (place / name).write_bytes(content)
+        _, made = build(asked(base=place / name), bench.fleet.signing_key())
         outside.add(made.outside)
-        for path in (tmp_path / "out").iterdir():
+        for path in (place / "out").iterdir():
             path.unlink()
     assert len(outside) == 1
 
 
 @pytest.mark.parametrize("layout", ["raspios-bookworm", "raspios-trixie"])
-def test_the_other_layouts_are_known(layout, bench, asked, tmp_path):
+def test_the_other_layouts_are_known(layout, bench, asked, place):
     """An image in a layout of Raspberry Pi OS is built upon; its slot lies on a block whatever its clusters are."""
     words = making.WORDS + (
         " resize" if layout == "raspios-trixie" else " init=/usr/lib/raspberrypi-sys-mods/firstboot"
     )
-    base = making.image(tmp_path / "b.img", making.tree(tmp_path / "t", layout), layout=layout, words=words)
+    features = "^huge_file,orphan_file,metadata_csum_seed" if layout == "raspios-trixie" else "^huge_file,^64bit"
+    root = making.tree(place / "t", layout)
+    base = making.image(place / "b.img", root, layout=layout, words=words, features=features)
     plan, made = build(asked(base=base), bench.fleet.signing_key())
     assert plan.layout.name == made.layout == layout and made.slot % 4096 == 0
+
+
+def test_indexed_folders_are_written_to_as_well(bench, asked, place):
+    """A kernel keeps large folders as hashed trees, and so does an image of a maker: nothing in them is lost."""
+    root = making.tree(place / "t")
+    several = [f"a-package-with-a-long-name-{number:04d}.list" for number in range(900)]
+    for name in several:
+        (root / "var/lib/dpkg/info" / name).touch()
+    base = making.image(place / "b.img", root)
+    argv = ["e2fsck", "-fyD", f"{base}?offset={SECOND}"]
+    subprocess.run(argv, capture_output=True, check=False)  # its code tells what it changed
+    argv = ["debugfs", "-R", "htree_dump /var/lib/dpkg/info", f"{base}?offset={SECOND}"]
+    assert b"Root node dump" in subprocess.run(argv, capture_output=True, check=True).stdout
+    request = asked(base=base)
+    build(request, bench.fleet.signing_key())
+    found = Rootfs(look(request.output), 0).names("/var/lib/dpkg/info")
+    assert set(several) < set(found) and "privet.list" in found
 
 
 def test_a_dry_run_leaves_nothing(asked):
@@ -154,10 +173,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_base_is_named_and_nothing_is_left(name, bench, asked, tmp_path):
+def test_a_bad_base_is_named_and_nothing_is_left(name, bench, asked, place):
     """Absent, cut, packed, foreign, encrypted and damaged images: one sentence, and no file anywhere."""
     make, kind, said = BAD[name]
-    base = tmp_path / "bad.img"
+    base = place / "bad.img"
     make(bench.base, base)
     request = asked(base=base)
     with pytest.raises(kind, match=said) as caught:
@@ -174,24 +193,24 @@ def test_a_bad_base_is_named_and_nothing_is_left(name, bench, asked, tmp_path):
         ({"more": 16 << 20}, "MiB free, and Privet needs"),
     ],
 )
-def test_a_package_that_does_not_fit_is_refused(parts, said, bench, asked, tmp_path):
+def test_a_package_that_does_not_fit_is_refused(parts, said, bench, asked, place):
     """Another processor or release of Python, something missing, no room: refused before anything is written."""
-    (tmp_path / "p").mkdir()
-    request = asked(deb=making.package(tmp_path / "p", **parts))
+    (place / "p").mkdir()
+    request = asked(deb=making.package(place / "p", **parts))
     with pytest.raises(Refused, match=said):
         build(request, bench.fleet.signing_key())
     assert names(request.output.parent) == []
 
 
-def test_an_image_of_an_unknown_system_is_refused_loudly(bench, asked, tmp_path):
+def test_an_image_of_an_unknown_system_is_refused_loudly(bench, asked, place):
     """A release that layouts.toml does not know is named, with those it does know; so is one fact that differs."""
-    other = making.image(tmp_path / "l.img", bench.tree, label="other")
+    other = making.image(place / "l.img", bench.tree, label="other")
     with pytest.raises(Refused, match="the root file system is called other and not rootfs"):
         build(asked(base=other), bench.fleet.signing_key())
-    root = making.tree(tmp_path / "t")
+    root = making.tree(place / "t")
     (root / "usr/lib/os-release").write_text(making.RELEASE.format("sid"))
     with pytest.raises(Refused, match="no layout is known for Debian GNU/Linux 'sid'; take one of: Raspberry Pi OS 12"):
-        build(asked(base=making.image(tmp_path / "b.img", root)), bench.fleet.signing_key())
+        build(asked(base=making.image(place / "b.img", root)), bench.fleet.signing_key())
 
 
 def test_an_image_is_never_overwritten(bench, asked):
@@ -204,20 +223,20 @@ def test_an_image_is_never_overwritten(bench, asked):
     assert names(request.output.parent) == ["card.img.bmap"]
 
 
-def test_a_package_that_is_none_and_an_absent_program_are_named(bench, asked, tmp_path):
+def test_a_package_that_is_none_and_an_absent_program_are_named(bench, asked, place):
     """A file that is no package, one that is not there, and a machine without a program: one sentence each."""
-    (tmp_path / "x.deb").write_bytes(b"no package")
+    (place / "x.deb").write_bytes(b"no package")
     with pytest.raises(BadInput, match="is no Debian package"):
-        build(asked(deb=tmp_path / "x.deb"), bench.fleet.signing_key())
+        build(asked(deb=place / "x.deb"), bench.fleet.signing_key())
     with pytest.raises(Missing, match="make deb ARCH=arm64"):
-        build(asked(deb=tmp_path / "y.deb"), bench.fleet.signing_key())
+        build(asked(deb=place / "y.deb"), bench.fleet.signing_key())
     with pytest.raises(Missing, match="there is no mshowfat-of-nobody"):
         there("mshowfat-of-nobody")
 
 
-def test_a_write_that_did_not_happen_is_noticed(bench, tmp_path):
+def test_a_write_that_did_not_happen_is_noticed(bench, place):
     """The exit code is 0 on a full file system: reading back is what finds that nothing was written."""
-    base = tmp_path / "b.img"
+    base = place / "b.img"
     base.write_bytes(bench.base.read_bytes())
     root = Rootfs(look(base), 1_790_000_000)
     large = building.contents(root, building.read_deb(bench.deb), bench.issue)[0]

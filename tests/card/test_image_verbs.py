@@ -13,17 +13,17 @@ from tests.fleet_cli.test_verbs import House, with_both
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(place: Path) -> House:
     """A fleet and a profile."""
-    (tmp_path / "h").mkdir()
-    made = House(tmp_path / "h")
+    (place / "h").mkdir()
+    made = House(place / "h")
     made.told("init", "--fleet", str(made.fleet), "--no-passphrase", "--name", "garden", "--broker", "broker.example")
     return made
 
 
-def test_an_image_from_build_to_verify(house, bench, tmp_path):
+def test_an_image_from_build_to_verify(house, bench, place):
     """Build says what it made, scan finds nothing in it, verify and inspect agree; the policy in it is the fleet's."""
-    output = str(tmp_path / "porch.img")
+    output = str(place / "porch.img")
     words = ("image", "build", str(bench.base), "--package", str(bench.deb), "-o", output, *with_both(house))
     dry = house.told(*words, "--dry-run")
     assert dry["dry_run"] and dry["layout"] == "debian-bookworm" and not Path(output).exists()
@@ -43,11 +43,11 @@ def test_an_image_from_build_to_verify(house, bench, tmp_path):
     assert code == 77 and "is there already" in err
 
 
-def test_a_scan_of_a_dirty_image_ends_with_one(house, tmp_path):
+def test_a_scan_of_a_dirty_image_ends_with_one(house, place):
     """What is grave is told, line by line and as JSON, and the exit code says so."""
-    root = making.tree(tmp_path / "tree")
+    root = making.tree(place / "tree")
     (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
-    base = str(making.image(tmp_path / "b.img", root))
+    base = str(making.image(place / "b.img", root))
     code, out, _ = house.ask("image", "scan", base)
     assert code == 1 and "/etc/machine-id is the same on every device" in out
     code, out, _ = house.ask("image", "scan", base, "--json")
@@ -55,14 +55,14 @@ def test_a_scan_of_a_dirty_image_ends_with_one(house, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["cloud-init", "custom.toml"])
-def test_snippets_are_written_once(house, tmp_path, form):
+def test_snippets_are_written_once(house, place, form):
     """The files lie in a new folder, the policy in them is signed by the fleet; a second time is refused."""
-    words = ("image", "snippet", form, "-o", str(tmp_path / "boot"), "--host", "porch", *with_both(house))
+    words = ("image", "snippet", form, "-o", str(place / "boot"), "--host", "porch", *with_both(house))
     told = house.told(*words)
     assert "privet-install.sh" in told["files"]
     code, _, err = house.ask(*words)
     assert code == 77 and "is there already" in err
-    text = (tmp_path / "boot/privet-install.sh").read_text()
+    text = (place / "boot/privet-install.sh").read_text()
     policy = text.split("policy.cbor <<'END'\n")[1].split("END\n")[0]
     key = Fleet.open(house.fleet).policy_key()
     assert verify(base64.b64decode(policy), (key,))

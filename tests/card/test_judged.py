@@ -1,6 +1,7 @@
 """Verifying an image: as it was built it passes; each changed byte, file beside it and place is told, and its slot."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from provisioning.card.build import build
 from provisioning.card.judged import inspected, verified
 from provisioning.card.manifest import Manifest, sign_manifest
 from provisioning.profile.sign import sign
+from tests.card import making
 
 
 def seeded(made: Manifest, key: Ed25519PrivateKey) -> bytes:
@@ -26,12 +28,20 @@ def seeded(made: Manifest, key: Ed25519PrivateKey) -> bytes:
     return slot.whole(slot.SEED, sign(seed_payload(seed), key))
 
 
-@pytest.fixture
-def built(bench, asked):
-    """Build an image for one test to spoil."""
-    request = asked()
+@pytest.fixture(scope="module")
+def whole(bench, memory):
+    """Build an image once."""
+    request = making.request(bench.base, bench.deb, memory / "judged" / "card.img", bench.issue)
     _, made = build(request, bench.fleet.signing_key())
-    return request.output, made, (bench.fleet.policy_key(),)
+    return request.output.parent, made
+
+
+@pytest.fixture
+def built(whole, bench, place):
+    """Give a copy of it for one test to spoil."""
+    folder, made = whole
+    subprocess.run(["cp", "-r", "--sparse=always", folder, place / "copy"], check=True)
+    return place / "copy" / "card.img", made, (bench.fleet.policy_key(),)
 
 
 def poke(path: Path, at: int, content: bytes) -> None:

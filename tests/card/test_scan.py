@@ -36,9 +36,10 @@ LEFT = {"userconf.txt": b"pi:x", "firstrun.sh": b"#!", "ssh": b"", "user-data": 
 
 
 @pytest.fixture(scope="module")
-def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dirty(memory: Path) -> Path:
     """Make an image with everything wrong, and with two secrets in what belongs to no file any more."""
-    folder = tmp_path_factory.mktemp("dirty")
+    folder = memory / "dirty"
+    folder.mkdir()
     root = making.tree(folder / "tree")
     for name, text in DIRTY.items():
         path = root / name

@@ -91,6 +91,13 @@ def test_each_fault_has_its_sentence(seam, content, kind, said):
     assert type(caught.value) is kind and "\n" not in str(caught.value)
 
 
+def test_of_two_seeds_of_one_moment_the_first_counts():
+    """Two halves that differ and are equally old: both sides take the first, so that both take the same."""
+    other = slot.encode_half(slot.SEED, sign(seed.seed_payload(replace(MADE, device="d-0013")), FLEET))
+    assert slot.choose(SEED + other, on_device) == MADE
+    assert slot.choose(other + SEED, on_device).device == "d-0013"
+
+
 @given(at=st.integers(0, slot.SIZE))
 @settings(max_examples=60, deadline=None)
 @example(at=0)
