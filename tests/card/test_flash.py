@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import BadCard, CardGone, Failed, PrivetError, Refused
+from agent.core.errors import BadCard, CardGone, Failed, PrivetError, Refused, WrongDisk
 from provisioning.card.base import Base
+from provisioning.card.flash import Job
+from provisioning.card.progress import Progress
 from provisioning.card.targets import faulty
 from provisioning.card.targets.faulty import Faulty
 from provisioning.card.targets.file import FileTarget
@@ -48,6 +50,23 @@ def test_a_reader_that_knows_no_discard_gets_zeros(card: FileTarget, base: Base,
     rig.flash(deaf, base, rig.seed())
     assert deaf.fired
     assert content(card) == rig.wanted(image, rig.seed())
+
+
+def test_a_new_card_needs_no_zeros_behind_the_image(place: Path, base: Base, image: Path):
+    """In a reader without discard, a card that is blank all over is left so; a person's word alone is not enough."""
+    path = place / "new"
+    path.write_bytes(rig.used_card(path, 4 * MIB).read_bytes() + b"\xff" * (rig.CARD - 4 * MIB))
+    target = FileTarget(path, 0, create=False)
+    Job(faulty.Deaf(target), base, rig.seed(), Progress(), new=True).run()
+    content = path.read_bytes()
+    assert content[: rig.IMAGE] == rig.wanted(image, rig.seed())[: rig.IMAGE]
+    assert content[rig.IMAGE :].count(b"\xff") > (rig.CARD - rig.IMAGE) * 9 // 10
+    target.close()
+    used = FileTarget(rig.used_card(path), 0, create=False)
+    with pytest.raises(WrongDisk, match="no new card"):
+        Job(faulty.Deaf(used), base, rig.seed(), Progress(), new=True).run()
+    assert path.read_bytes().startswith(rig.boot_record() + rig.OLD)
+    used.close()
 
 
 @pytest.mark.parametrize("where", [(4 * MIB, 5 * MIB), (12 * MIB, 24 * MIB)], ids=["within", "beyond"])
