@@ -23,13 +23,13 @@ from provisioning.card.targets.target import BLOCK
 from provisioning.card.worker import Worker
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.board import Board
-from provisioning.cli.cards import Size, candidates, opened_base, refuse_plain, vouched, wanted, with_rules
+from provisioning.cli.cards import Size, candidates, opened_base, refuse_plain, seeds_of, vouched, wanted, with_rules
 
 EPILOG = """\b
 Examples:
-  sudo privet-fleet flash privet.img sdb sdc --batch spring
-  sudo privet-fleet flash privet.img --station --port 1-4 --port 1-5 --batch spring
-  privet-fleet flash privet.img --to card.img --size 4G --batch spring
+  sudo privet-fleet flash privet.img sdb sdc --batch 1
+  sudo privet-fleet flash privet.img --station --port 1-4 --port 1-5 --batch 1
+  privet-fleet flash privet.img --to card.img --size 4G --batch 1
   sudo privet-fleet flash raspios.img.xz sdb --plain
 """
 OFTEN = 0.1  # seconds between two looks at the cards
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
 @click.option(
     "--size", "to_size", type=Size(), help="How large the card is that the file stands for.  [default: the image]"
 )
-@click.option("--batch", type=click.Path(path_type=Path, file_okay=False), help="Folder with one seed for each card.")
+@click.option("--batch", help="One seed for each card: the batch's number, or its folder.")
 @click.option("--station", is_flag=True, help="Write every card that is put into the readers at --port, until Ctrl-C.")
 @click.option("--port", "ports", multiple=True, help="A reader of the station, as privet-fleet targets names it.")
 @click.option("--count", type=click.IntRange(1), help="Let the station end after so many good cards.")
@@ -69,7 +69,7 @@ class Plan(NamedTuple):
 @click.option("--dry-run", is_flag=True, help="Check image and disks, and write nothing.")
 def flash(
     largest: int | None, waivers: tuple[str, ...], fleet_directory: Path, passphrase_fd: int | None, image: Path,
-    disks: tuple[str, ...], to: Path | None, to_size: int | None, batch: Path | None, station: bool,
+    disks: tuple[str, ...], to: Path | None, to_size: int | None, batch: str | None, station: bool,
     ports: tuple[str, ...], count: int | None, read_back: bool, new: bool, plain: bool, room: Path | None,
     dry_run: bool,
 ) -> None:  # fmt: skip
@@ -80,7 +80,7 @@ def flash(
     """
     plan = Plan(disks, to, to_size, station, ports, count, read_back, new)
     sensible(plan)
-    manifest = vouched(image, fleet_directory, passphrase_fd)
+    manifest, fleet = vouched(image, fleet_directory, passphrase_fd)
     if not plain or batch:
         refuse_plain(manifest, image, "flash")
     with ExitStack() as stack:
@@ -89,7 +89,7 @@ def flash(
         if dry_run:
             rehearse(plan, base, want)
             return
-        seeds = stack.enter_context(Seeds(batch)) if batch else None
+        seeds = seeds_of(batch, fleet_directory, fleet, base.digest.hex(), stack) if batch else None
         if station:
             run_station(plan, base, seeds, want)
         else:
