@@ -6,11 +6,13 @@ marks of the probe tell, and later every byte of the image's range is read. Wher
 
 from collections.abc import Callable, Sequence
 
+from agent.core.errors import WrongDisk
 from provisioning.card.base import Piece
 from provisioning.card.probe import Probe
 from provisioning.card.progress import Progress
-from provisioning.card.targets.target import CHUNK, Room, Target, flush, trouble, write_all
+from provisioning.card.targets.target import BLOCK, CHUNK, MIB, Room, Target, flush, read_all, trouble, write_all
 
+PLACES = 256  # that are looked at on a card that is said to be new
 STRIDE = 1 << 30  # bytes that are forgotten in one turn
 
 
@@ -22,6 +24,7 @@ class Erasing:
     ) -> None:
         self._target, self._pieces, self._size = target, pieces, size
         self._progress, self._check_stop = progress, check_stop
+        self.beyond = True  # whether zeros are written behind the image as well
 
     def run(self, probe: Probe) -> None:
         """Erase the whole card; afterwards it reads as zeros wherever the image will not be written."""
@@ -32,7 +35,8 @@ class Erasing:
     def overwrite(self) -> None:
         """Write zeros over all that the image does not fill, to the end of the card."""
         ranges = [(piece.offset, piece.length) for piece in self._pieces[1:] if not piece.digest]
-        ranges += [(at, min(CHUNK, self._target.size - at)) for at in range(self._size, self._target.size, CHUNK)]
+        end = self._target.size if self.beyond else self._size
+        ranges += [(at, min(CHUNK, end - at)) for at in range(self._size, end, CHUNK)]
         self._progress.enter("erase", sum(length for _, length in ranges))
         room = Room()
         for offset, length in ranges:
@@ -54,3 +58,12 @@ class Erasing:
             self._progress.add(length)
         flush(self._target)
         return True
+
+
+def unused(target: Target, start: int, room: Room) -> None:
+    """Refuse a card that holds anything at places all over, from `start` on: it is not as new as it was said to be."""
+    view, last = room.view[:BLOCK], target.size - BLOCK
+    for place in (start + (last - start) * part // PLACES for part in range(PLACES + 1)) if start <= last else ():
+        read_all(target, place // BLOCK * BLOCK, view)
+        if view[0] not in {0x00, 0xFF} or view.tobytes() != bytes((view[0],)) * BLOCK:
+            raise WrongDisk(f"{target.name} is no new card: something is at {place // MIB} MiB; leave out --new-cards")

@@ -12,6 +12,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,6 +23,7 @@ from agent.core.slot import SIZE
 SUFFIX = ".slot"
 JOURNAL, KEY = "cards.jsonl", "cards.key"
 GIVEN, VERIFIED, FAILED = "given", "verified", "failed"
+Tell = Callable[[str, str, str], None]  # device, state, keyed digest of the card's number
 
 
 class Seed(NamedTuple):
@@ -32,10 +34,13 @@ class Seed(NamedTuple):
 
 
 class Seeds:
-    """A batch that is open for one station at a time; safe to ask from the threads of several cards."""
+    """A batch that is open for one station at a time; safe to ask from the threads of several cards.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    `tell` hears of each state of a seed once it is in the journal; where it fails, the card is not gone on with.
+    """
+
+    def __init__(self, folder: Path, tell: Tell = lambda device, state, card: None) -> None:
+        self._folder, self._tell = folder, tell
         self._lock = threading.Lock()
         self._out: set[str] = set()  # taken by a card that is being written
         try:
@@ -131,6 +136,7 @@ class Seeds:
             except OSError as error:
                 raise Unreadable(f"{self._folder / JOURNAL} cannot be written ({error.strerror}); make room") from None
             self._told[device] = (state, card)
+        self._tell(device, state, card)
 
     def _read(self) -> dict[str, tuple[str, str]]:
         """Read the journal; a last line that a power cut left unfinished is closed and left out."""

@@ -34,12 +34,14 @@ class Station:
     """Readers at the ports of `wanted`, cards of one image. `tell` gets a record of everything that happens."""
 
     def __init__(
-        self, base: Base, seeds: Seeds | None, wanted: Wanted, look: Callable[[], tuple[Disk, ...]], tell: Tell
-    ) -> None:
+        self, base: Base, seeds: Seeds | None, wanted: Wanted, look: Callable[[], tuple[Disk, ...]], tell: Tell,
+        *, new: bool = False,
+    ) -> None:  # fmt: skip
         self.places: dict[str, Place] = {}
         self.done = self.failed = 0
         self.stop = threading.Event()
         self._base, self._seeds, self._wanted, self._look, self._tell = base, seeds, wanted, look, tell
+        self._new = new
 
     def run(self, show: Callable[[], None], most: int | None = None) -> None:
         """Work until `stop` is set, or until so many cards are done; cards in work are then finished or stopped."""
@@ -73,8 +75,9 @@ class Station:
     def _inserted(self, place: Place, disk: Disk) -> None:
         place.medium, place.told = (disk.name, disk.sequence, disk.size), False
         place.worker = Worker(
-            disk.name, place.port, lambda: opened(disk, self._wanted, named=True), self._base, self._seeds, self.stop
-        )
+            disk.name, place.port, lambda: opened(disk, self._wanted, named=True), self._base, self._seeds, self.stop,
+            new=self._new,
+        )  # fmt: skip
         self._tell({"event": "inserted", "target": disk.name, "port": place.port, "size": disk.size})
         place.worker.start()
 

@@ -20,7 +20,7 @@ class Worker:
 
     def __init__(
         self, name: str, port: str, opens: Open, base: Base, seeds: Seeds | None, stop: threading.Event, *,
-        read_back: bool = True,
+        read_back: bool = True, new: bool = False,
     ) -> None:  # fmt: skip
         self.name, self.port = name, port
         self.state, self.device = "wait", ""
@@ -28,7 +28,7 @@ class Worker:
         self.progress = Progress()
         self.took = 0.0
         self._open, self._base, self._seeds = opens, base, seeds
-        self._stop, self._read_back = stop, read_back
+        self._stop, self._read_back, self._new = stop, read_back, new
         self._target: Target | None = None
         self._first: Seen | None = None
         self._given = False
@@ -95,7 +95,7 @@ class Worker:
         try:
             Job(
                 target, self._base, seed.slot if seed else None, self.progress, read_back=self._read_back,
-                before_slot=lambda: self._give(seed, serial), stop=self._stop,
+                new=self._new, before_slot=lambda: self._give(seed, serial), stop=self._stop,
             ).run()  # fmt: skip
         except BaseException:
             if self._seeds and seed and self._given:

@@ -63,8 +63,8 @@ class Board:
         elif event["event"] == "failed":
             self._live.console.print(f"[red]✗[/] {escape(str(event['error']))}")
         if self._to.is_terminal and not self._lines:
-            sys.stdout.write("\a" * BELLS.get(event["event"], 0))
-            sys.stdout.flush()
+            for _ in range(BELLS.get(event["event"], 0)):
+                self._to.bell()
 
     def table(self) -> Table:
         """Draw the cards."""

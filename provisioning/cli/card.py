@@ -16,16 +16,17 @@ from agent.core.errors import Missing, Refused
 from agent.core.slot import halves
 from provisioning.card.inject import injected
 from provisioning.card.progress import Progress
-from provisioning.card.seeds import Seeds
 from provisioning.card.targets.opening import named_disk, reading
 from provisioning.card.targets.rules import size
 from provisioning.card.targets.shown import shown
 from provisioning.card.told import Told, half, place, state, told
 from provisioning.card.wipe import wiped
-from provisioning.cli.answer import answer, answers, console, wants_json
+from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.board import bar
 from provisioning.cli.cards import card as opened_card
-from provisioning.cli.cards import wanted, with_rules
+from provisioning.cli.cards import seeds_of, wanted, with_rules
+from provisioning.cli.opened import open_fleet
+from provisioning.fleet.safe import FACTS
 
 LABELS = {
     "device": "device", "enrol": "enrols at", "floor": "flashed", "time": "used", "key": "key", "serial": "bound to",
@@ -78,13 +79,17 @@ def read_only(name: str) -> Told:
         os.close(file)
 
 
-@click.command(epilog="\b\nExample:\n  sudo privet-fleet inject sdb --batch spring")
+@click.command(epilog="\b\nExample:\n  sudo privet-fleet inject sdb --batch 1")
 @with_rules
+@with_fleet
 @answers
 @click.argument("disk")
-@click.option("--batch", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the seeds are.")
+@click.option("--batch", required=True, help="Where the seeds are: the batch's number, or its folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def inject(largest: int | None, waivers: tuple[str, ...], disk: str, batch: Path, dry_run: bool) -> None:
+def inject(
+    largest: int | None, waivers: tuple[str, ...], fleet_directory: Path, passphrase_fd: int | None, disk: str,
+    batch: str, dry_run: bool,
+) -> None:  # fmt: skip
     """Give the card in DISK another seed; all else on it stays as it is.
 
     What was in the slot is overwritten. The token of the former seed still opens its enrolment: have it voided.
@@ -94,7 +99,8 @@ def inject(largest: int | None, waivers: tuple[str, ...], disk: str, batch: Path
         offset = place(reading(target), target.size)
         if not offset:
             raise Missing(f"{shown(disk)} has no slot; flash it with privet-fleet flash")
-        seeds = held.enter_context(Seeds(batch))
+        fleet = open_fleet(fleet_directory, passphrase_fd) if (fleet_directory / FACTS).exists() else None
+        seeds = seeds_of(batch, fleet_directory, fleet, "", held)
         if dry_run:
             before = state(reading(target)(offset, 8192))
             result = {"device": None, "before": before, "left": seeds.left(), "slot": offset}

@@ -1,6 +1,6 @@
 """What the verbs about cards share: their options, the image they write, and which disks they mean."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from agent.core.slot import SIZE, blank
 from provisioning.card.base import Base, Slot
 from provisioning.card.decode import opened as decoded
 from provisioning.card.manifest import SUFFIX, Manifest, open_manifest
+from provisioning.card.seeds import FAILED, GIVEN, VERIFIED, Seeds
 from provisioning.card.targets.content import FREE, content
 from provisioning.card.targets.file import FileTarget
 from provisioning.card.targets.found import Disk, look
@@ -19,8 +20,12 @@ from provisioning.card.targets.rules import LARGEST, Wanted, waiver
 from provisioning.card.targets.shown import shown
 from provisioning.card.targets.target import Target
 from provisioning.cli.opened import open_fleet
+from provisioning.fleet.identity import Fleet
+from provisioning.fleet.registry import Registry
+from provisioning.fleet.states import FAIL, FLASH, VERIFY
 
 PACKED = (".xz", ".zst")
+EVENTS = {GIVEN: FLASH, VERIFIED: VERIFY, FAILED: FAIL}
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -55,12 +60,29 @@ def wanted(largest: int | None, waivers: tuple[str, ...], ports: tuple[str, ...]
     return Wanted(smallest, largest or LARGEST, ports, frozenset(waiver(one) for one in waivers))
 
 
-def vouched(image: Path, fleet: Path, descriptor: int | None) -> Manifest | None:
-    """Return the manifest of an image, verified with the fleet's key; None when there is none beside it."""
+def vouched(image: Path, directory: Path, descriptor: int | None) -> tuple[Manifest | None, Fleet | None]:
+    """Return the manifest of an image, verified, and the fleet that signed it; None when none is beside it."""
     for name in names(image):
         if name.with_name(name.name + SUFFIX).exists():
-            return open_manifest(name, (open_fleet(fleet, descriptor).policy_key(),))
-    return None
+            fleet = open_fleet(directory, descriptor)
+            return open_manifest(name, (fleet.policy_key(),)), fleet
+    return None, None
+
+
+def seeds_of(batch: str, directory: Path, fleet: Fleet | None, image: str, held: ExitStack) -> Seeds:
+    """Open a batch: a folder, or its number in the fleet. The fleet's registry hears where each seed went."""
+    folder = directory / "batches" / batch if batch.isdecimal() and not Path(batch).exists() else Path(batch)
+    if fleet is None:
+        return held.enter_context(Seeds(folder))
+    registry = Registry(fleet)
+    held.callback(registry.close)
+    held.callback(registry.remember)
+
+    def tell(device: str, state: str, card: str) -> None:
+        with suppress(Missing):  # a seed that was made by hand: no registry knows it
+            registry.happened(device, EVENTS[state], **{"image": image, **({"card": card} if card else {})})
+
+    return held.enter_context(Seeds(folder, tell))
 
 
 def names(image: Path) -> list[Path]:

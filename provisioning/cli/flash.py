@@ -23,13 +23,13 @@ from provisioning.card.targets.target import BLOCK
 from provisioning.card.worker import Worker
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.board import Board
-from provisioning.cli.cards import Size, candidates, opened_base, refuse_plain, vouched, wanted, with_rules
+from provisioning.cli.cards import Size, candidates, opened_base, refuse_plain, seeds_of, vouched, wanted, with_rules
 
 EPILOG = """\b
 Examples:
-  sudo privet-fleet flash privet.img sdb sdc --batch spring
-  sudo privet-fleet flash privet.img --station --port 1-4 --port 1-5 --batch spring
-  privet-fleet flash privet.img --to card.img --size 4G --batch spring
+  sudo privet-fleet flash privet.img sdb sdc --batch 1
+  sudo privet-fleet flash privet.img --station --port 1-4 --port 1-5 --batch 1
+  privet-fleet flash privet.img --to card.img --size 4G --batch 1
   sudo privet-fleet flash raspios.img.xz sdb --plain
 """
 OFTEN = 0.1  # seconds between two looks at the cards
@@ -45,6 +45,7 @@ class Plan(NamedTuple):
     ports: tuple[str, ...]
     most: int | None
     read_back: bool
+    new: bool
 
 
 @click.command(epilog=EPILOG)
@@ -57,27 +58,29 @@ class Plan(NamedTuple):
 @click.option(
     "--size", "to_size", type=Size(), help="How large the card is that the file stands for.  [default: the image]"
 )
-@click.option("--batch", type=click.Path(path_type=Path, file_okay=False), help="Folder with one seed for each card.")
+@click.option("--batch", help="One seed for each card: the batch's number, or its folder.")
 @click.option("--station", is_flag=True, help="Write every card that is put into the readers at --port, until Ctrl-C.")
 @click.option("--port", "ports", multiple=True, help="A reader of the station, as privet-fleet targets names it.")
 @click.option("--count", type=click.IntRange(1), help="Let the station end after so many good cards.")
 @click.option("--read-back/--no-read-back", default=True, help="Read every card back. A station always does.")
+@click.option("--new-cards", "new", is_flag=True, help="They come out of sealed packages: no zeros behind the image.")
 @click.option("--plain", is_flag=True, help="Write an image without a manifest: nobody vouches for it.")
 @click.option("--room", type=click.Path(path_type=Path, file_okay=False), help="Where a packed image is unpacked.")
 @click.option("--dry-run", is_flag=True, help="Check image and disks, and write nothing.")
 def flash(
     largest: int | None, waivers: tuple[str, ...], fleet_directory: Path, passphrase_fd: int | None, image: Path,
-    disks: tuple[str, ...], to: Path | None, to_size: int | None, batch: Path | None, station: bool,
-    ports: tuple[str, ...], count: int | None, read_back: bool, plain: bool, room: Path | None, dry_run: bool,
+    disks: tuple[str, ...], to: Path | None, to_size: int | None, batch: str | None, station: bool,
+    ports: tuple[str, ...], count: int | None, read_back: bool, new: bool, plain: bool, room: Path | None,
+    dry_run: bool,
 ) -> None:  # fmt: skip
     """Write IMAGE (.img, .img.xz, .img.zst) to each DISK, erase what was there, read all of it back.
 
     A card that is pulled out or loses its power meanwhile starts nothing; the same command goes on with it. With
     --json each event is one line, and so is the result.
     """
-    plan = Plan(disks, to, to_size, station, ports, count, read_back)
+    plan = Plan(disks, to, to_size, station, ports, count, read_back, new)
     sensible(plan)
-    manifest = vouched(image, fleet_directory, passphrase_fd)
+    manifest, fleet = vouched(image, fleet_directory, passphrase_fd)
     if not plain or batch:
         refuse_plain(manifest, image, "flash")
     with ExitStack() as stack:
@@ -86,9 +89,9 @@ def flash(
         if dry_run:
             rehearse(plan, base, want)
             return
-        seeds = stack.enter_context(Seeds(batch)) if batch else None
+        seeds = seeds_of(batch, fleet_directory, fleet, base.digest.hex(), stack) if batch else None
         if station:
-            run_station(base, seeds, want, count)
+            run_station(plan, base, seeds, want)
         else:
             run_cards(plan, base, seeds, want)
 
@@ -132,23 +135,13 @@ def rehearse(plan: Plan, base: Base, want: Wanted) -> None:
 
 def run_cards(plan: Plan, base: Base, seeds: Seeds | None, want: Wanted) -> None:
     """Write some cards at once and wait for all of them; the first failure decides the exit code."""
-    stop = stopped()
+    stop, how = stopped(), {"read_back": plan.read_back, "new": plan.new}
     if plan.to is not None:
-        target, total = plan.to, max(plan.to_size or 0, base.size)
-        workers = [Worker(str(target), "", partial(made, target, total), base, seeds, stop, read_back=plan.read_back)]
+        opens = partial(made, plan.to, max(plan.to_size or 0, base.size))
+        workers = [Worker(str(plan.to), "", opens, base, seeds, stop, **how)]
     else:
-        workers = [
-            Worker(
-                disk.name,
-                disk.port,
-                partial(opened, disk, want, named=True),
-                base,
-                seeds,
-                stop,
-                read_back=plan.read_back,
-            )
-            for disk in candidates(want, plan.disks)
-        ]
+        named = [(disk, partial(opened, disk, want, named=True)) for disk in candidates(want, plan.disks)]
+        workers = [Worker(disk.name, disk.port, opens, base, seeds, stop, **how) for disk, opens in named]
     said = set[str]()
     with Board(console(err=wants_json()), lambda: workers, lambda: "", lines=wants_json()) as board:
         for worker in workers:
@@ -194,14 +187,14 @@ def close(workers: list[Worker], base: Base) -> None:
     answer(result, show)
 
 
-def run_station(base: Base, seeds: Seeds | None, want: Wanted, count: int | None) -> None:
+def run_station(plan: Plan, base: Base, seeds: Seeds | None, want: Wanted) -> None:
     """Run a station until it is told to end."""
     board: list[Board] = []
 
     def tell(event: dict[str, Any]) -> None:
         board[0].tell(event)
 
-    station = Station(base, seeds, want, look, tell)
+    station = Station(base, seeds, want, look, tell, new=plan.new)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: station.stop.set())
 
@@ -214,7 +207,7 @@ def run_station(base: Base, seeds: Seeds | None, want: Wanted, count: int | None
 
     with Board(console(err=wants_json()), workers, foot, lines=wants_json()) as shown:
         board.append(shown)
-        station.run(shown.show, count)
+        station.run(shown.show, plan.most)
     aside = seeds.aside() if seeds else []
     result = {"image": base.name, "good": station.done, "failed": station.failed, "aside": aside}
     answer(result, lambda to: to.print(f"{station.done} cards are good, {station.failed} failed." + void(aside)))

@@ -59,15 +59,19 @@ def token(device: str) -> bytes:
     return f"token of {device}".encode().ljust(32, b"#")
 
 
-def batch(folder: Path, fleet: Fleet, count: int) -> Path:
+def batch(folder: Path, fleet: Fleet, count: int, *, parents: bool = False) -> Path:
     """Make a batch of signed seeds."""
-    folder.mkdir()
+    folder.mkdir(parents=parents)
     for number in range(count):
         device = f"d-{number:04}"
-        seed = Seed(
-            device=device, token=Secret(token(device)), enrol_host="enrol.example", enrol_port=8443,
-            broker_host="broker.example", broker_port=8883, anchor=bytes(32), floor=1_700_000_000, policy=bytes(32),
-            sequence=1, serial="",
-        )  # fmt: skip
-        (folder / f"{device}.slot").write_bytes(whole(SEED, sign(seed_payload(seed), fleet.signing_key())))
+        (folder / f"{device}.slot").write_bytes(slot(fleet, device, token(device)))
     return folder
+
+
+def slot(fleet: Fleet, device: str, secret: bytes) -> bytes:
+    """Make the slot of one card."""
+    seed = Seed(
+        device=device, token=Secret(secret), enrol_host="enrol.example", enrol_port=8443, broker_host="broker.example",
+        broker_port=8883, anchor=bytes(32), floor=1_700_000_000, policy=bytes(32), sequence=1, serial="",
+    )  # fmt: skip
+    return whole(SEED, sign(seed_payload(seed), fleet.signing_key()))

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.errors import BadCard, CardGone, Failed, PrivetError, Refused
+from agent.core.errors import BadCard, CardGone, Failed, PrivetError, Refused, WrongDisk
 from provisioning.card.base import Base
+from provisioning.card.flash import Job
+from provisioning.card.progress import Progress
 from provisioning.card.targets import faulty
 from provisioning.card.targets.faulty import Faulty
 from provisioning.card.targets.file import FileTarget
@@ -50,6 +52,23 @@ def test_a_reader_that_knows_no_discard_gets_zeros(card: FileTarget, base: Base,
     assert content(card) == rig.wanted(image, rig.seed())
 
 
+def test_a_new_card_needs_no_zeros_behind_the_image(place: Path, base: Base, image: Path):
+    """In a reader without discard, a card that is blank all over is left so; a person's word alone is not enough."""
+    path = place / "new"
+    path.write_bytes(rig.used_card(path, 4 * MIB).read_bytes() + b"\xff" * (rig.CARD - 4 * MIB))
+    target = FileTarget(path, 0, create=False)
+    Job(faulty.Deaf(target), base, rig.seed(), Progress(), new=True).run()
+    content = path.read_bytes()
+    assert content[: rig.IMAGE] == rig.wanted(image, rig.seed())[: rig.IMAGE]
+    assert content[rig.IMAGE :].count(b"\xff") > (rig.CARD - rig.IMAGE) * 9 // 10
+    target.close()
+    used = FileTarget(rig.used_card(path), 0, create=False)
+    with pytest.raises(WrongDisk, match="no new card"):
+        Job(faulty.Deaf(used), base, rig.seed(), Progress(), new=True).run()
+    assert path.read_bytes().startswith(rig.boot_record() + rig.OLD)
+    used.close()
+
+
 @pytest.mark.parametrize("where", [(4 * MIB, 5 * MIB), (12 * MIB, 24 * MIB)], ids=["within", "beyond"])
 def test_a_card_that_only_says_it_forgot_is_overwritten(
     where: tuple[int, int], card: FileTarget, base: Base, image: Path
@@ -86,6 +105,10 @@ FAULTS: dict[str, tuple[Make, type[PrivetError]]] = {
     "flips a bit of block 0": (lambda card: faulty.FlipsBit(card, 440), BadCard),
     "wraps at 16 of 64 MiB": (lambda card: faulty.Wraps(cut(card, 16 * MIB), 64 * MIB), BadCard),
     "drops beyond 20 of 64 MiB": (lambda card: faulty.Limbo(cut(card, 20 * MIB), 64 * MIB), BadCard),
+    "drops, and hides it in its cache": (
+        lambda card: faulty.Remembers(cut(card, 20 * MIB), 64 * MIB, 2 * MIB),
+        BadCard,
+    ),
     "fails in writing": (lambda card: faulty.Fails(card, errno.EIO, 60), BadCard),
     "fails in reading": (lambda card: faulty.Fails(card, errno.EIO, 100, "read"), BadCard),
     "fails in flushing": (lambda card: faulty.Fails(card, errno.EIO, 7, "flush"), BadCard),
@@ -139,6 +162,41 @@ def test_a_swap_is_noticed_before_the_seed_is_given_away(card: FileTarget, base:
         assert swapped.fired
         assert rig.seed()[:512] not in content(stranger)
         stranger.close()
+
+
+class SwappedLate(faulty.Swapped):
+    """Is exchanged in the instant between block 0 and the seed."""
+
+    def _now(self) -> Target:
+        self.count = 0
+        return self.other if self.fired else self.card
+
+    def read(self, offset: int, view: memoryview) -> int:
+        """Let block 0 be read back, and be gone."""
+        count = super().read(offset, view)
+        if offset == 0 and rig.startable(bytes(view[:512])) and self.flushed:
+            self.fired += 1
+            self.card = self.other
+        return count
+
+    flushed = False
+
+    def write(self, offset: int, view: memoryview) -> int:
+        """Notice that block 0 is written."""
+        self.flushed = self.flushed or (offset == 0 and rig.startable(bytes(view[:512])))
+        return super().write(offset, view)
+
+
+def test_a_swap_right_before_the_seed_gives_nothing_away(card: FileTarget, base: Base):
+    """The last moment: the other card is not given the seed, and stays as it was."""
+    stranger = other(card)
+    before = content(stranger)
+    late = SwappedLate(card, stranger, 1 << 30)
+    with pytest.raises(CardGone):
+        rig.flash(late, base, rig.seed())
+    assert late.fired
+    assert content(stranger) == before
+    stranger.close()
 
 
 def test_a_card_that_is_too_small_is_refused_untouched(place: Path, base: Base):

@@ -112,6 +112,25 @@ class Limbo(Wraps):
         return len(view)
 
 
+class Remembers(Limbo):
+    """A counterfeit that keeps what was written lately in its cache, so that a quick look finds nothing wrong."""
+
+    def __init__(self, target: Target, size: int, cache: int) -> None:
+        super().__init__(target, size)
+        self._cache, self._written = cache, 0
+        self._lately: dict[int, tuple[int, bytes]] = {}
+
+    def _turn(self, call: Callable[[int, memoryview], int], offset: int, view: memoryview) -> int:
+        kept = self._lately.get(offset)
+        if call == self.card.write:
+            self._written += len(view)
+            self._lately[offset] = (self._written, bytes(view))
+        elif kept is not None and self._written - kept[0] < self._cache and len(kept[1]) == len(view):
+            view[:] = kept[1]
+            return len(view)
+        return super()._turn(call, offset, view)
+
+
 class Fails(Faulty):
     """Answers one of its calls, and every later one, with an error of the system."""
 

@@ -19,6 +19,7 @@ from provisioning.card.targets.found import Disk, look
 from provisioning.card.targets.opening import named_disk, opened
 from provisioning.card.targets.rules import Wanted
 from provisioning.fleet.identity import Fleet
+from provisioning.fleet.registry import Registry
 from tests.card import pi, rig
 from tests.fleet.site.loops import Loop, Loops, loops
 from tests.house import ROOT
@@ -117,6 +118,20 @@ def test_a_card_tells_of_itself_gets_another_seed_and_is_wiped(made: Path, reade
     assert not any(loop.path.read_bytes())
     assert ask(made, "card", loop.name)[1][0]["kind"] == "blank"
     assert ask(made, "inject", loop.name, "--batch", batch)[0] == 66
+
+
+def test_the_registry_hears_where_each_seed_went(made: Path, readers: Loops):
+    """Devices of a planned batch, named by its number: flashed and read back by the ledger's word."""
+    fleet = Fleet.open(made / "fleet")
+    registry = Registry(fleet)
+    number, planned = registry.batch(1)
+    folder = pi.batch(made / "fleet/batches" / str(number), fleet, 0, parents=True)
+    (folder / f"{planned[0].device}.slot").write_bytes(pi.slot(fleet, planned[0].device, planned[0].token))
+    loop = card(readers, "one")
+    assert ask(made, "flash", made / "privet.img", loop.name, "--batch", str(number), *waiver(loop))[0] == 0
+    row, _, told = registry.shown(planned[0].device)
+    registry.close()
+    assert row.state == "verified" and [one.event for one in told] == ["flash", "verify"]
 
 
 def test_what_is_in_use_is_refused(made: Path, readers: Loops, tmp_path: Path):
