@@ -1,6 +1,7 @@
 """The verb that runs the enrolment server."""
 
 import asyncio
+import resource
 import signal
 from pathlib import Path
 
@@ -41,6 +42,8 @@ async def until_over(fleet: Fleet, listen: str, port: int, names: list[str], rul
     """Serve until a signal."""
     from provisioning.fleet import server, serving  # noqa: PLC0415 - aiohttp, which --help does not need
 
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, serving.FILES), most))
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
