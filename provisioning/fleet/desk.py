@@ -22,7 +22,7 @@ from provisioning.fleet import rows, states
 from provisioning.fleet.erased import fingerprint
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.ledger import Book
-from provisioning.fleet.tables import certificates, devices, suspects, tokens
+from provisioning.fleet.tables import certificates, devices
 
 GIVEN, LATER, UNKNOWN, REFUSED = 200, 202, 401, 403
 NOBODY = "no device is waited for with this id and token; write a new seed with privet-fleet inject"
@@ -40,6 +40,7 @@ SUSPECT = "this key came with a copied card; its operator has to look at why"
 EARLY = "two thirds of this certificate's life are not over yet; ask again then"
 AWAY = "this certificate ended too long ago to be renewed; write a new seed with privet-fleet inject"
 WAITS = "this device is being given away; erase it first"
+NEVER_CLAIMED = (states.PLANNED, states.FLASHED, states.VERIFIED)
 BARRED = {states.QUARANTINED: SHUT, states.RETIRED: OVER}
 
 
@@ -87,7 +88,7 @@ class Desk:
 
     def claim(self, device: str, token: bytes, asked: Asked) -> Outcome:
         """Answer a device that comes with the SHA-256 of its token."""
-        held = self.connection.execute(select(tokens).where(tokens.c.hash == token)).first()
+        held = self.connection.execute(rows.TOKEN, {"hash": token}).first()
         if held is None or held.device != device:
             return refused(NOBODY, UNKNOWN)
         if held.state == rows.VOID:
@@ -107,16 +108,13 @@ class Desk:
             return refused(LATE, UNKNOWN)
         if not states.possible(row.state, states.CLAIM):
             return refused(WAITS)
-        device = row.id
-        made = self._made(asked.key, device, mine, rows.VALID)
-        gone = self._withdraw(device, made.serial)
-        self.connection.execute(
-            update(tokens).where(tokens.c.hash == held.hash).values(state=rows.USED, key=mine, certificate=made.serial)
-        )
+        serial, der = self._made(asked.key, row.id, mine, rows.VALID)
+        gone = [] if row.state in NEVER_CLAIMED else self._withdraw(row.id, serial)
+        self.connection.execute(rows.USE, {"hash_": held.hash, "to_key": mine, "to_certificate": serial})
         rows.move(self.connection, row, states.CLAIM, self.now)
         self._told(row, asked)
-        self.book.note(self.now, "claimed", device, key=mine.hex(), certificate=made.serial, revoked=gone)
-        return given(made.der)
+        self.book.note(self.now, "claimed", row.id, key=mine.hex(), certificate=serial, revoked=gone)
+        return given(der)
 
     def renew(self, shown: bytes, asked: Asked) -> Outcome:
         """Answer a device that shows a certificate (DER) whose key it has proven to hold."""
@@ -140,12 +138,12 @@ class Desk:
         dropped = [one.serial for one in open_ones if one.serial != held.serial]
         rows.mark(self.connection, dropped, rows.REVOKED, self.now)
         self.revoked |= bool(dropped)
-        made = self._made(asked.key, row.id, mine, rows.OFFERED)
+        serial, der = self._made(asked.key, row.id, mine, rows.OFFERED)
         self._told(row, asked)
         self.book.note(
-            self.now, "renewed", row.id, key=mine.hex(), certificate=made.serial, before=held.serial, dropped=dropped
+            self.now, "renewed", row.id, key=mine.hex(), certificate=serial, before=held.serial, dropped=dropped
         )
-        return given(made.der)
+        return given(der)
 
     def contact(self, shown: bytes) -> Outcome:
         """Note that a device came with this certificate: if it is a new one, the one before counts no more."""
@@ -180,11 +178,11 @@ class Desk:
         return held, row, None
 
     def _suspicious(self, row: Row[Any], mine: bytes, asked: Asked) -> Outcome | None:
-        owners = self.connection.execute(select(certificates).where(certificates.c.key == mine)).all()
+        owners = self.connection.execute(rows.OWNERS, {"key": mine}).all()
         other = next((one.device for one in owners if one.device != row.id), None)
         if other is not None:
             return self._shut(TWICE, row.id, other, suspect=mine)
-        if self.connection.execute(select(suspects.c.key).where(suspects.c.key == mine)).first() is not None:
+        if self.connection.execute(rows.SUSPECT, {"key": mine}).first() is not None:
             return refused(SUSPECT)
         if copied(row.boots, row.boot, asked):
             return self._shut(BOARDS, row.id, suspect=mine)
@@ -214,16 +212,15 @@ class Desk:
         self.revoked |= bool(gone)
         return gone
 
-    def _made(self, key: ec.EllipticCurvePublicKey, device: str, mine: bytes, state: str) -> Row[Any]:
+    def _made(self, key: ec.EllipticCurvePublicKey, device: str, mine: bytes, state: str) -> tuple[str, bytes]:
         made = self.fleet.device_leaf(key, device, self.rules.life)
-        serial = f"{made.serial_number:x}"
+        serial, der = f"{made.serial_number:x}", made.public_bytes(serialization.Encoding.DER)
         values = {
-            "serial": serial, "device": device, "key": mine, "state": state, "since": self.now,
-            "der": made.public_bytes(serialization.Encoding.DER),
+            "serial": serial, "device": device, "key": mine, "state": state, "since": self.now, "der": der,
             "begins": int(made.not_valid_before_utc.timestamp()), "ends": int(made.not_valid_after_utc.timestamp()),
         }  # fmt: skip
-        self.connection.execute(insert(certificates).values(**values))
-        return self.connection.execute(select(certificates).where(certificates.c.serial == serial)).one()
+        self.connection.execute(insert(certificates), values)
+        return serial, der
 
     def _told(self, row: Row[Any], asked: Asked) -> None:
         if asked.boots is not None:

@@ -12,6 +12,7 @@ own and signs these three: carry that directory away after `create`; `renew` alo
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from agent.core.errors import BadInput, Refused
+from agent.core.errors import BadInput, Missing, Refused
 from agent.core.record import Record
 from provisioning.fleet import authority
 from provisioning.fleet.authority import MOST_CSR, PEM, PRIVATE
@@ -99,7 +100,10 @@ class Fleet:
         """Open an existing fleet; Missing, Refused (rights, passphrase) or BadInput (damaged)."""
         fleet = cls(Safe.open(directory, passphrase))
         checked(fleet.name, "fleet")
-        fleet.signing_key()  # a wrong passphrase is told now, not in the middle of a run
+        for key in (fleet.signing_key, fleet.ledger_key):  # a wrong passphrase is told now, not in the middle of a run
+            with suppress(Missing):  # each machine has the keys that its work needs
+                key()
+                break
         return fleet
 
     def renew(self, root: Safe, names: Sequence[str] = ()) -> None:

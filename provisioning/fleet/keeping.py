@@ -1,9 +1,9 @@
 """What leaves the registry: the list of revoked certificates, and at its time everything that need not be kept."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from sqlalchemy import Connection, delete, func, select, update
 
@@ -12,7 +12,7 @@ from provisioning.fleet import rows, states
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.ledger import FORGOT
 from provisioning.fleet.registry import DAY, Registry
-from provisioning.fleet.revocation import LIST, crl
+from provisioning.fleet.revocation import EARLIER, LIST, one_crl
 from provisioning.fleet.tables import certificates, devices, ledger, suspects, tokens, writing
 
 KEEP_DAYS = 730
@@ -21,14 +21,8 @@ GONE = (rows.HELD, rows.REVOKED)
 
 def revocation_list(fleet: Fleet) -> bytes:
     """Return the CRL of the device CA (DER): all that `publish` and `privet-fleet broker revoke` have listed."""
-    made, _ = crl(fleet)
-    issuer = fleet.issuer("device-ca")[0].subject
-    for part in made.split(b"-----END X509 CRL-----\n"):
-        if part.strip():
-            one = x509.load_pem_x509_crl(part + b"-----END X509 CRL-----\n")
-            if one.issuer == issuer:
-                return one.public_bytes(serialization.Encoding.DER)
-    raise Missing("the device CA has no list of revoked certificates; make one with privet-fleet broker up")
+    now = datetime.now(UTC).replace(microsecond=0)
+    return one_crl(fleet, "device-ca", now - EARLIER, now).public_bytes(serialization.Encoding.DER)
 
 
 def publish(registry: Registry) -> bool:

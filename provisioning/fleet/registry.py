@@ -9,12 +9,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from agent.core.errors import BadInput, Missing, Refused
-from agent.core.record import Record
 from provisioning.fleet import rows, states
 from provisioning.fleet.erased import verified_receipt
 from provisioning.fleet.identity import Fleet, checked
@@ -38,10 +37,9 @@ TOKEN_DAYS = 400  # how long a card may lie in a drawer before it is first used
 HEAD = "ledger.head"
 
 
-class Planned(Record):
+class Planned(NamedTuple):
     """A device to be flashed, and the token that opens its enrolment. The token is nowhere else."""
 
-    __slots__ = ("device", "token")
     device: str
     token: bytes
 

@@ -85,23 +85,24 @@ def crl(fleet: Fleet, after: datetime | None = None) -> tuple[bytes, datetime]:
     """
     now = datetime.now(UTC).replace(microsecond=0)
     begins = max(now - EARLIER, after + timedelta(seconds=1)) if after else now - EARLIER
-    listed = revoked(fleet)
-    made = []
-    for label in ISSUERS:
-        authority = x509.load_pem_x509_certificate(fleet.safe.read(f"{label}.pem"))
-        key = cast("ec.EllipticCurvePrivateKey", fleet.safe.keys(label)[0])
-        builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
-        builder = builder.last_update(begins).next_update(now + LIVES)
-        for one in listed:
-            if one.issuer == label and one.until > (now - LIVES).timestamp():  # what has ended need not be listed
-                since = datetime.fromtimestamp(one.at, UTC)
-                entry = x509.RevokedCertificateBuilder().serial_number(one.serial).revocation_date(since).build()
-                builder = builder.add_revoked_certificate(entry)
-        known_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
-        builder = builder.add_extension(known_by, critical=False)
-        builder = builder.add_extension(x509.CRLNumber(int(begins.timestamp())), critical=False)
-        made.append(builder.sign(key, hashes.SHA256()).public_bytes(PEM))
-    return b"".join(made), begins
+    return b"".join(one_crl(fleet, label, begins, now).public_bytes(PEM) for label in ISSUERS), begins
+
+
+def one_crl(fleet: Fleet, label: str, begins: datetime, now: datetime) -> x509.CertificateRevocationList:
+    """Return the CRL of one authority; its key alone is needed."""
+    authority = x509.load_pem_x509_certificate(fleet.safe.read(f"{label}.pem"))
+    key = cast("ec.EllipticCurvePrivateKey", fleet.safe.keys(label)[0])
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+    builder = builder.last_update(begins).next_update(now + LIVES)
+    for one in revoked(fleet):
+        if one.issuer == label and one.until > (now - LIVES).timestamp():  # what has ended need not be listed
+            since = datetime.fromtimestamp(one.at, UTC)
+            entry = x509.RevokedCertificateBuilder().serial_number(one.serial).revocation_date(since).build()
+            builder = builder.add_revoked_certificate(entry)
+    known_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    builder = builder.add_extension(known_by, critical=False)
+    builder = builder.add_extension(x509.CRLNumber(int(begins.timestamp())), critical=False)
+    return builder.sign(key, hashes.SHA256())
 
 
 def _read(fleet: Fleet, pem: bytes) -> Revoked:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from agent.core.errors import Missing
 from provisioning.fleet.ledger import Book
@@ -12,11 +12,26 @@ from provisioning.fleet.tables import certificates, devices, suspects, tokens
 OPEN, USED, VOID = "open", "used", "void"
 OFFERED, VALID, HELD, REVOKED = "offered", "valid", "held", "revoked"
 IN_FORCE = (OFFERED, VALID)
+# Built once: putting such a question together costs as much as asking it.
+DEVICE = select(devices).where(devices.c.id == bindparam("device"))
+TOKEN = select(tokens).where(tokens.c.hash == bindparam("hash"))
+OWNERS = select(certificates.c.device, certificates.c.state).where(certificates.c.key == bindparam("key"))
+SUSPECT = select(suspects.c.key).where(suspects.c.key == bindparam("key"))
+MOVED = (
+    update(devices)
+    .where(devices.c.id == bindparam("device"))
+    .values(state=bindparam("to_state"), why=bindparam("to_why"), changed=bindparam("now"))
+)
+USE = (
+    update(tokens)
+    .where(tokens.c.hash == bindparam("hash_"))
+    .values(state=USED, key=bindparam("to_key"), certificate=bindparam("to_certificate"))
+)
 
 
 def device_row(connection: Connection, device: str) -> Row[Any]:
     """Return a device's row; Missing when the fleet has no such device."""
-    row = connection.execute(select(devices).where(devices.c.id == device)).first()
+    row = connection.execute(DEVICE, {"device": device}).first()
     if row is None:
         raise Missing(f"this fleet has no device {device[:80]!r}; see privet-fleet devices list")
     return row
@@ -25,8 +40,9 @@ def device_row(connection: Connection, device: str) -> Row[Any]:
 def move(connection: Connection, row: Row[Any], event: str, now: int, why: str = "", **more: Any) -> str:
     """Let an event happen to a device; return its new state. Refused when it cannot happen now."""
     state = after(row.state, event)
-    values = {"state": state, "why": why, "changed": now, **more}
-    connection.execute(update(devices).where(devices.c.id == row.id).values(**values))
+    connection.execute(MOVED, {"device": row.id, "to_state": state, "to_why": why, "now": now})
+    if more:
+        connection.execute(update(devices).where(devices.c.id == row.id).values(**more))
     return state
 
 
@@ -63,6 +79,6 @@ def quarantine(
     row = device_row(connection, device)
     move(connection, row, QUARANTINE, now, why)
     held = withdraw(connection, device, HELD, now)
-    if suspect and connection.execute(select(suspects.c.key).where(suspects.c.key == suspect)).first() is None:
+    if suspect and connection.execute(SUSPECT, {"key": suspect}).first() is None:
         connection.execute(suspects.insert().values(key=suspect, device=device))
     book.note(now, "quarantined", device, why=why, held=held, key=suspect.hex(), **facts)

@@ -16,10 +16,11 @@ from provisioning.fleet.server import Enrolment
 # TLS 1.3, and of 1.2 what has ephemeral keys and authenticated encryption. Our keys are P-256.
 CIPHERS = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL: the desk judges dates, by its own clock and grace
-HANDSHAKE = 10.0  # seconds
+HANDSHAKE = 30.0  # seconds: a thousand at once wait for each other
 LIFE = 60.0  # seconds of a connection, whatever happens on it
 IDLE = 10.0  # seconds between two questions
 MOST = 2000  # connections
+FILES = 4096  # what that many need, and the database
 SERVER_DAYS = 30
 HOUR = 3600.0
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tests.bench import cards, flow, guard
+from tests.bench import cards, enrolments, flow, guard
 from tests.bench.figures import Figures
 
 SECTIONS = {
@@ -13,7 +13,7 @@ SECTIONS = {
     "status": guard.status,
     "flow": flow.flow,
 }
-FLEET = {"cards": cards.cards, "personal": cards.personal}
+FLEET = {"cards": cards.cards, "personal": cards.personal, **enrolments.SECTIONS}
 
 
 def main(words: list[str]) -> int:

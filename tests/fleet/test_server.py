@@ -1,6 +1,7 @@
 """The enrolment server over real TLS: OpenSSL's and curl's own clients, and everything that is not as it should be."""
 
 import base64
+import shutil
 import ssl
 import subprocess
 import time
@@ -17,6 +18,7 @@ from agent.core.cose import split_sign1
 from provisioning.fleet import desk
 from provisioning.fleet.authority import PEM
 from provisioning.fleet.identity import Fleet
+from provisioning.fleet.registry import Registry
 from tests.fleet.enrolling import DAY, KIND, Office, Served, key, request
 
 
@@ -98,6 +100,22 @@ def test_the_time_is_signed_over_the_nonce(served: Served):
     assert abs(now - time.time()) < 60
     for odd in ("", "?nonce=", "?nonce=xyz", "?nonce=" + "ab" * 31, "?nonce=" + "AB" * 32):
         assert served.ask("GET", "time" + odd)[0] == 400
+
+
+def test_a_machine_that_only_enrols_has_few_keys(tmp_path: Path):
+    """Device CA, server CA and ledger suffice; no policy and no collector can be made there, and no time is told."""
+    made = Office(tmp_path)
+    card = made.planned()[0]
+    made.registry.close()
+    shutil.rmtree(made.fleet.safe.directory / "root")
+    for name in ("signing", "service-ca"):
+        (made.fleet.safe.directory / f"{name}.key").unlink()
+    made.fleet = Fleet.open(made.fleet.safe.directory)
+    made.registry = Registry(made.fleet, "", made.clock)
+    with Served(made) as few:
+        assert few.enrol(card, key())[0] == 200
+        assert few.ask("GET", "crl")[0] == 200
+        assert few.ask("GET", "time?nonce=" + "ab" * 32)[0] == 404
 
 
 def test_a_copy_is_told_to_a_person(served: Served):

@@ -1,0 +1,119 @@
+"""Verbs about batches: the devices that are going to be flashed."""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from agent.core.errors import BadInput, Missing, Unreadable
+from provisioning.cli.answer import answer, answers, profile_path, with_fleet, with_profiles
+from provisioning.cli.init import host_and_port
+from provisioning.cli.opened import open_fleet
+from provisioning.fleet.boards import read_serials
+from provisioning.fleet.identity import Fleet
+from provisioning.fleet.registry import MOST_BATCH, Planned, Registry
+from provisioning.fleet.slots import Places, places_of, slots
+from provisioning.profile.issue import current_policy
+
+ENROL_PORT = 8444
+
+
+@click.group()
+def batch() -> None:
+    """Plan devices: an id, a token and a seed for each card."""
+
+
+def with_enrolment(command: click.decorators.FC) -> click.decorators.FC:
+    """Give a verb the options of what a seed says."""
+    for option in (
+        click.option("--enrol", default="", help="Where devices enrol, such as enrol.example:8444; it is kept."),
+        click.option("--profile", "model", default="base", show_default=True, help="Their device profile."),
+    ):
+        command = option(command)
+    return command
+
+
+@batch.command(
+    "create",
+    epilog="\b\nExamples:\n  privet-fleet batch create --count 100 --enrol enrol.garden.example\n"
+    "  privet-fleet batch create --serials boards.csv",
+)
+@with_profiles
+@with_fleet
+@answers
+@click.option("--count", type=click.IntRange(1, MOST_BATCH), help="How many devices.  [default: one for each board]")
+@click.option("--serials", type=click.Path(path_type=Path, dir_okay=False), help="CSV file: each card for one board.")
+@with_enrolment
+@click.option("--dry-run", is_flag=True, help="Check everything, and make nothing.")
+def create(
+    profiles: Path | None, fleet_directory: Path, passphrase_fd: int | None, count: int | None, serials: Path | None,
+    model: str, enrol: str, dry_run: bool,
+) -> None:  # fmt: skip
+    """Make a batch: random ids, single-use tokens, and a signed seed for each card.
+
+    The seeds lie in the fleet's directory until their cards are flashed; the registry keeps only the tokens' SHA-256.
+    """
+    boards = read_serials(serials) if serials is not None else []
+    number = count or len(boards)
+    if not number or (boards and number != len(boards)):
+        words = f"{serials} names {len(boards)} boards, and --count says {count}" if boards else "nobody said how many"
+        raise BadInput(f"{words}; give --count or --serials, or both alike")
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    if dry_run:
+        enrolment(fleet, enrol)
+        answer({"count": number, "changed": False}, lambda to: to.print(f"{number} devices could be made."))
+        return
+    places = places_from(fleet, profile_path(model, profiles), enrol)
+    registry = Registry(fleet)
+    made, cards = registry.batch(number, boards)
+    folder = fleet.safe.directory / "batches" / str(made)
+    laid(folder, fleet, places, cards, boards)
+    registry.remember()
+    registry.close()
+    result = {"batch": made, "count": number, "directory": str(folder), "devices": [one.device for one in cards]}
+
+    def show(to: Console) -> None:
+        to.print(f"[green]✓[/] Batch {made}: {number} devices. Their seeds are in {folder}; each is removed when its")
+        to.print("  card was flashed and read back.")
+
+    answer(result, show)
+
+
+def places_from(fleet: Fleet, profile: Path, enrol: str) -> Places:
+    """Return what seeds say beside the device: where it enrols, its broker, its policy. `enrol` is kept when given."""
+    host, port = enrolment(fleet, enrol)
+    if enrol:
+        fleet.safe.seal(enrol_host=host, enrol_port=str(port))
+    issued = current_policy(fleet, profile)
+    return places_of(fleet, issued.signed, issued.sequence, int(time.time()), (host, port))
+
+
+def enrolment(fleet: Fleet, enrol: str) -> tuple[str, int]:
+    """Return where devices enrol: as given, or as kept; Missing when nobody ever said."""
+    if enrol:
+        return host_and_port(enrol) if ":" in enrol else (enrol, ENROL_PORT)
+    host, port = fleet.safe.facts.get("enrol_host", ""), fleet.safe.facts.get("enrol_port", "")
+    if not host or not port.isdecimal():
+        raise Missing("nobody said where devices enrol; give --enrol HOST:PORT once")
+    return host, int(port)
+
+
+def laid(folder: Path, fleet: Fleet, places: Places, cards: Sequence[Planned], boards: Sequence[str]) -> None:
+    """Lay one `<device>.slot` for each card into a folder that appears whole."""
+    beside = folder.parent / f".{folder.name}"
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(mode=0o700, parents=True)
+        for one, content in zip(cards, slots(fleet, places, cards, boards), strict=True):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(beside / f"{one.device}.slot", flags, 0o600), "wb") as file:
+                file.write(content)
+        os.sync()  # once for all of them, before they count
+        beside.rename(folder)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise Unreadable(f"{folder} cannot be written ({error.strerror}); make room, then make a new batch") from None

@@ -1,0 +1,179 @@
+"""`privet-fleet batch`, `devices`, `ledger` and `serve`, as an operator types them."""
+
+import base64
+import http.client
+import json
+import os
+import signal
+import sqlite3
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from agent.core.cose import split_sign1
+from agent.core.slot import choose
+from provisioning.broker.mosquitto import free_port
+from provisioning.cli.main import cli
+from provisioning.fleet.identity import Fleet
+from provisioning.fleet.registry import Planned, Registry
+from tests.fleet.enrolling import KIND, key, login, request
+from tests.fleet_cli.test_verbs import BASE
+
+
+class Desk:
+    """A fleet and its profile, asked through the command."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fleet = folder / "fleet"
+        self.folder = folder
+        (folder / "profiles").mkdir()
+        (folder / "profiles/base.toml").write_text(BASE)
+        self.told("init", "--no-passphrase", "--name", "garden", "--broker", "broker.example")
+
+    def told(self, *words: str) -> dict[str, Any]:
+        """Run the command with --json and return its answer."""
+        environment = {"PRIVET_FLEET": str(self.fleet), "PRIVET_PROFILES": str(self.folder / "profiles")}
+        result = CliRunner().invoke(cli, [*words, "--json"], env=environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        answer: dict[str, Any] = json.loads(result.stdout)
+        assert answer["ok"] == (result.exit_code == 0), result.stderr
+        return answer
+
+    def said(self, *words: str) -> str:
+        """Run the command for people; return what it prints."""
+        result = CliRunner().invoke(cli, words, env={"PRIVET_FLEET": str(self.fleet)})
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def seed(self, path: Path) -> Planned:
+        """Read a seed as a device does."""
+        public = Fleet.open(self.fleet).signing_key().public_key()
+
+        def verified(message: bytes) -> bytes:
+            signed = split_sign1(message, len(message))
+            public.verify(signed.signature, signed.signed)
+            return signed.payload
+
+        seed = choose(path.read_bytes(), verified)
+        assert (seed.enrol_host, seed.enrol_port, seed.broker_host) == ("127.0.0.1", 8444, "broker.example")
+        return Planned(device=seed.device, token=seed.token.reveal())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Desk:
+    """Give a fleet."""
+    return Desk(tmp_path)
+
+
+def test_a_batch_lies_ready_for_the_station(house: Desk):
+    """One closed file for each device, with a seed that a device reads; the registry has no token."""
+    told = house.told("batch", "create", "--count", "3", "--enrol", "127.0.0.1:8444")
+    folder = Path(told["directory"])
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(told["devices"])
+    assert all(path.stat().st_mode & 0o077 == 0 and path.stat().st_size == 8192 for path in folder.iterdir())
+    cards = [house.seed(path) for path in folder.iterdir()]
+    assert len({one.token for one in cards}) == 3
+    content = (house.fleet / "registry.db").read_bytes()
+    assert all(one.token not in content and one.token.hex().encode() not in content for one in cards)
+    assert house.told("batch", "create", "--count", "1")["batch"] == 2, "where devices enrol was kept"
+    assert house.told("devices", "list")["counted"] == {"planned": 4}
+    assert "4 planned" in house.said("devices", "list")
+    assert house.told("ledger", "verify")["rows"] == 2
+
+
+def test_a_batch_for_boards(house: Desk):
+    """Each seed is bound to its board; --dry-run makes nothing; a second batch for the same board is refused."""
+    boards = house.folder / "boards.csv"
+    boards.write_text("serial,place\n10000000aaaa0001,porch\n10000000aaaa0002,roof\n")
+    words = ("batch", "create", "--serials", str(boards), "--enrol", "127.0.0.1:8444")
+    assert house.told(*words, "--dry-run") == {"ok": True, "count": 2, "changed": False}
+    assert not (house.fleet / "batches").exists() and not (house.fleet / "policies").exists()
+    told = house.told(*words)
+    assert house.told("devices", "show", told["devices"][0])["bound"]
+    again = house.told(*words)
+    assert (again["code"], any(one in again["error"] for one in told["devices"])) == (77, True)
+    assert house.told("batch", "create", "--count", "3", "--serials", str(boards))["code"] == 65
+    assert house.told("batch", "create")["code"] == 65
+
+
+def test_a_wrong_list_makes_nothing(house: Desk):
+    """The command tells the line, and neither batch nor registry is there afterwards."""
+    boards = house.folder / "boards.csv"
+    boards.write_text("serial\nA1\n\u202e2B\n")
+    told = house.told("batch", "create", "--serials", str(boards), "--enrol", "127.0.0.1")
+    assert (told["code"], "line 3" in told["error"]) == (65, True)
+    assert not (house.fleet / "registry.db").exists() and not (house.fleet / "batches").exists()
+
+
+def test_a_device_from_quarantine_to_its_end(house: Desk):
+    """Each act says what it did and is in the ledger with a name; what cannot be is refused."""
+    one, two = house.told("batch", "create", "--count", "2", "--enrol", "127.0.0.1")["devices"]
+    shut = ("devices", "quarantine", one, "--why", "seen at a market", "--by", "ada")
+    assert house.told(*shut, "--dry-run")["state"] == "planned"
+    assert house.told(*shut)["state"] == "quarantined"
+    assert one in house.said("devices", "list", "--state", "quarantined")
+    assert house.told("devices", "release", one, "--why", "found", "--by", "ada")["state"] == "active"
+    assert house.told("devices", "transfer", one, "--by", "ada")["state"] == "transferring"
+    assert house.told("devices", "transfer", one)["code"] == 77, "neither receipt nor name"
+    assert house.told("devices", "transfer", one, "--without-receipt", "--by", "ada")["state"] == "reset"
+    assert house.seed(house.fleet / "devices" / one / f"{one}.slot").device == one
+    before = house.seed(house.fleet / "devices" / one / f"{one}.slot").token
+    assert house.told("devices", "reseed", one)["state"] == "reset"
+    assert house.seed(house.fleet / "devices" / one / f"{one}.slot").token != before
+    assert house.told("devices", "retire", two)["code"] == 77
+    assert house.told("devices", "retire", two, "--by", "ada")["state"] == "retired"
+    over = house.told("devices", "release", two, "--why", "please")
+    assert (over["code"], "retired for good" in over["error"]) == (77, True)
+    assert house.told("devices", "show", "d-none")["code"] == 66
+    events = [row["event"] for row in house.told("devices", "show", one)["ledger"]]
+    assert events == ["quarantined", "released", "transfer", "erased", "flash"]
+    text = house.said("devices", "show", one)
+    assert "seen at a market ada" in text and "waits to be claimed by its new owner" in text
+
+
+def test_meddling_ends_with_its_own_exit_code(house: Desk):
+    """`ledger verify` names the row and exits with 18; so does a ledger whose end is gone."""
+    house.told("batch", "create", "--count", "1", "--enrol", "127.0.0.1")
+    house.told("batch", "create", "--count", "1")
+    with sqlite3.connect(house.fleet / "registry.db") as meddler:
+        meddler.execute("delete from ledger where row = 2")
+    meddler.close()
+    told = house.told("ledger", "verify")
+    assert (told["code"], "row 2 of the ledger is missing" in told["error"]) == (18, True)
+
+
+def test_serve_runs_until_it_is_told_to_end(house: Desk):
+    """The real command: it says where it listens, enrols a device of a batch, tells of a copy, and ends with 0."""
+    folder = Path(house.told("batch", "create", "--count", "1", "--enrol", "127.0.0.1:8444")["directory"])
+    card = house.seed(next(folder.iterdir()))
+    port = free_port()
+    argv = [sys.executable, "-m", "provisioning.cli", "serve", "--fleet", str(house.fleet), "--json"]
+    server = subprocess.Popen(
+        [*argv, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    try:
+        assert server.stdout is not None
+        told = json.loads(server.stdout.readline())
+        assert told == {"ok": True, "address": "127.0.0.1", "port": port, "names": ["127.0.0.1"]}
+        context = ssl.create_default_context(cadata=Fleet.open(house.fleet).trust_anchor().decode())
+        for private, status in ((key(), 200), (key(), 403)):
+            link = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
+            body = base64.b64encode(request(private))
+            link.request("POST", "/.well-known/est/simpleenroll", body, {**KIND, **login(card)})
+            assert link.getresponse().status == status
+            link.close()
+        server.send_signal(signal.SIGTERM)
+        _, err = server.communicate(timeout=30)
+    finally:
+        server.kill()
+        server.wait()
+    assert server.returncode == 0, err
+    assert f"{card.device} is in quarantine" in err and "Traceback" not in err
+    registry = Registry(Fleet.open(house.fleet))
+    assert registry.verify() >= 3
+    registry.close()
