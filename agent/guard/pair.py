@@ -57,8 +57,7 @@ class Pair:
 
     def life(self) -> tuple[int, int] | None:
         """Return begin and end of the certificate in force; None when there is none that fits the key."""
-        kept = self.read(f"{HOME}/cert.pem")
-        digest = hashlib.sha256(kept).digest()
+        kept, digest = self.read(f"{HOME}/cert.pem"), self.digest()
         if not kept or not self.has_key():
             return None
         if self.known[0] != digest:
@@ -74,6 +73,10 @@ class Pair:
         if not there(self.system, f"{NEXT}/key.pem"):
             return NONE
         return CERTIFICATE if there(self.system, f"{NEXT}/cert.pem") else KEY
+
+    def digest(self) -> bytes:
+        """Return the sha256 of the certificate's file in force."""
+        return hashlib.sha256(self.read(f"{HOME}/cert.pem")).digest()
 
     def next_digest(self) -> bytes:
         """Return the sha256 of the next certificate's file, empty when there is none."""
