@@ -71,7 +71,6 @@ class Enrolment:
         if self.place is None:
             return
         try:
-            self.pair.anchors(bytes(seeds.read_fleet(self.system).get("root", b"")))
             self.pair.sync()
             self.pair.finish(self.record().get("change"), self.settled)
             self.look()

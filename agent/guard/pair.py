@@ -31,11 +31,6 @@ class Pair:
         self.owner = owner
         self.known: tuple[bytes, tuple[int, int] | None] = (b"", None)  # digest of the certificate in force, its life
 
-    def anchors(self, root: bytes) -> None:
-        """See to it that the courier knows the fleet's root."""
-        if root and self.read(f"{HOME}/ca.pem") != root:
-            self.write(f"{HOME}/ca.pem", root)
-
     def sync(self) -> None:
         """Make durable what a process before this one may have been killed over: what is seen counts from now on."""
         for folder in (HOME, NEXT):

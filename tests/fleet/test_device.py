@@ -80,13 +80,14 @@ class Device:
         fleet = served.office.fleet
         facts = {
             "fleet": fleet.name, "class": "base", "policy_keys": [fleet.policy_key()], "floor": int(time.time()) - DAY,
-            "root": fleet.trust_anchor(),
         }  # fmt: skip
         self.lay("etc/privet/fleet.cbor", cbor2.dumps(facts, canonical=True))
         self.lay("etc/privet/policy.cbor", POLICY)
+        self.lay(f"{HOME[1:]}/ca.pem", fleet.trust_anchor())
         self.lay("boot/firmware/privet.slot", self.slot(one))
         self.owner = (NOBODY, NOBODY) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-        os.chown(self.root / HOME[1:], *self.owner)
+        for path in (self.root / HOME[1:], self.root / HOME[1:] / "ca.pem"):
+            os.chown(path, *self.owner)
         self.system = Card(str(self.root))
         self.guard = Guard(room / "courier.sock")
         argv = [sys.executable, "-m", "agent.courier", "--socket", str(room / "courier.sock")]
