@@ -12,6 +12,7 @@ import binascii
 import errno
 import ssl
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +36,7 @@ BY_STATUS = {
     403: (REFUSED, "the card's token was used with another key; look for a copy of the card, then write a new seed"),
     404: (ABSENT, "the enrolment server does not have what was asked for; check the address it was flashed with"),
     429: (BUSY, "the enrolment server is busy; it is asked again"),
-    202: (BUSY, "the enrolment server wants an operator to agree first; it is asked again"),
+    202: (BUSY, "the enrolment server says that it is too early; it is asked again"),
     503: (BUSY, "the enrolment server is busy; it is asked again"),
 }
 RENEWAL_REFUSED = "the fleet does not renew this device's certificate; ask its operator, or write a new seed"
@@ -131,7 +132,7 @@ def asked(question: Question, home: Path, whole: float) -> Answer:
     from http.client import HTTPSConnection
 
     until = time.monotonic() + whole
-    context = trusted(home, client=question.what == RENEW)
+    context = trusted(home, question.what)
     connection = HTTPSConnection(question.host, question.port, timeout=whole / 2, context=context)
     try:
         connection.connect()
@@ -146,11 +147,18 @@ def asked(question: Question, home: Path, whole: float) -> Answer:
     return Answer(outcome=answer[0], body=answer[1], why=answer[2], wait=answer[3], begins=begins, ends=ends)
 
 
-def trusted(home: Path, *, client: bool) -> ssl.SSLContext:
-    """Return the context: as for the broker, but for the clock; with this device's certificate where it renews."""
+def trusted(home: Path, what: str) -> ssl.SSLContext:
+    """Return the context: as for the broker, but for the clock.
+
+    With this device's certificate where it renews; and, where it has one, when it asks for the time: the fleet learns
+    by it that the certificate is in use.
+    """
     context = trust.authority(home / "ca.pem")
-    if client:
+    if what == RENEW:
         trust.identify(context, home / "cert.pem", home / "key.pem")
+    elif what == TIME:
+        with suppress(PrivetError):
+            trust.identify(context, home / "cert.pem", home / "key.pem")
     context.verify_flags |= trust.NO_CHECK_TIME
     context.sslsocket_class = Hurried
     return context

@@ -21,6 +21,7 @@ from agent.core.enrol import Standing
 from agent.core.errors import BadInput, PrivetError
 from agent.core.warn import PrivacyWarning, notable
 from agent.guard import pair, seeds
+from agent.guard.answers import NO_CLOCK, NO_SEED, NOT_TAKEN, shaped
 from agent.guard.books import Store
 from agent.guard.rules import Anchor
 from agent.guard.times import Times
@@ -31,11 +32,6 @@ from agent.system.vault import Vault
 ROUNDS = 12  # acts in one turn; six are the longest way
 SOON, LONG = 5, 3600  # seconds: until a courier is there · until the broker is shown the next certificate again
 KINDS = {enrol.TIME: "time", enrol.ASK: "token", enrol.ASK_NEXT: "token", enrol.RENEW: "renew"}
-ANSWER = {"what": str, "outcome": str, "body": bytes, "why": str, "wait": int, "begins": int, "ends": int}
-NO_SEED = "this device has no certificate and no seed to get one with; write a new seed with privet-fleet inject"
-NO_CLOCK = "the clock of this device is wrong and the enrolment server signs no time; it waits for the clock to be set"
-NOT_TAKEN = "the broker has not let this device in with its new certificate yet; the old one stays in use"
-
 Tell = Callable[[list[Any]], None]
 
 
@@ -75,7 +71,6 @@ class Enrolment:
         if self.place is None:
             return
         try:
-            self.pair.anchors(bytes(seeds.read_fleet(self.system).get("root", b"")))
             self.pair.sync()
             self.pair.finish(self.record().get("change"), self.settled)
             self.look()
@@ -217,6 +212,8 @@ class Enrolment:
             return
         pending, self.pending = self.pending, {}
         try:
+            if "shown" in pending and answer["outcome"] in ("granted", "absent"):
+                self.keep("shown", {"shown": pending["shown"]})
             if answer["outcome"] == "absent" and answer["what"] == "time":
                 self.times.timeless = True
                 if not self.times.now():
@@ -254,12 +251,20 @@ class Enrolment:
             self.relink()
 
     def proven(self, shown: bytes) -> None:
-        """The broker let us in with this certificate: if it is the one that is to follow, it takes over."""
-        if self.place is None or shown != self.pair.next_digest():
+        """The broker let us in with this certificate: if it is the one that is to follow, it takes over.
+
+        Then the enrolment server is shown it too, once: so it knows that the one before is needed no more.
+        """
+        if self.place is None:
             return
-        self.keep("change", {"change": shown})
-        self.pair.finish(shown, self.settled)
-        self.due = 0
+        if shown == self.pair.next_digest():
+            self.keep("change", {"change": shown})
+            self.pair.finish(shown, self.settled)
+            self.due = 0
+        if shown == self.pair.digest() and shown != self.record().get("shown") and not self.pending and self.tell:
+            self.act = enrol.TIME
+            self.ask(self.stands())
+            self.pending["shown"] = shown
 
     def settled(self) -> None:
         """The new pair is in force."""
@@ -291,8 +296,3 @@ class Enrolment:
             return {}
         life = self.pair.life()
         return {"act": self.act, "why": self.why, "ends": life[1] if life else 0}
-
-
-def shaped(answer: dict[str, Any]) -> bool:
-    """Say whether an answer of the courier has the fields and kinds it should."""
-    return all(type(answer.get(name)) is kind for name, kind in ANSWER.items())

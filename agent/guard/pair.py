@@ -31,11 +31,6 @@ class Pair:
         self.owner = owner
         self.known: tuple[bytes, tuple[int, int] | None] = (b"", None)  # digest of the certificate in force, its life
 
-    def anchors(self, root: bytes) -> None:
-        """See to it that the courier knows the fleet's root."""
-        if root and self.read(f"{HOME}/ca.pem") != root:
-            self.write(f"{HOME}/ca.pem", root)
-
     def sync(self) -> None:
         """Make durable what a process before this one may have been killed over: what is seen counts from now on."""
         for folder in (HOME, NEXT):
@@ -57,8 +52,7 @@ class Pair:
 
     def life(self) -> tuple[int, int] | None:
         """Return begin and end of the certificate in force; None when there is none that fits the key."""
-        kept = self.read(f"{HOME}/cert.pem")
-        digest = hashlib.sha256(kept).digest()
+        kept, digest = self.read(f"{HOME}/cert.pem"), self.digest()
         if not kept or not self.has_key():
             return None
         if self.known[0] != digest:
@@ -74,6 +68,10 @@ class Pair:
         if not there(self.system, f"{NEXT}/key.pem"):
             return NONE
         return CERTIFICATE if there(self.system, f"{NEXT}/cert.pem") else KEY
+
+    def digest(self) -> bytes:
+        """Return the sha256 of the certificate's file in force."""
+        return hashlib.sha256(self.read(f"{HOME}/cert.pem")).digest()
 
     def next_digest(self) -> bytes:
         """Return the sha256 of the next certificate's file, empty when there is none."""

@@ -18,6 +18,7 @@ from agent.core.secret import Secret
 from agent.core.seed import Receipt, Seed, fits, receipt_payload
 from agent.core.slot import HALF, SIZE, choose, decode_half, encode_half, halves, used
 from agent.core.slot import RECEIPT as RECEIPT_HALF
+from agent.guard.pair import HOME
 from agent.guard.rules import DEVICE
 from agent.guard.rules import SEED as POLICY
 from agent.system import board, identity
@@ -28,8 +29,9 @@ from agent.system.vault import Vault, WorkerVault
 FLEET = "/etc/privet/fleet.cbor"
 SLOT = "privet.slot"
 SERIAL = "/proc/device-tree/serial-number"
-CERTIFICATE = "/var/lib/privet-courier/cert.pem"
-FACTS = {"fleet": str, "class": str, "policy_keys": list, "root": bytes, "floor": int}
+CERTIFICATE = f"{HOME}/cert.pem"
+ROOT = f"{HOME}/ca.pem"
+FACTS = {"fleet": str, "class": str, "policy_keys": list, "floor": int}
 
 
 class Place(Record):
@@ -102,7 +104,7 @@ def chosen(system: System, vault: Vault, raw: bytes) -> Seed:
         raise Missing(f"{FLEET} is missing, and with it the fleet's keys; flash the card again")
     seed = choose(raw, lambda message: vault.verify_policy(message, tuple(facts["policy_keys"])))
     fits(seed, serial(system))
-    if seed.anchor != hashlib.sha256(der(facts["root"])).digest():
+    if seed.anchor != hashlib.sha256(der(system.read(ROOT, 65536))).digest():
         raise BadPolicy("the seed is for a fleet with another root certificate than the image's; flash the card again")
     return seed
 
@@ -113,7 +115,7 @@ def der(pem: bytes) -> bytes:
     try:
         return binascii.a2b_base64(body)
     except ValueError:
-        raise BadPolicy(f"{FLEET} holds no root certificate; flash the card again") from None
+        raise BadPolicy(f"{ROOT} holds no root certificate; flash the card again") from None
 
 
 def kind_of(half: bytes) -> int:

@@ -130,18 +130,6 @@ def newest_policy(fleet: Fleet, model: str, device: str = "") -> Path | None:
     return max(paths, key=lambda path: int(path.stem), default=None)
 
 
-def image_files(fleet: Fleet, issued: Issued) -> dict[str, bytes]:
-    """Return what is laid into /etc/privet of an image for any device of a class; who one is, its seed slot says."""
-    facts = {
-        "fleet": fleet.name,
-        "class": issued.model,
-        "policy_keys": [fleet.policy_key()],
-        "floor": int(time.time()),
-        "root": fleet.trust_anchor(),
-    }
-    return {"fleet.cbor": cbor2.dumps(facts, canonical=True), "policy.cbor": issued.signed}
-
-
 def seed_files(fleet: Fleet, issued: Issued, device: str) -> dict[str, bytes]:
     """Return what is laid into /etc/privet of a new device: who it is, whose policies it obeys, its first policy."""
     facts = {

@@ -184,7 +184,6 @@ def card(desk: Desk, slot: bytes = b"", system: type[SimulatedSystem] = Simulate
     """Make a device with a card as `privet-fleet flash` leaves it."""
     facts = {
         "fleet": desk.fleet.name, "class": "base", "policy_keys": [desk.fleet.policy_key()], "floor": NOW - 2 * DAY,
-        "root": desk.fleet.trust_anchor(),
     }  # fmt: skip
     content = slot or desk.seed()
 
@@ -194,7 +193,7 @@ def card(desk: Desk, slot: bytes = b"", system: type[SimulatedSystem] = Simulate
         device.edit(SLOT, content, in_place=True)
         device.edit(FLEET, cbor2.dumps(facts, canonical=True), mode=0o600)
         device.edit("/etc/privet/policy.cbor", POLICY, mode=0o600)
-        device.hand.directory(HOME)
+        device.edit(f"{HOME}/ca.pem", desk.fleet.trust_anchor(), mode=0o600)
         device.hand.directory("/var/lib/privet")
 
     made = system(image=lay, entropy=stream(), shipped=False)
