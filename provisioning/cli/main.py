@@ -23,6 +23,7 @@ VERBS = {
     "inject": ("provisioning.cli.card", "inject", "Give a card that was flashed another seed."),
     "card": ("provisioning.cli.card", "card", "Read what a card tells of itself."),
     "wipe": ("provisioning.cli.card", "wipe", "Erase a card, and read back that nothing is left."),
+    "policy": ("provisioning.cli.policy", "policy", "Hand out policies by stages; see who has which."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
     "audit-broker": ("provisioning.cli.audit", "audit_broker", "Try the doors of any broker from a device's seat."),
     "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),
