@@ -48,6 +48,7 @@ class Outbox:
         self.publish: Publish | None = None
         self.number = 0
         self.unsent: dict[int, str] = {}
+        self.word: tuple[str, bytes] | None = None  # of no purpose, to be said once
 
     def adopt(self, policy: Policy) -> None:
         """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue."""
@@ -138,6 +139,7 @@ class Outbox:
     def pump(self) -> None:
         """Give the courier what it has room for, oldest first."""
         uptime = self.system.clock().uptime
+        self.speak()
         for name in sorted(self.lanes):
             if self.publish is None or not self.agreed(name):
                 continue
@@ -154,6 +156,20 @@ class Outbox:
         self.unsent[self.number] = name
         publish(self.number, f"up/{name}", payload)
         return True
+
+    def say(self, suffix: str, payload: bytes) -> None:
+        """Hand one message of no purpose to the courier as soon as it has room, once; a newer one takes its place."""
+        self.word = (suffix, payload)
+        self.speak()
+
+    def speak(self) -> None:
+        """Hand over what was to be said, if there is anything and the courier has room."""
+        publish = self.publish
+        if self.word is not None and publish is not None and len(self.unsent) < IN_FLIGHT:
+            (suffix, payload), self.word = self.word, None
+            self.number += 1
+            self.unsent[self.number] = suffix
+            publish(self.number, suffix, payload)
 
     def agreed(self, name: str) -> bool:
         """Say whether the owner agrees to this purpose right now."""

@@ -19,6 +19,7 @@ from agent.core.errors import BadInput, Failed, Missing, Unreachable, Unreadable
 from agent.core.record import Record
 from provisioning.fleet.safe import whole_file
 
+STEWARD = "steward"  # the service that hands out policies (provisioning.fleet.push)
 PLACES = "/usr/sbin:/usr/local/sbin"  # beside the PATH
 
 

@@ -4,7 +4,7 @@ Run `privet-fleet audit-broker` on it before a device connects. What it should c
 nothing else, the certificate's common name as user and as client, and our topics.
 """
 
-from provisioning.broker.child import Setup, place_of
+from provisioning.broker.child import STEWARD, Setup, place_of
 from provisioning.fleet.identity import SERVICE, checked
 
 TRIED = False
@@ -68,4 +68,9 @@ def access(setup: Setup) -> str:
             f'{{allow, {who}, subscribe, ["{top}/+/up/+", "{top}/+/warning", "{top}/+/state"]}}.',
             f'{{allow, {who}, publish, ["{top}/+/ack", "{top}/+/policy"]}}.',
         ]
+    steward = f'{{user, "{SERVICE}{STEWARD}"}}'
+    lines += [
+        f'{{allow, {steward}, subscribe, ["{top}/+/state"]}}.',
+        f'{{allow, {steward}, publish, ["{top}/+/policy"]}}.',
+    ]
     return "\n".join([*lines, "{deny, all}."]) + "\n"

@@ -6,7 +6,7 @@ mosquitto's own switch of user happens before it reads the certificates, and fai
 import signal
 from pathlib import Path
 
-from provisioning.broker.child import Child, Setup, free_port, place_of
+from provisioning.broker.child import STEWARD, Child, Setup, free_port, place_of
 from provisioning.fleet.identity import SERVICE, Credential, checked
 
 __all__ = ["Broker", "Setup", "access", "configuration", "free_port"]
@@ -59,7 +59,10 @@ def configuration(setup: Setup) -> str:
 
 
 def access(setup: Setup) -> str:
-    """Return the access list: a device has its own five topics, a collector the other end of them, nobody else any."""
+    """Return the access list: a device has its own five topics, a collector the other end of them, nobody else any.
+
+    But one: the steward, who hands out policies and hears which are in force.
+    """
     top = f"privet/1/{checked(setup.fleet, 'fleet')}"
     own = f"{top}/%u"
     lines = [f"pattern write {own}/{leaf}" for leaf in ("up/+", "warning", "state")]
@@ -68,6 +71,7 @@ def access(setup: Setup) -> str:
         lines.append(f"user {SERVICE}{checked(name, 'collector')}")
         lines += [f"topic read {top}/+/{leaf}" for leaf in ("up/+", "warning", "state")]
         lines += [f"topic write {top}/+/{leaf}" for leaf in ("ack", "policy")]
+    lines += [f"user {SERVICE}{STEWARD}", f"topic write {top}/+/policy", f"topic read {top}/+/state"]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-from provisioning.broker.child import Child, Setup, place_of
+from provisioning.broker.child import STEWARD, Child, Setup, place_of
 from provisioning.fleet.identity import SERVICE, Credential, checked
 
 MOST_PAYLOAD = 336 * 1024  # bytes
@@ -68,8 +68,10 @@ def _devices(fleet: str, devices: Iterable[str]) -> list[dict[str, object]]:
 def _collectors(setup: Setup) -> list[dict[str, object]]:
     every = f"privet.1.{setup.fleet}.*"
     says, hears = [f"{every}.ack", f"{every}.policy"], [f"{every}.{leaf}" for leaf in ("up.*", "warning", "state")]
-    names = [SERVICE + checked(name, "collector") for name in setup.collectors]
-    return [_user(setup.fleet, name, says, [*hears, DELIVERED]) for name in names]
+    names = [SERVICE + checked(name, "collector") for name in setup.collectors if name != STEWARD]
+    made = [_user(setup.fleet, name, says, [*hears, DELIVERED]) for name in names]
+    steward = _user(setup.fleet, SERVICE + STEWARD, [f"{every}.policy"], [f"{every}.state", DELIVERED])
+    return [*made, steward]
 
 
 def _user(fleet: str, name: str, says: list[str], hears: list[str]) -> dict[str, object]:

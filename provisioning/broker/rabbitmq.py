@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.core.errors import Failed, Missing, PrivetError, Refused
-from provisioning.broker.child import PLACES, Child, Setup, free_port, place_of
+from provisioning.broker.child import PLACES, STEWARD, Child, Setup, free_port, place_of
 from provisioning.fleet.identity import SERVICE, Credential, checked
 
 LOOPBACK = "127.0.0.1"
@@ -80,7 +80,10 @@ def definitions(setup: Setup, devices: Iterable[str]) -> str:
     heard = rf"^privet\.1\.{fleet}\.([a-z0-9-]+|\*)"
     for name in collectors:
         topics.append(_topics(name, every, DEVICE_HEARS, DEVICE_SAYS) | {"read": heard + DEVICE_SAYS})
-    names = [*users, *collectors]
+    steward = SERVICE + STEWARD
+    topics.append({"user": steward, "vhost": "/", "exchange": "amq.topic", "write": every + r"\.policy$",
+                   "read": heard + r"\.state$"})  # fmt: skip
+    names = [*users, *collectors, steward]
     whole = {
         "vhosts": [{"name": "/"}],
         "users": [{"name": n, "password_hash": "", "hashing_algorithm": HASHING, "tags": ""} for n in names],

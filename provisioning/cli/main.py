@@ -27,6 +27,7 @@ VERBS = {
     "serve": ("provisioning.cli.serve", "serve", "Run the enrolment server."),
     "devices": ("provisioning.cli.devices", "devices", "See devices; shut one out, give one away, end its life."),
     "ledger": ("provisioning.cli.ledger", "ledger", "Check the chain of all that happened to the devices."),
+    "policy": ("provisioning.cli.policy", "policy", "Hand out policies by stages; see who has which."),
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
     "audit-broker": ("provisioning.cli.audit", "audit_broker", "Try the doors of any broker from a device's seat."),
     "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),

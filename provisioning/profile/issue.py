@@ -51,6 +51,13 @@ def current_policy(fleet: Fleet, path: Path) -> Issued:
 
 def issue_policy(fleet: Fleet, path: Path, device: str = "", days: int | None = None) -> Issued:
     """Compile, sign and keep the next policy of a class (or of one device of it)."""
+    made = next_policy(fleet, path, device, days)
+    whole_file(made.path, made.signed)
+    return made
+
+
+def next_policy(fleet: Fleet, path: Path, device: str = "", days: int | None = None) -> Issued:
+    """Compile and sign the next policy without keeping it, to show first what it would change."""
     catalogue, now = shipped(), int(time.time())
     profile = load(path, catalogue).profile
     issue = Issue(
@@ -74,7 +81,6 @@ def issue_policy(fleet: Fleet, path: Path, device: str = "", days: int | None = 
             changes = []  # made by another version of Privet: there is nothing to compare with
     signed = sign(encode(made), fleet.signing_key())
     kept = policy_folder(fleet, profile.model, device) / f"{issue.sequence}.cbor"
-    whole_file(kept, signed)
     return Issued(profile.model, issue.sequence, made["expires"], signed, kept, changes)
 
 

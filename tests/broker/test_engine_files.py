@@ -42,7 +42,7 @@ def test_nats_knows_whom_it_was_told_of():
     """The names in the certificates, MQTT alone, own topics alone; nobody else is a user."""
     whole = json.loads(nats.configuration(SETUP, ("anna", "bert")))
     users = {user["user"]: user for user in whole["authorization"]["users"]}
-    assert set(users) == {f"urn:privet:{FLEET}:{name}" for name in ("anna", "bert", "service.one")}
+    assert set(users) == {f"urn:privet:{FLEET}:{name}" for name in ("anna", "bert", "service.one", "service.steward")}
     assert all(user["allowed_connection_types"] == ["MQTT"] for user in users.values())
     said = users[f"urn:privet:{FLEET}:anna"]["permissions"]["publish"]["allow"]
     assert all(subject.startswith(f"privet.1.{FLEET}.anna.") for subject in said)
