@@ -9,9 +9,6 @@ from typing import Any
 
 from agent.core.errors import BadInput, PrivetError
 from agent.core.health import NORMAL, stage
-from agent.core.record import Record
-from agent.core.setting import Setting
-from agent.core.warn import notable
 from agent.guard import breaker, words
 from agent.guard.acts import Acts
 from agent.guard.answer import Answer
@@ -24,15 +21,14 @@ from agent.guard.lane import Mine
 from agent.guard.late import LateStore
 from agent.guard.line import Client, LineServer, Reply, refusal
 from agent.guard.outbox import Outbox
+from agent.guard.parts import Parts
 from agent.guard.port import Courier, Port
 from agent.guard.posture import Posture
 from agent.guard.readings import read_samples
 from agent.guard.rights import Rights
-from agent.guard.rules import Anchor, Rules
+from agent.guard.rules import Rules
 from agent.guard.signs import on_console
-from agent.system.door import System, Watch
-from agent.system.queue import Queue
-from agent.system.vault import Vault
+from agent.system.door import Watch
 
 IDLE = 3600.0
 PATIENCE = 900  # seconds of a start in which a broker that was reached before may be out of reach without a word
@@ -45,19 +41,6 @@ OURS = (
     "/var/lib/privet/keys",
     "/var/lib/privet/originals",
 )
-
-
-class Parts(Record):
-    """What a house is made of; `first_boot(house)` returns True when it had work to do."""
-
-    __slots__ = ("anchor", "first_boot", "open_queue", "settings", "store", "system", "vault")
-    system: System
-    store: Any
-    vault: Vault
-    settings: dict[str, Setting]
-    anchor: Anchor
-    open_queue: Callable[[str, int], Queue]
-    first_boot: Callable[["House"], bool]
 
 
 class House:
@@ -288,10 +271,7 @@ class House:
         self.answer.accept()
         self.outbox.adopt(offer.policy)
         if offer.looser:
-            names = ", ".join(offer.looser)
-            title = f"A new policy asks for looser settings: {names}"
-            done = "Nothing was loosened. If you want one of them for a while: privet loosen"
-            self.guard.announce(notable("policy", "", title, "", done, clock))
+            self.guard.announce(words.asks_looser(offer.looser, clock))
         self.guard.posture.rebase(self.rules.baseline())
         self.guard.sweep(quiet=True)
         self.tell_fleet()

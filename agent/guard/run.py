@@ -15,7 +15,8 @@ from agent.core.warn import notable
 from agent.guard import early, glass, plants
 from agent.guard.callers import table
 from agent.guard.gate import first_boot
-from agent.guard.house import House, Parts
+from agent.guard.house import House
+from agent.guard.parts import Parts
 from agent.guard.rules import read_anchor
 from agent.guard.setup import ensure
 from agent.system import cores

@@ -150,3 +150,10 @@ def allowed(finding: Finding, setting: Setting, waiver: Waiver, risk: str, clock
 def of_waiver(waiver: Waiver) -> dict[str, str]:
     """Say in the journal which leave is meant."""
     return {"setting": waiver.setting, **({"context": waiver.context} if waiver.context else {})}
+
+
+def asks_looser(names: tuple[str, ...], clock: Clock) -> PrivacyWarning:
+    """Say that a policy from afar wants less than the owner has."""
+    title = f"A new policy asks for looser settings: {', '.join(names)}"
+    done = "Nothing was loosened. If you want one of them for a while: privet loosen"
+    return notable("policy", "", title, "", done, clock)

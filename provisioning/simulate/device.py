@@ -15,7 +15,8 @@ from agent.core.errors import PrivetError
 from agent.core.role import OWNER, YEAR
 from agent.core.telemetry import Sample
 from agent.guard.gate import first_boot
-from agent.guard.house import House, Parts
+from agent.guard.house import House
+from agent.guard.parts import Parts
 from agent.guard.posture import Posture
 from agent.guard.rules import read_anchor
 from agent.system.keys import FileSlot

@@ -18,7 +18,8 @@ from agent.core.secret import Secret
 from agent.core.warn import PrivacyWarning
 from agent.guard.callers import Caller
 from agent.guard.gate import first_boot
-from agent.guard.house import House, Parts
+from agent.guard.house import House
+from agent.guard.parts import Parts
 from agent.guard.rules import read_anchor
 from agent.system.queue import Queue
 from agent.system.simulated import SimulatedSystem
