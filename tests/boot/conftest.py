@@ -5,9 +5,28 @@ from pathlib import Path
 
 import pytest
 
+from agent import registry
 from provisioning.fleet.identity import Fleet
 from tests.boot.lab import Booted, Lab
 from tests.boot.shipped import flash, install, new_fleet, package
+
+
+def machine_wide() -> dict[Path, bytes]:
+    """Return the kernel's values that settings are about and that a container shares with this machine."""
+    settings = [one.params["keys"] for one in registry.settings().values() if one.provider == "sysctl"]
+    keys = [key for listed in settings for key in (listed if isinstance(listed, tuple) else (str(listed),))]
+    paths = [Path("/proc/sys") / key for key in keys if not key.startswith("net/")]
+    return {path: path.read_bytes() for path in paths if path.exists()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_kernel() -> Iterator[None]:
+    """Give this machine its own values back: what a device in a container sets of them, it sets here."""
+    before = machine_wide()
+    yield
+    for path, value in machine_wide().items():
+        if value != before[path]:
+            path.write_bytes(before[path])
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ CASES = [
     ("files.service_keys", "any:any:0640", "/etc/mosquitto/certs/hub.key", "mosquitto", "604"),
     ("files.home_keys", "self:self:0600", "/home/pi/.ssh/id_ed25519", "pi", "644"),
     ("files.home_keys", "self:self:0600", "/home/pi/.netrc", "pi", "644"),
-    ("files.boot", "root:root:0600", "/boot/initrd.img-6.1.0-40-arm64", "root", "644"),
 ]
 
 

@@ -110,7 +110,6 @@ REPORTING = (
 )
 # What others should not read, with the rights that it has there: mode, owner, text.
 KEPT = {
-    "/boot/initrd.img-6.12.25+rpt-rpi-v8": (0o644, 0, b"\x28\xb5\x2f\xfd"),
     "/etc/crontab": (0o644, 0, b"17 *\t* * *\troot\tcd / && run-parts --report /etc/cron.hourly\n"),
     "/etc/cron.d/e2scrub_all": (0o644, 0, b"30 3 * * 0 root /sbin/e2scrub_all_cron\n"),
     "/etc/ssl/private/ssl-cert-snakeoil.key": (0o640, 0, b"-----BEGIN PRIVATE KEY-----\n"),
