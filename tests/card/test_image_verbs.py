@@ -1,11 +1,20 @@
 """`privet-fleet image …`: from the maker's image to a verified one as people type it, in text and in JSON."""
 
 import base64
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import cbor2
 import pytest
 
+from agent.core import slot
+from agent.system.sealing import verify_policy
+from provisioning.card.bootfs import Bootfs
+from provisioning.card.contents import anchor_digest
+from provisioning.card.disk import look
+from provisioning.card.rootfs import Rootfs
 from provisioning.fleet.identity import Fleet
 from provisioning.profile.sign import verify
 from tests.card import making
@@ -81,3 +90,26 @@ def test_bad_input_is_one_sentence_and_its_code(house, words, code, said):
     fleet = ("--fleet", str(house.fleet)) if words[1] == "verify" else ()
     found, _, err = house.ask(*words, *fleet)
     assert found == code and said in err and err.count("\n") == 1
+
+
+def test_from_the_makers_image_to_a_card_of_ones_own(house, bench, place):
+    """Build, batch, flash into a file: the card is the image with one device's seed, and that fits what is in it."""
+    output, fleet = place / "porch.img", ("--fleet", str(house.fleet))
+    words = ("image", "build", str(bench.base), "--package", str(bench.deb), "-o", str(output))
+    house.told(*words, *with_both(house))
+    made = house.told("batch", "create", "--count", "2", "--enrol", "enrol.example:8444", *with_both(house))
+    card = place / "card.img"
+    assert house.ask("flash", str(output), "--to", str(card), "--batch", made["directory"], *fleet)[0] == 0
+    for ending in (".manifest", ".bmap", ".sbom.json"):
+        shutil.copy(f"{output}{ending}", f"{card}{ending}")
+    told = house.told("image", "verify", str(card), *fleet)
+    assert told["slot"] == "seed" and told["device"] in made["devices"]
+    disk = look(card)
+    root, boot = Rootfs(disk, 0), Bootfs(disk, 0)
+    keys = cbor2.loads(root.read("/etc/privet/fleet.cbor"))["policy_keys"]
+    seed = slot.choose(boot.read("privet.slot"), lambda message: verify_policy(message, keys))
+    assert seed.policy == hashlib.sha256(root.read("/etc/privet/policy.cbor")).digest()
+    assert seed.anchor == anchor_digest(root.read("/var/lib/privet-courier/ca.pem"))
+    assert (seed.device, seed.enrol_host, seed.sequence) == (told["device"], "enrol.example", 1)
+    code, out, _ = house.ask("image", "scan", str(card), "--json")
+    assert code == 1 and [one["kind"] for one in json.loads(out)["findings"]] == ["token"]

@@ -95,6 +95,19 @@ def test_a_clean_image_has_nothing_and_shows_no_secret(bench, dirty):
     assert not any(word in told for word in ("b3BlbnNz", FACTORY, UNKNOWN, "a long key", "a1a1a1"))
 
 
+def test_a_name_that_is_no_word_of_debugfs_stops_nothing(bench, place):
+    """A home with quotes in its name is named, and the scan goes on; no part of it becomes a command."""
+    root = making.tree(place / "tree")
+    for name in ("it's", 'a"\nrm "b', "ok"):
+        (root / "home" / name / ".ssh").mkdir(parents=True)
+        (root / "home" / name / ".ssh/authorized_keys").write_text("ssh-ed25519 AAAA\n")
+    found = scan(look(making.image(place / "b.img", root)))
+    assert [(one.kind, one.where) for one in found if one.kind == "way in"] == [
+        ("way in", "/home/ok/.ssh/authorized_keys")
+    ]
+    assert len([one for one in found if one.kind == "name"]) >= 1
+
+
 def test_a_factory_password_is_told_from_another():
     """The hash of a password on the agent's own list is recognised, another is not, nor a scheme libcrypt lacks."""
     assert known("pi", FACTORY) and known("admin", crypt.hashed("admin", crypt.salt("$5$", bytes(32), 1000)))
