@@ -3,15 +3,16 @@
 import click
 
 
-@click.command(epilog="\b\nExample:\n  sudo privet setup")
-def setup() -> None:
+@click.command(epilog="\b\nExamples:\n  sudo privet setup --preview\n  sudo privet setup")
+@click.option("--preview", is_flag=True, help="Only say which programs that others use would be closed to them.")
+def setup(*, preview: bool) -> None:
     """Begin to keep a device private that no fleet has flashed; also after privet restore.
 
     It gets an identity and a policy of its own. Whose account is the owner's can be said in /etc/privet/setup.toml.
     """
     from agent.cli import machine
 
-    machine.setup()
+    machine.preview_setup() if preview else machine.setup()
 
 
 @click.command(epilog="\b\nExamples:\n  sudo privet restore\n  sudo privet restore --yes")

@@ -5,10 +5,14 @@ import os
 
 import click
 
+from agent import registry
 from agent.cli.call import call
 from agent.core.errors import Failed, PrivetError, Refused, Unreachable
+from agent.core.policy import read_policy
+from agent.guard import inuse
 from agent.guard import restore as putting
 from agent.guard import setup as setting_up
+from agent.guard.posture import Posture
 from agent.guard.rules import DEVICE
 from agent.guard.setup import RELEASED
 from agent.system.keys import FileSlot
@@ -28,6 +32,22 @@ def root_only(what: str) -> None:
     """Refuse anybody but root."""
     if os.geteuid() != 0:
         raise Refused(f"only root may {what}; run it with sudo")
+
+
+def preview_setup() -> None:
+    """Say which programs that others use now will be closed to them; changes nothing, and says nothing about none."""
+    root_only("look into every program")
+    system, settings = RealSystem(), registry.settings()
+    if there(system, DEVICE):
+        click.echo("This device is set up already. How it stands: sudo privet status")
+        return
+    named = read_policy(setting_up.read_shipped(system), settings).baseline
+    baseline = {name: named.get(name, setting.strictest()) for name, setting in settings.items()}
+    found = inuse.look(Posture(system, settings, baseline))
+    if found:
+        click.echo("Others use these programs of this device now. They are closed to them when it becomes private:")
+    for one in found:
+        click.echo(f"  {inuse.sentence(one)}\n    to have it back for a while, afterwards: {inuse.keep(one)}")
 
 
 def setup() -> None:

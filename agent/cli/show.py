@@ -12,7 +12,7 @@ MARKS = {
     "unknown": ("NOT KNOWN", "red"),
     "absent": ("not here", "bright_black"),
 }
-WAITING = {"answer": ("checking", "yellow")}
+WAITING = {"answer": ("checking", "yellow"), "restart": ("restart", "yellow")}
 
 
 def span(seconds: int) -> str:
@@ -50,12 +50,11 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
         click.echo("  The warning below says why. Put that right, then start the device again.\n")
     if bad:
         click.secho(f"{len(bad)} of {len(rows)} settings need your attention.", fg="red", bold=True)
-    elif off:
-        awaited(off)
-    elif waived:
+    elif waived and not off:
         click.secho(f"Private, except for {len(waived)} setting(s) you allowed for a while.", fg="yellow", bold=True)
-    else:
+    elif not off:
         click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
+    awaited(off)
     click.echo(f"Last full look {span(int(answer['age']))} ago.")
     click.echo(covered(answer["coverage"]) + "\n" if "coverage" in answer else "")
     trial(answer)
@@ -81,8 +80,13 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
 
 
 def awaited(off: list[dict[str, Any]]) -> None:
-    """Say what settles by itself, where nothing else is the matter."""
-    click.secho(f"No fault was found; {len(off)} setting(s) are still being checked.", fg="yellow", bold=True)
+    """Say what settles by itself, or by a restart."""
+    late = len([r for r in off if r.get("waits_for") == "restart"])
+    soon = len([r for r in off if r.get("waits_for") == "answer"])
+    if late:
+        click.secho(f"{late} setting(s) are private from the next start on: please restart (sudo reboot).", fg="yellow")
+    if soon:
+        click.secho(f"{soon} setting(s) are still being checked; no fault was found so far.", fg="yellow")
 
 
 def covered(count: dict[str, int]) -> str:

@@ -7,9 +7,10 @@ from agent import registry
 from agent.core.errors import PrivetError, Unreadable
 from agent.core.record import Params, frozen
 from agent.core.warn import notable
-from agent.guard import glass, words
+from agent.guard import glass, inuse, words
 from agent.guard.executor import apply
 from agent.guard.firstboot import FirstBoot
+from agent.guard.posture import Posture
 from agent.guard.recovery import hand_over
 from agent.guard.signs import Signs
 from agent.system.parts import Credential
@@ -42,6 +43,13 @@ class FirewallGate:
         apply(self.house.system, provider.steps(setting.params, flows))
 
 
+def foretell(house: "House") -> None:
+    """Tell what others use on this device, before it is closed to them."""
+    found = inuse.look(Posture(house.system, house.parts.settings, house.rules.baseline()))
+    if found:
+        house.guard.announce(inuse.closing(found, house.system.clock()))
+
+
 def first_boot(house: "House") -> bool:
     """Run what is left of the first boot; True when this start had work to do.
 
@@ -65,9 +73,8 @@ def first_boot(house: "House") -> bool:
         reached = boot.run()
     except PrivetError as error:
         house.shut_in = True
-        clock = house.system.clock()
         title = "The first start of this device could not be finished; nothing can reach it from outside"
-        house.guard.announce(notable("failed", "", title, "", str(error), clock))
+        house.guard.announce(notable("failed", "", title, "", str(error), house.system.clock()))
         return True
     with suppress(Unreadable):  # a disk that takes nothing keeps no new code; the next start makes one
         glass.issue(house.system, house.books.store)
@@ -76,6 +83,7 @@ def first_boot(house: "House") -> bool:
         house.guard.announce(words.begun_anew(house.system.clock()))
     if fresh:
         hand_over(house)
+        foretell(house)
     if reached.returned:
         clock = house.system.clock()
         title = f"A factory password or key is back: {', '.join(reached.returned)}"

@@ -27,7 +27,7 @@ from agent.guard.posture import Posture
 from agent.guard.readings import read_samples
 from agent.guard.rights import Rights
 from agent.guard.rules import Rules
-from agent.guard.signs import on_console
+from agent.guard.signs import on_console, restart_wanted
 from agent.system.door import Watch
 
 IDLE = 3600.0
@@ -83,9 +83,10 @@ class House:
             with suppress(PrivetError):  # one that is not there, or lies behind a link where we never write
                 self.system.sweep([place])
         fresh = self.parts.first_boot(self)
-        if self.shut_in:
-            self.rules.shut_in = True
+        self.rules.shut_in = self.rules.shut_in or self.shut_in
         self.guard.start(quiet=fresh)
+        if fresh and (late := self.guard.posture.late()):
+            self.say(restart_wanted(late))
         if aside:
             self.guard.announce(words.fallen_back(aside, self.rules.bare, self.unhealthy, self.system.clock()))
         if self.lost:
@@ -179,15 +180,14 @@ class House:
 
     def standing(self) -> dict[str, Any]:
         """Say for the status how telemetry and the link stand."""
-        state, cause = self.link
-        link = {"state": state, "cause": cause}
+        link = dict(zip(("state", "cause"), self.link, strict=True))
         enrolment = {} if self.enrolment is None else self.enrolment.standing()
         return {"telemetry": self.outbox.standing(), "link": link, "shut_in": self.shut_in, "enrolment": enrolment}
 
     def control(self, client: Client, request: dict[str, object]) -> Reply:
         """Answer one request on the control socket, by the role of whoever asks."""
-        now = self.rules.now(self.system.clock())
-        who = caller(self.system, client.peer.uid, client.peer.gid, self.books.grants, now)
+        peer, now = client.peer, self.rules.now(self.system.clock())
+        who = caller(self.system, peer.uid, peer.gid, self.books.grants, now)
         reply = self.acts.perform(who, {**request, "pid": client.peer.pid})
         if request.get("op") == "consent" and request.get("state") != "given":
             self.outbox.withdraw(str(request.get("purpose")))

@@ -1,7 +1,7 @@
 """Look at settings through their providers, and know which directory moves which setting."""
 
 from agent import registry
-from agent.core.assess import ABSENT, UNKNOWN, Finding, Reading, assess, unread
+from agent.core.assess import ABSENT, LOOSENED, UNKNOWN, Finding, Reading, assess, unread
 from agent.core.errors import PrivetError
 from agent.core.record import Value
 from agent.core.setting import Setting
@@ -130,8 +130,15 @@ class Posture:
         return late and finding.kept is not None and setting.lattice().allows(finding.wanted, finding.kept)
 
     def waits_for(self, name: str) -> str:
-        """Name what settles a finding that is not fine, when that comes by itself: "answer"; else ""."""
-        return "" if self.answered((self.findings[name],)) else "answer"
+        """Name what settles a finding that is not fine: "answer" comes by itself, "restart" is the owner's; else ""."""
+        finding = self.findings[name]
+        if not self.answered((finding,)):
+            return "answer"
+        return "restart" if finding.status == LOOSENED and self.waits(name) else ""
+
+    def late(self) -> tuple[str, ...]:
+        """Return the titles of what is private from the next start of the device on."""
+        return tuple(self.settings[n].title for n in sorted(self.findings) if self.waits_for(n) == "restart")
 
     def steps(self, name: str, value: Value) -> tuple[Step, ...]:
         """Say what would make the value hold, but for the contexts that there is leave for."""

@@ -158,13 +158,14 @@ def spoken(house: House) -> str:
     found = house.guard.posture.findings
     if house.shut_in:
         return "Shut in: the first start could not be finished, nothing reaches this device from outside"
-    waited = [name for name in sorted(found) if house.guard.posture.waits_for(name)]
+    waits = {name: house.guard.posture.waits_for(name) for name in sorted(found)}
     for verdict, words in ((LOOSENED, "Not private"), (UNKNOWN, "Cannot be told"), (WAIVED, "Allowed for a while")):
-        names = [name for name in sorted(found) if found[name].status == verdict and name not in waited]
+        names = [name for name in sorted(found) if found[name].status == verdict and not waits[name]]
         if names:
             return f"{words}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    if waited:
-        return f"No fault found; still being checked: {', '.join(waited)}"
+    for reason, words in (("restart", "Private after a restart"), ("answer", "Still being checked")):
+        if names := [name for name in waits if waits[name] == reason]:
+            return f"{words}: {', '.join(names)}"
     return f"Private: all {len(found)} settings are as your policy wants them"
 
 

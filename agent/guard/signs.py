@@ -58,6 +58,12 @@ def sentence(phase: str, kinds: tuple[str, ...]) -> str:
     return phase
 
 
+def restart_wanted(titles: tuple[str, ...]) -> str:
+    """Say after the first start what holds from the next one on, and what to do for it."""
+    what = "; ".join(titles)
+    return f"One thing is left for you: restart this device once (sudo reboot). Until then this is still open: {what}."
+
+
 def sos() -> bytes:
     """Write S O S for the kernel's pattern trigger: brightness and milliseconds in pairs, no fading between."""
     steps = []

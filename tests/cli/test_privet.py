@@ -223,5 +223,9 @@ def test_status_says_what_is_still_being_compared(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     assert "1 setting(s) are still being checked" in said and "the password of pi is still" in said
     assert "Private: all" not in said and "attention" not in said
+    show.status({**answer, "findings": [{**row, "status": "loosened", "waits_for": "restart"}]})
+    said = capsys.readouterr().out
+    assert "1 setting(s) are private from the next start on: please restart (sudo reboot)" in said
+    assert "Private: all" not in said and "attention" not in said
     show.status({**answer, "findings": [{**row, "waits_for": ""}]})
     assert "1 of 1 settings need your attention" in capsys.readouterr().out

@@ -1,12 +1,15 @@
 """Settings of products on a real Debian: what we say of each is what the running program does, and our steps hold."""
 
+import base64
 from collections.abc import Iterator
 
 import pytest
 
+from provisioning.package.policy import shipped_policy
 from tests.device import tree
 from tests.device.enforced import enforce, look
 from tests.device.lab import Device, Lab
+from tests.house import ROOT
 
 MAIN = "/etc/mosquitto/mosquitto.conf"
 DEBIAN = "pid_file /run/mosquitto/mosquitto.pid\npersistence false\ninclude_dir /etc/mosquitto/conf.d\n"
@@ -161,3 +164,19 @@ def test_vnc(device: Device, types: str) -> None:
         "cause": "",
         "absent": False,
     }
+
+
+def test_what_others_use_is_shown_before_anything_begins(device: Device) -> None:
+    """A broker that serves the network: `privet setup --preview` names it and how to keep it, and changes nothing."""
+    device.write(MAIN, DEBIAN)
+    device.write("/etc/mosquitto/conf.d/mine.conf", "listener 1883\nallow_anonymous true\n")
+    device.write("/usr/lib/privet/policy.cbor", base64.b64encode(shipped_policy(ROOT, 1_700_000_000)).decode())
+    device.must(["sh", "-c", "cd /usr/lib/privet && base64 -d policy.cbor >p && mv p policy.cbor"])
+    again(device)
+    done = device.run(device.python("-m", "agent", "setup", "--preview"))
+    said = done.stdout.decode()
+    assert done.returncode == 0, done.stderr.decode()
+    assert "Who reaches the MQTT broker mosquitto: now network, then loopback" in said
+    assert "sudo privet loosen mosquitto.bind network --for 30d" in said
+    assert opens(device)
+    assert device.run(["test", "-e", "/etc/privet/device.cbor"]).returncode == 1

@@ -35,10 +35,14 @@ def test_what_waits_for_the_next_start_is_told_once_and_not_tried_again(fresh: K
     rows = {r["setting"]: r for r in fresh.ask("status")["findings"] if r["status"] not in ("ok", "absent")}
     assert set(rows) == {*WAITING, "inventory.sensors"}
     assert all((rows[name]["status"], rows[name]["kept"]) == ("loosened", "off") for name in WAITING), rows
+    assert [rows[name]["waits_for"] for name in rows] == ["restart", "", "restart"]
+    last = fresh.said[-1]
+    assert "restart this device once (sudo reboot)" in last and "A command line on the serial pins" in last, fresh.said
     told = [t["text"] for t in fresh.told() if t["setting"] in WAITING]
     assert len(told) == 2 and all("Privet has set it back; " in text and "restart it" in text for text in told), told
     assert intents(fresh) <= 3 * len(WAITING)  # first boot, the start, and what it saw of its own writing
     fresh.reboot()
+    assert len([one for one in fresh.said if "sudo reboot" in one]) == 1
     assert {r["status"] for r in fresh.ask("status")["findings"]} <= {"ok", "absent"}
     assert len([t for t in fresh.told() if t["setting"] in WAITING]) == 2
 

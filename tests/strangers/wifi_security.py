@@ -6,7 +6,9 @@ from agent.system.simulated import SimulatedSystem
 
 PATH = "/etc/NetworkManager/system-connections/Home.nmconnection"
 LOCKS = {
-    "encrypted": "\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=a long one\n",
+    "wpa3": "\n[wifi-security]\nkey-mgmt=sae\npsk=a long one\n",
+    "wpa2-aes": "\n[wifi-security]\nkey-mgmt=wpa-psk\nproto=rsn;\npairwise=ccmp;\npsk=a long one\n",
+    "wpa2": "\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=a long one\n",
     "weak": "\n[wifi-security]\nkey-mgmt=none\nwep-key0=abcde\n",
     "open": "",
 }

@@ -1,9 +1,10 @@
 """How the Wi-Fi networks that this device knows keep others from reading along.
 
-No params. Values: encrypted (WPA2 or WPA3), weak (WEP, the first WPA), open. Read from NetworkManager's connections,
-from wpa_supplicant's files and from those of ifupdown. A device joins a network it knows wherever one of that name is
-near, also one that somebody else set up; so what it knows is what it would do, and what is live is what is kept. Which
-networks it knows is its owner's to say: it is found and told.
+No params. Values: wpa3 (nothing older is joined), wpa2-aes (WPA2 with AES alone), wpa2 (and what its access point may
+still ask for: the first WPA, TKIP), weak (WEP, the first WPA alone, encryption with whoever is there), open. Read from
+NetworkManager's connections, from wpa_supplicant's files and from those of ifupdown. A device joins a network it knows wherever one of that
+name is near, also one that somebody else set up; so what it knows is what it would do, and what is live is what is
+kept. Which networks it knows is its owner's to say: it is found and told.
 """
 
 import re
@@ -16,7 +17,9 @@ from agent.system.door import System
 from agent.system.seen import names
 
 PARAMS: tuple[str, ...] = ()
-LADDER = ("encrypted", "weak", "open")
+LADDER = ("wpa3", "wpa2-aes", "wpa2", "weak", "open")
+LATEST = {"sae", "ft-sae", "sae-ext-key", "ft-sae-ext-key", "wpa-eap-suite-b-192"}
+AES = {"ccmp", "ccmp-256", "gcmp", "gcmp-256"}
 PROFILES = (
     "/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections",
     "/usr/lib/NetworkManager/system-connections",
@@ -82,8 +85,18 @@ def judged(keys: dict[str, str]) -> str:
     said |= {key.rpartition(".")[2]: value for key, value in keys.items() if key.startswith("wifi-security.")}
     kind = said.get("key-mgmt", "")
     if kind in {"sae", "owe", "wpa-psk", "wpa-eap", "wpa-eap-suite-b-192"}:
-        return "weak" if said.get("proto", "").strip(";") == "wpa" else "encrypted"
+        proto, pairwise = (said.get(key, "").replace(";", " ").split() for key in ("proto", "pairwise"))
+        return locked({kind}, set(proto), set(pairwise))
     return "weak" if kind in {"none", "ieee8021x"} and any(key.startswith("wep-") for key in said) else "open"
+
+
+def locked(kinds: set[str], proto: set[str], pairwise: set[str]) -> str:
+    """Judge what a network that has a lock is joined with: the loosest of the ways to agree on keys that are listed."""
+    if kinds <= LATEST:
+        return "wpa3"
+    if "owe" in kinds or proto == {"wpa"}:
+        return "weak"
+    return "wpa2-aes" if proto and proto <= {"rsn", "wpa2"} and pairwise and pairwise <= AES else "wpa2"
 
 
 def by_supplicant(system: System) -> list[tuple[str, str]]:
@@ -95,12 +108,14 @@ def by_supplicant(system: System) -> list[tuple[str, str]]:
         for block in BLOCK.findall(text_of(system, f"{SUPPLICANT}/{name}")):
             rows = [line.strip().partition("=") for line in block.splitlines() if not line.strip().startswith("#")]
             keys = {key.strip(): value.strip() for key, _, value in rows if value}
-            kinds = set(keys.get("key_mgmt", "WPA-PSK WPA-EAP").partition("#")[0].split())
-            value = "encrypted"
-            if "NONE" in kinds:
+            kinds = set(keys.get("key_mgmt", "WPA-PSK WPA-EAP").partition("#")[0].lower().split())
+            if "none" in kinds:
                 value = "weak" if any(key.startswith("wep_key") for key in keys) else "open"
-            elif keys.get("proto", "") == "WPA":
+            elif kinds == {"ieee8021x"}:
                 value = "weak"
+            else:
+                proto, pairwise = (set(keys.get(key, "").lower().split()) for key in ("proto", "pairwise"))
+                value = locked(kinds, proto, pairwise)
             found.append((value, keys.get("ssid", "").strip('"') or "without a name"))
     return found
 
@@ -128,4 +143,6 @@ def of_interface(keys: dict[str, str]) -> str:
     if keys.get("wpa-key-mgmt", "").upper() == "NONE" or "wpa-ssid" not in keys:
         weak = any(key.startswith(("wpa-wep-key", "wireless-key")) for key in keys)
         return "weak" if weak else "open"
-    return "weak" if keys.get("wpa-proto", "").upper() == "WPA" else "encrypted"
+    kinds = set(keys.get("wpa-key-mgmt", "wpa-psk wpa-eap").lower().split())
+    proto, pairwise = (set(keys.get(key, "").lower().split()) for key in ("wpa-proto", "wpa-pairwise"))
+    return locked(kinds, proto, pairwise)
