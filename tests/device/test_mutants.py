@@ -24,6 +24,9 @@ def ready(served: Device) -> Device:
     for path in PROGRAMS:
         served.must(["sh", "-c", 'test -e "$1" || { mkdir -p "${1%/*}" && : >"$1"; }', "sh", path])
     served.must(["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth1"])
+    served.write(
+        "/usr/lib/NetworkManager/conf.d/20-connectivity-debian.conf", "[connectivity]\nuri=http://x.example/\n"
+    )
     served.write("/etc/NetworkManager/system-connections/Home.nmconnection", HOME, 0o600)
     served.write("/etc/popularity-contest.conf", 'MY_HOSTID="aa55"\nPARTICIPATE="no"\n')
     served.must(["rm", "-f", "/usr/lib/systemd/systemd-timesyncd"])
