@@ -15,6 +15,7 @@ from agent.core.errors import Failed, Missing, Refused
 from agent.core.plan import Append, Overwrite
 from agent.core.record import Record
 from agent.system.door import System
+from agent.system.seen import content
 
 PLACES = ("/boot/firmware", "/boot")  # bookworm, bullseye
 CONFIG, OWN = "config.txt", "privet.txt"
@@ -63,12 +64,7 @@ class Line(Record):
     sure: bool
 
 
-def there(system: System, path: str) -> bytes | None:
-    """Return a file's bytes, None when it is not there."""
-    try:
-        return system.read(path)
-    except Missing:
-        return None
+there = content  # a file's bytes, None when it is not there
 
 
 def partition(system: System) -> str:

@@ -2,9 +2,8 @@
 
 import re
 
-from agent.core.errors import PrivetError
 from agent.system.door import System
-from agent.system.seen import names, text
+from agent.system.seen import names
 
 # Highest first; a file hides those of the same name further down (udev(7)).
 FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d")
@@ -23,16 +22,6 @@ def files(system: System) -> list[tuple[str, str]]:
             if name.endswith(".rules"):
                 chosen.setdefault(name, f"{folder}/{name}")
     return sorted(chosen.items())
-
-
-def content(system: System, path: str) -> str:
-    """Return the text of a file of rules; a link to /dev/null and one to nowhere say nothing."""
-    try:
-        if system.target(path) == "/dev/null":
-            return ""
-    except PrivetError:  # no link
-        pass
-    return text(system, path)
 
 
 def rules(said: str) -> list[Rule]:

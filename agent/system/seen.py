@@ -1,6 +1,6 @@
 """Looks that take what is not there as an answer: no names, no text, not there. All else is still raised."""
 
-from agent.core.errors import Missing
+from agent.core.errors import Missing, PrivetError, Unreadable
 from agent.system.door import System
 
 
@@ -21,12 +21,29 @@ def there(system: System, path: str) -> bool:
     return True
 
 
-def text(system: System, path: str) -> str:
-    """Return the text of a file, empty when it is not there; Unreadable."""
+def content(system: System, path: str) -> bytes | None:
+    """Return what a file holds, None when it is not there, nothing for a link to /dev/null (a mask); Unreadable."""
     try:
-        return system.read(path).decode("utf-8", "replace")
+        return system.read(path)
     except Missing:
-        return ""
+        return None
+    except Unreadable:
+        if masked(system, path):
+            return b""
+        raise
+
+
+def masked(system: System, path: str) -> bool:
+    """Say whether a path is a link to /dev/null: many programs take that for a file that says nothing."""
+    try:
+        return system.target(path) == "/dev/null"
+    except PrivetError:
+        return False
+
+
+def text(system: System, path: str) -> str:
+    """Return the text of a file, empty when it is not there or masked; Unreadable."""
+    return (content(system, path) or b"").decode("utf-8", "replace")
 
 
 def booted(system: System) -> bool:

@@ -81,13 +81,13 @@ def pulled(system: System, places: tuple[str, ...]) -> list[str]:
 def started(system: System, places: tuple[str, ...], unit: str) -> list[str]:
     """Return what a unit of a person's starts; nothing when it is masked."""
     found = [f"{place}/{unit}" for place in places if present(system, f"{place}/{unit}")][:1]
-    if found and not units.content(system, found[0]).strip():
+    if found and not text(system, found[0]).strip():
         return []
     if not found:  # linked from elsewhere
         found = [f"{place}/{folder}/{unit}" for place in places for folder in names(system, place)
                  if folder.endswith(PULLS) and unit in names(system, f"{place}/{folder}")][:1]  # fmt: skip
     found += [f"{place}/{unit}.d/{name}" for place in places for name in names(system, f"{place}/{unit}.d")]
-    lines = [units.assignments(units.content(system, path), "Service") for path in found]
+    lines = [units.assignments(text(system, path), "Service") for path in found]
     return [value for rows in lines for key, value in rows if key == "ExecStart" and value]
 
 

@@ -7,7 +7,6 @@ once the other end hung up. What it returns is the result. So a protocol is a pl
 import socket
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from typing import TypeVar
 
 from agent.core.errors import BadInput, Unreachable
@@ -51,12 +50,22 @@ def late(port: int, seconds: int) -> str:
 
 
 def connected(port: int, seconds: int) -> socket.socket:
-    """Connect over IPv4, else over IPv6."""
+    """Connect over IPv4, else over IPv6.
+
+    Not by create_connection: it has the address looked up as if it were a name, and the tables of international names
+    that this loads would stay with the guard for good (0.4 MB).
+    """
     if not 0 < port < 65536:
         raise BadInput("%d is no port; name one from 1 to 65535" % port)
     for address in ADDRESSES:
-        with suppress(OSError):
-            return socket.create_connection((address, port), seconds)
+        line = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        line.settimeout(seconds)
+        try:
+            line.connect((address, port))
+        except OSError:
+            line.close()
+            continue
+        return line
     raise Unreachable("nothing listens on port %d of this device; start what should" % port)
 
 

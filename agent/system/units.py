@@ -2,7 +2,6 @@
 
 import re
 
-from agent.core.errors import Missing
 from agent.system.door import System
 from agent.system.seen import names, text, there
 
@@ -23,16 +22,6 @@ PLACES = (
 ETC = "/etc/systemd/system"
 MARKS = "-@:+!"
 WORD = re.compile(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""")
-
-
-def content(system: System, path: str) -> str:
-    """Return the text of a file of a unit; a link to /dev/null (a mask) and a link to nowhere read as empty."""
-    try:
-        if system.stat(path).kind == "link" and system.target(path) == "/dev/null":
-            return ""
-    except Missing:
-        return ""
-    return text(system, path)
 
 
 def fragment(system: System, unit: str) -> str:
@@ -71,7 +60,7 @@ def values(system: System, unit: str, key: str) -> list[str]:
     """Return the values of a key of [Service] after all drop-ins; an empty one forgets those before it."""
     found: list[str] = []
     for path in (fragment(system, unit), *drop_ins(system, unit)):
-        for name, value in assignments(content(system, path) if path else "", "Service"):
+        for name, value in assignments(text(system, path) if path else "", "Service"):
             if name == key:
                 found = [*found, value] if value else []
     return found

@@ -16,12 +16,13 @@ as it was.
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, seen, unread
-from agent.core.errors import Failed, Missing, PrivetError
+from agent.core.errors import Failed, PrivetError
 from agent.core.order import words
 from agent.core.plan import Run, Write
 from agent.core.record import Params, Value
 from agent.system import conf
 from agent.system.door import System
+from agent.system.seen import content as seen_content
 from agent.system.seen import names, there
 
 PARAMS = ("rows",)
@@ -179,7 +180,4 @@ def without(text: str, section: str) -> str:
 
 def content(system: System, path: str) -> str:
     """Return a file's text, empty when it is not there."""
-    try:
-        return system.read(path).decode("utf-8", "surrogateescape")
-    except Missing:
-        return ""
+    return (seen_content(system, path) or b"").decode("utf-8", "surrogateescape")

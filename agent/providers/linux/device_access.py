@@ -18,7 +18,7 @@ from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system import rules
 from agent.system.door import System
-from agent.system.seen import names, there
+from agent.system.seen import names, text, there
 
 PARAMS = ("name", "subsystem", "nodes", "group")
 LADDER = ("closed", "group", "everyone")
@@ -129,7 +129,7 @@ def kept_value(system: System, params: Params) -> str:
     own = path_of(params).rpartition("/")[2]
     ours, before, after, loose = "", "closed", "closed", "group"
     for name, path in rules.files(system):
-        said = rules.content(system, path)
+        said = text(system, path)
         if name == own and said.encode() in (rule(params, "closed"), rule(params, "everyone")):
             ours = "closed" if said.encode() == rule(params, "closed") else "everyone"
             continue

@@ -12,8 +12,8 @@ from agent.core.errors import PrivetError
 from agent.core.record import Params, Value
 from agent.system import board
 from agent.system.door import System
-from agent.system.seen import names
-from agent.system.units import PLACES, content
+from agent.system.seen import names, text
+from agent.system.units import PLACES
 
 PARAMS = ("kind", "words")
 UNIT, NO = "systemd-rfkill.service", {"0", "no", "n", "false", "f", "off"}
@@ -55,7 +55,7 @@ def restores(system: System) -> bool:
     """Say whether somebody takes up the notes at the next start."""
     words = said(system, "/proc/cmdline").split()
     off = any(word.partition("=")[0] == "systemd.restore_state" and word.partition("=")[2] in NO for word in words)
-    return not off and all(content(system, f"{place}/{UNIT}") for place in PLACES if UNIT in names(system, place))
+    return not off and all(text(system, f"{place}/{UNIT}") for place in PLACES if UNIT in names(system, place))
 
 
 def said(system: System, path: str) -> str:

@@ -19,10 +19,10 @@ from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
-from agent.system.seen import booted, names
+from agent.system.seen import booted, names, text
 from agent.system.starters import CRONTABS, others, starts
 from agent.system.starters import running as process_of
-from agent.system.units import ETC, PLACES, assignments, content, drop_ins, fragment
+from agent.system.units import ETC, PLACES, assignments, drop_ins, fragment
 
 PARAMS = ("units", "safe")
 ON, OFF = "on", "off"
@@ -177,7 +177,7 @@ def blocked(system: System, unit: str) -> bool:
     """Say whether our condition is in force: an empty condition in a later drop-in forgets all earlier ones."""
     holds = False
     for path in drop_ins(system, unit):
-        for key, value in assignments(content(system, path), "Unit"):
+        for key, value in assignments(text(system, path), "Unit"):
             if key.startswith("Condition"):
                 holds = bool(value) and (holds or f"{key}={value}" == NEVER)
     return holds
@@ -195,7 +195,7 @@ def linked(system: System, unit: str) -> bool:
                     return True
             elif name.startswith("dbus-") and kind(system, path) == "link" and system.target(path).endswith(f"/{unit}"):
                 return True
-    return content(system, own_pull(unit)).endswith(f"Wants={unit}\n")
+    return text(system, own_pull(unit)).endswith(f"Wants={unit}\n")
 
 
 def pulls(shown: dict[str, str]) -> bool:
@@ -206,7 +206,7 @@ def pulls(shown: dict[str, str]) -> bool:
 def will_start(system: System, unit: str, shown: dict[str, str]) -> str:
     """Return on when something starts the unit sooner or later and nothing forbids it."""
     path = fragment(system, unit)
-    masked = not content(system, path).strip()
+    masked = not text(system, path).strip()
     if masked or blocked(system, unit):
         return OFF
     return ON if linked(system, unit) or pulls(shown) else OFF
@@ -250,5 +250,5 @@ def found_by_program(system: System, units: list[str]) -> list[str]:
 
 def commands(system: System, unit: str) -> list[str]:
     """Return the programs that a unit starts."""
-    found = assignments(content(system, fragment(system, unit)), "Service")
+    found = assignments(text(system, fragment(system, unit)), "Service")
     return [value.lstrip("@-:+!").split()[0] for key, value in found if key == "ExecStart" and value.strip("@-:+! ")]

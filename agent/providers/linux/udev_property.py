@@ -14,7 +14,7 @@ from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system import board, rules
 from agent.system.door import System
-from agent.system.seen import there
+from agent.system.seen import text, there
 
 PARAMS = ("name", "match", "says", "needs", "words")
 SETTLED = "/run/udev/control"
@@ -78,7 +78,7 @@ def stands(system: System, params: Params) -> bool:
         return False
     for name, path in rules.files(system):
         if name > own:
-            said = [word for one in rules.rules(rules.content(system, path)) for word in one]
+            said = [word for one in rules.rules(text(system, path)) for word in one]
             if any(kind == "ENV" and inner == key and sign in {"=", ":=", "+="} and given != value
                    for kind, inner, sign, given in said):  # fmt: skip
                 return False
