@@ -17,9 +17,10 @@ def run(*words: str | Path) -> str:
 class Loop:
     """A loop device, its name and the file behind it."""
 
-    def __init__(self, path: Path, name: str = "") -> None:
+    def __init__(self, path: Path, name: str = "", *, scan: bool = False) -> None:
         self.path = path
-        self.node = Path(run("losetup", "--show", *([f"/dev/{name}"] if name else ["--find"]), path))
+        words = [f"/dev/{name}"] if name else ["--find", *(["--partscan"] if scan else [])]
+        self.node = Path(run("losetup", "--show", *words, path))
         self.name = self.node.name
 
     def detach(self) -> None:
@@ -34,9 +35,9 @@ class Loops:
         self.folder = folder
         self._made: list[Loop] = []
 
-    def insert(self, path: Path, name: str = "") -> Loop:
-        """Put a card in, into the reader of that name if one is given."""
-        made = Loop(path, name)
+    def insert(self, path: Path, name: str = "", *, scan: bool = False) -> Loop:
+        """Put a card in, into the reader of that name if one is given; `scan`: the kernel looks for partitions."""
+        made = Loop(path, name, scan=scan)
         self._made.append(made)
         return made
 

@@ -271,6 +271,42 @@ def turned(station: Station, told: list[dict[str, Any]], event: str, count: int)
     raise AssertionError(told)
 
 
+def test_a_station_that_is_told_to_end(made: Path, readers: Loops):
+    """Ctrl-C in the midst of a card: it ends in order, tells what came of the card, and no half of it starts."""
+    loop = card(readers, "one")
+    words = (
+        made / "privet.img",
+        "--station",
+        "--port",
+        loop.name,
+        *waiver(loop),
+        "--fleet",
+        str(made / "fleet"),
+        "--json",
+    )
+    with subprocess.Popen((*PROGRAM, "flash", *words), stdout=subprocess.PIPE, text=True, cwd=ROOT) as station:
+        assert station.stdout is not None
+        lines = [json.loads(station.stdout.readline())]
+        station.send_signal(signal.SIGINT)
+        lines += [json.loads(line) for line in station.stdout]
+    assert (station.returncode, lines[0]["event"]) == (0, "inserted")
+    assert lines[-1]["good"] + lines[-1]["failed"] == 1
+    content = loop.path.read_bytes()
+    old = content.startswith(rig.boot_record() + rig.OLD)
+    assert old or not rig.startable(content) or content == whole(made, content[slot_place(made) :][:SIZE])
+
+
+def test_the_kernel_forgets_the_partitions_of_before(made: Path, readers: Loops):
+    """A partition that programs could still open after its disk was wiped is gone."""
+    loop = readers.insert(rig.used_card(readers.folder / "one", CARD), scan=True)
+    part = Path("/sys/block") / loop.name / f"{loop.name}p1"
+    if not part.exists():  # a kernel that reads no boot records is told of it
+        pi.run("partx", "--add", loop.node)
+    assert part.exists()
+    assert ask(made, "wipe", loop.name, *waiver(loop))[0] == 0
+    assert not part.exists()
+
+
 def test_a_station_as_a_command(made: Path, readers: Loops, tmp_path: Path):
     """Two readers, two cards, one of them refused; it ends by itself after one good card, and tells each event."""
     batch = pi.batch(tmp_path / "batch", Fleet.open(made / "fleet"), 2)
