@@ -20,6 +20,7 @@ from provisioning.card.targets.opening import named_disk, opened
 from provisioning.card.targets.rules import Wanted
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import Registry
+from provisioning.profile.issue import add_recipient
 from tests.card import pi, rig
 from tests.fleet.site.loops import Loop, Loops, loops
 from tests.house import ROOT
@@ -34,6 +35,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a fleet, an image with its manifest."""
     folder = tmp_path_factory.mktemp("cards")
     fleet = Fleet.create(folder / "fleet", "meadow")
+    add_recipient(fleet, "collector")
+    fleet.safe.seal(broker_host="broker.example", broker_port="8883")
     pi.signed(folder / "privet.img", pi.drawn(folder / "privet.img"), fleet)
     return folder
 
@@ -47,7 +50,7 @@ def readers() -> Iterator[Loops]:
 
 def ask(made: Path, verb: str, *words: str | Path) -> tuple[int, list[dict[str, Any]]]:
     """Run the command as a program does; return its exit code and the lines of JSON."""
-    fleet = ("--fleet", str(made / "fleet")) if verb == "flash" else ()
+    fleet = ("--fleet", str(made / "fleet")) if verb in {"flash", "batch", "devices"} else ()
     done = subprocess.run(
         (*PROGRAM, verb, *words, *fleet, "--json"), capture_output=True, text=True, check=False, cwd=ROOT
     )
@@ -120,18 +123,24 @@ def test_a_card_tells_of_itself_gets_another_seed_and_is_wiped(made: Path, reade
     assert ask(made, "inject", loop.name, "--batch", batch)[0] == 66
 
 
-def test_the_registry_hears_where_each_seed_went(made: Path, readers: Loops):
-    """Devices of a planned batch, named by its number: flashed and read back by the ledger's word."""
-    fleet = Fleet.open(made / "fleet")
-    registry = Registry(fleet)
-    number, planned = registry.batch(1)
-    folder = pi.batch(made / "fleet/batches" / str(number), fleet, 0, parents=True)
-    (folder / f"{planned[0].device}.slot").write_bytes(pi.slot(fleet, planned[0].device, planned[0].token))
+def test_from_the_batch_to_the_registry(made: Path, readers: Loops):
+    """Planned by `batch create`, named by its number, flashed, and read back by the word of registry and ledger."""
+    code, lines = ask(made, "batch", "create", "--count", "2", "--enrol", "enrol.example:8444")
+    assert code == 0, lines
+    number, names = lines[0]["batch"], set(lines[0]["devices"])
     loop = card(readers, "one")
-    assert ask(made, "flash", made / "privet.img", loop.name, "--batch", str(number), *waiver(loop))[0] == 0
-    row, _, told = registry.shown(planned[0].device)
+    code, lines = ask(made, "flash", made / "privet.img", loop.name, "--batch", str(number), *waiver(loop))
+    assert code == 0, lines
+    device = lines[-1]["cards"][0]["device"]
+    told = ask(made, "card", loop.name)[1][0]
+    assert device in names and [half["device"] for half in told["halves"]] == [device] * 2
+    registry = Registry(Fleet.open(made / "fleet"))
+    states = {name: registry.shown(name)[0].state for name in names}
+    events = [row.event for row in registry.shown(device)[2]]
+    registry.verify()
     registry.close()
-    assert row.state == "verified" and [one.event for one in told] == ["flash", "verify"]
+    assert states == {device: "verified", (names - {device}).pop(): "planned"}
+    assert events == ["flash", "verify"]
 
 
 def test_what_is_in_use_is_refused(made: Path, readers: Loops, tmp_path: Path):
