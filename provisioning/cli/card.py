@@ -29,7 +29,7 @@ from provisioning.cli.opened import open_fleet
 from provisioning.fleet.safe import FACTS
 
 LABELS = {
-    "device": "device", "enrol": "enrols at", "floor": "flashed", "time": "used", "key": "key", "serial": "bound to",
+    "device": "device", "enrol": "enrols at", "floor": "made", "time": "used", "key": "key", "serial": "bound to",
     "sequence": "policy", "signed_by": "signed by key", "why": "why",
 }  # fmt: skip
 

@@ -18,11 +18,10 @@ MIB = 1 << 20
 TABLE = "label: dos\nunit: sectors\nstart=8192, size=32768, type=c\nstart=40960, size={size}, type=83\n"
 
 
-def run(*words: str | Path, text: str = "") -> None:
-    """Run one of the tools that make real images."""
-    subprocess.run(
-        words, input=text, text=True, check=True, capture_output=True, env={**os.environ, "MTOOLS_SKIP_CHECK": "1"}
-    )
+def run(*words: str | Path, text: str = "") -> str:
+    """Run one of the tools that make real images; return what it says."""
+    around = {**os.environ, "MTOOLS_SKIP_CHECK": "1"}
+    return subprocess.run(words, input=text, text=True, check=True, capture_output=True, env=around).stdout
 
 
 def drawn(path: Path, size: int = 32 * MIB, content: int = MIB) -> int:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from agent.core.errors import CardGone, Refused
@@ -11,14 +12,14 @@ from provisioning.card.targets.found import serial, word
 from provisioning.card.targets.target import GONE, Seen, trouble
 
 # From Linux' fs.h and blkdev.h, for machines whose ioctl numbers are the common ones (not MIPS, PowerPC or SPARC).
-BLKDISCARD, BLKGETSIZE64, BLKGETDISKSEQ = 0x1277, 0x80081272, 0x80081280
+BLKDISCARD, BLKGETSIZE64, BLKGETDISKSEQ, BLKRRPART = 0x1277, 0x80081272, 0x80081280, 0x125F
 
 
 class BlockTarget:
     """A whole disk. The kernel lets nobody mount it while we hold it, and udev leaves it alone."""
 
     def __init__(self, node: Path) -> None:
-        self.name = node.name
+        self.name, self._written = node.name, False
         try:
             self._file = os.open(node, os.O_RDWR | os.O_EXCL | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
@@ -59,6 +60,7 @@ class BlockTarget:
 
     def write(self, offset: int, view: memoryview) -> int:
         """Write some of the view to the medium."""
+        self._written = True
         return os.pwrite(self._file, view, offset)
 
     def discard(self, offset: int, length: int) -> bool:
@@ -81,5 +83,8 @@ class BlockTarget:
         return Seen(self._number(BLKGETDISKSEQ), cid or serial(self._folder), bool(cid), self._number(BLKGETSIZE64))
 
     def close(self) -> None:
-        """Let go of it; the kernel and udev may look at it from now on."""
+        """Let go of it; the kernel forgets the partitions of before, and udev may look at it from now on."""
+        if self._written:
+            with suppress(OSError):  # a card that was taken out, a device without partitions
+                fcntl.ioctl(self._file, BLKRRPART)
         os.close(self._file)

@@ -5,77 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent.core.errors import CardGone
 from agent.core.slot import SIZE
-from provisioning.card.seeds import Seeds
-from provisioning.card.station import Station
-from provisioning.card.targets.found import Disk, look
 from provisioning.card.targets.opening import named_disk, opened
 from provisioning.card.targets.rules import Wanted
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import Registry
 from tests.card import pi, rig
-from tests.fleet.site.loops import Loop, Loops, loops
+from tests.fleet.site.lab import CARD, MIB, ask, card, slot_place, waiver, whole
+from tests.fleet.site.loops import Loops
 from tests.house import ROOT
-
-MIB = 1 << 20
-CARD = 64 * MIB
-PROGRAM = (str(Path(sys.executable).with_name("privet-fleet")),)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a fleet, an image with its manifest."""
-    folder = tmp_path_factory.mktemp("cards")
-    fleet = Fleet.create(folder / "fleet", "meadow")
-    pi.signed(folder / "privet.img", pi.drawn(folder / "privet.img"), fleet)
-    return folder
-
-
-@pytest.fixture
-def readers() -> Iterator[Loops]:
-    """Give loop devices."""
-    with loops() as given:
-        yield given
-
-
-def ask(made: Path, verb: str, *words: str | Path) -> tuple[int, list[dict[str, Any]]]:
-    """Run the command as a program does; return its exit code and the lines of JSON."""
-    fleet = ("--fleet", str(made / "fleet")) if verb == "flash" else ()
-    done = subprocess.run(
-        (*PROGRAM, verb, *words, *fleet, "--json"), capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def card(readers: Loops, name: str, size: int = CARD) -> Loop:
-    """Put in a card that somebody used."""
-    return readers.insert(rig.used_card(readers.folder / name, size))
-
-
-def waiver(loop: Loop) -> tuple[str, str]:
-    """Name a card and its size."""
-    return ("--waive", f"{loop.name}={loop.path.stat().st_size}")
-
-
-def slot_place(made: Path) -> int:
-    """Return where the slot of the image is."""
-    with (made / "privet.img").open("rb") as file:
-        return pi.place(lambda at, length: os.pread(file.fileno(), length, at), (made / "privet.img").stat().st_size)
-
-
-def whole(made: Path, slot: bytes, size: int = CARD) -> bytes:
-    """Return what a card must hold."""
-    content, at = bytearray((made / "privet.img").read_bytes()), slot_place(made)
-    content[at : at + SIZE] = slot
-    return bytes(content) + bytes(size - len(content))
 
 
 def test_two_cards_from_one_image(made: Path, readers: Loops, tmp_path: Path):
@@ -120,18 +63,24 @@ def test_a_card_tells_of_itself_gets_another_seed_and_is_wiped(made: Path, reade
     assert ask(made, "inject", loop.name, "--batch", batch)[0] == 66
 
 
-def test_the_registry_hears_where_each_seed_went(made: Path, readers: Loops):
-    """Devices of a planned batch, named by its number: flashed and read back by the ledger's word."""
-    fleet = Fleet.open(made / "fleet")
-    registry = Registry(fleet)
-    number, planned = registry.batch(1)
-    folder = pi.batch(made / "fleet/batches" / str(number), fleet, 0, parents=True)
-    (folder / f"{planned[0].device}.slot").write_bytes(pi.slot(fleet, planned[0].device, planned[0].token))
+def test_from_the_batch_to_the_registry(made: Path, readers: Loops):
+    """Planned by `batch create`, named by its number, flashed, and read back by the word of registry and ledger."""
+    code, lines = ask(made, "batch", "create", "--count", "2", "--enrol", "enrol.example:8444")
+    assert code == 0, lines
+    number, names = lines[0]["batch"], set(lines[0]["devices"])
     loop = card(readers, "one")
-    assert ask(made, "flash", made / "privet.img", loop.name, "--batch", str(number), *waiver(loop))[0] == 0
-    row, _, told = registry.shown(planned[0].device)
+    code, lines = ask(made, "flash", made / "privet.img", loop.name, "--batch", str(number), *waiver(loop))
+    assert code == 0, lines
+    device = lines[-1]["cards"][0]["device"]
+    told = ask(made, "card", loop.name)[1][0]
+    assert device in names and [half["device"] for half in told["halves"]] == [device] * 2
+    registry = Registry(Fleet.open(made / "fleet"))
+    states = {name: registry.shown(name)[0].state for name in names}
+    events = [row.event for row in registry.shown(device)[2]]
+    registry.verify()
     registry.close()
-    assert row.state == "verified" and [one.event for one in told] == ["flash", "verify"]
+    assert states == {device: "verified", (names - {device}).pop(): "planned"}
+    assert events == ["flash", "verify"]
 
 
 def test_what_is_in_use_is_refused(made: Path, readers: Loops, tmp_path: Path):
@@ -170,12 +119,12 @@ def test_what_is_in_use_is_refused(made: Path, readers: Loops, tmp_path: Path):
 
 def test_a_card_that_was_exchanged_is_noticed_by_the_kernel_s_count(readers: Loops):
     """Between look and opening another file of the same size is attached: refused, and it is not touched."""
-    loop = card(readers, "one")
+    loop = card(readers, "one", readers.own())
     disk = named_disk(loop.name)
     want = Wanted(waivers=frozenset({(loop.name, CARD)}))
     opened(disk, want, named=True).close()  # the twin: the same card opens
     loop.detach()
-    other = readers.insert(rig.used_card(readers.folder / "two", CARD), loop.name)
+    other = card(readers, "two", loop.name)
     assert named_disk(loop.name).sequence != disk.sequence
     before = other.path.read_bytes()
     with pytest.raises(CardGone):
@@ -232,58 +181,12 @@ def test_a_killed_writer_leaves_no_startable_half(made: Path, readers: Loops):
     assert fired == 7 and resumed > 0
 
 
-def test_a_station_from_card_to_card(made: Path, readers: Loops, tmp_path: Path):
-    """Put in, written, read back, told, taken out, the next one; what stands elsewhere is left alone."""
-    batch = pi.batch(tmp_path / "batch", Fleet.open(made / "fleet"), 3)
-    first, aside = card(readers, "one"), card(readers, "aside")
-    untouched, out = aside.path.read_bytes(), set[int]()
-    want = Wanted(ports=(first.name,), waivers=frozenset({(first.name, CARD)}))
-    told: list[dict[str, Any]] = []
-
-    def seen() -> tuple[Disk, ...]:
-        return tuple(disk for disk in look() if disk.sequence not in out)
-
-    with (
-        Seeds(batch) as seeds,
-        pi.Base(os.open(made / "privet.img", os.O_RDONLY), "x", pi.Slot(slot_place(made), SIZE)) as base,
-    ):
-        station = Station(base, seeds, want, seen, told.append)
-        for number, name in enumerate(("one", "two", "three")):
-            loop = first if number == 0 else readers.insert(rig.used_card(readers.folder / name, CARD), first.name)
-            turned(station, told, "done", number + 1)
-            assert loop.path.read_bytes() == whole(made, loop.path.read_bytes()[slot_place(made) :][:SIZE])
-            out.add(named_disk(first.name).sequence)
-            turned(station, told, "removed", number + 1)
-            loop.detach()
-    assert [event["event"] for event in told] == ["inserted", "done", "removed"] * 3
-    assert sorted(event["device"] for event in told if event["event"] == "done") == ["d-0000", "d-0001", "d-0002"]
-    assert aside.path.read_bytes() == untouched
-
-
-def turned(station: Station, told: list[dict[str, Any]], event: str, count: int) -> None:
-    """Let a station look until something has happened so often."""
-    for _ in range(600):
-        station.turn()
-        if sum(one["event"] == event for one in told) == count:
-            return
-        assert not [one for one in told if one["event"] == "failed"], told
-        station.stop.wait(0.05)
-    raise AssertionError(told)
-
-
-def test_a_station_as_a_command(made: Path, readers: Loops, tmp_path: Path):
-    """Two readers, two cards, one of them refused; it ends by itself after one good card, and tells each event."""
-    batch = pi.batch(tmp_path / "batch", Fleet.open(made / "fleet"), 2)
-    one, two = card(readers, "one"), card(readers, "two")
-    ports = ("--port", one.name, "--port", two.name)
-    words = (made / "privet.img", "--station", *ports, "--batch", batch)
-    assert ask(made, "flash", *words, "--no-read-back")[0] == 77
-    assert ask(made, "flash", made / "privet.img", "--station", "--batch", batch)[0] == 77
-    code, lines = ask(made, "flash", *words, "--count", "1", *waiver(one))
-    assert code == 0, lines
-    events = {(line.get("target"), line.get("event")) for line in lines}
-    assert {(one.name, "inserted"), (one.name, "done")} <= events
-    if (two.name, "inserted") in events:
-        assert (two.name, "failed") in events
-    assert lines[-1]["good"] == 1
-    assert one.path.read_bytes()[:512] == (made / "privet.img").read_bytes()[:512]
+def test_the_kernel_forgets_the_partitions_of_before(made: Path, readers: Loops):
+    """A partition that programs could still open after its disk was wiped is gone."""
+    loop = readers.insert(rig.used_card(readers.folder / "one", CARD), scan=True)
+    part = Path("/sys/block") / loop.name / f"{loop.name}p1"
+    if not part.exists():  # a kernel that reads no boot records is told of it
+        pi.run("partx", "--add", loop.node)
+    assert part.exists()
+    assert ask(made, "wipe", loop.name, *waiver(loop))[0] == 0
+    assert not part.exists()
