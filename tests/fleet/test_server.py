@@ -123,6 +123,16 @@ def test_a_machine_that_only_enrols_has_few_keys(tmp_path: Path):
         assert few.ask("GET", "time?nonce=" + "ab" * 32)[0] == 404
 
 
+def test_the_end_of_an_authority_is_told_long_before(served: Served):
+    """Half a year before the authorities end, the operator hears of it each hour; not today."""
+    served.told.clear()
+    served.serving.keep_house()
+    assert served.told == []
+    served.office.clock.ahead = (3 * 365 - 170) * DAY
+    served.serving.keep_house()
+    assert [line.partition(" ends in ")[0] for line in served.told] == ["the device-ca", "the server-ca"]
+
+
 def test_a_copy_is_told_to_a_person(served: Served):
     """The operator gets one sentence with the device's name; the broker's list has its certificate."""
     one, mine = served.office.planned()[0], key()
