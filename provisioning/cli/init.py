@@ -46,13 +46,18 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the root's key is put, such as a stick to carry away.  [default: root, in the fleet's directory]",
 )
+@click.option("--registry", default="", help="PostgreSQL, such as postgresql:///fleet.  [default: a file]")
 @click.option("--no-passphrase", is_flag=True, help="Leave the keys readable to whoever can read the directory.")
 def init(
     fleet_directory: Path, passphrase_fd: int | None, name: str | None, recipients: tuple[str, ...], broker: str,
-    names: tuple[str, ...], root: Path | None, no_passphrase: bool,
+    names: tuple[str, ...], root: Path | None, registry: str, no_passphrase: bool,
 ) -> None:  # fmt: skip
     """Make a fleet: the key that signs policies, the authorities for devices and brokers, the recipients' keys."""
     host, port = host_and_port(broker)
+    if registry:
+        from provisioning.fleet.tables import checked_place  # noqa: PLC0415 - SQLAlchemy, which --help does not need
+
+        checked_place(registry)
     for one in recipients:
         checked(one, "recipient")
     fleet = Fleet.create(
@@ -66,6 +71,8 @@ def init(
         add_recipient(fleet, one)
     if host:
         fleet.safe.seal(broker_host=host, broker_port=str(port))
+    if registry:
+        fleet.safe.seal(registry=registry)
     result = {"fleet": fleet.name, "directory": str(fleet_directory), "recipients": list(recipients)}
 
     def show(console: Console) -> None:

@@ -26,9 +26,10 @@ from provisioning.fleet.clerk import Clerk
 from provisioning.fleet.desk import GIVEN, LATER, RULES, Asked, Desk, Outcome, Rules, token_hash
 from provisioning.fleet.keeping import publish, revocation_list
 from provisioning.fleet.limits import Bucket, neighbourhood
-from provisioning.fleet.registry import Registry
+from provisioning.fleet.registry import DAY, Registry
 
 EST = "/.well-known/est/"
+WARN_DAYS = 180
 MINUTE = 60.0  # seconds
 PATIENCE = 10.0  # seconds for the body of a question
 FAILURES = (30, 0.5)  # refused questions of one place at once, and a second
@@ -61,6 +62,13 @@ class Enrolment:
         """Answer who waits, then end."""
         self._clerk.close()
         self.registry.remember()
+
+    def warn_of_ends(self) -> None:
+        """Tell a person, well before, that an authority ends: devices' certificates never outlive it."""
+        for label in ("device-ca", "server-ca"):
+            left = int(self.fleet.issuer(label)[0].not_valid_after_utc.timestamp() - self.registry.now()) // DAY
+            if left < WARN_DAYS:
+                self._tell(f"the {label} ends in {left} days; renew it with the root: privet-fleet authority renew")
 
     def application(self) -> web.Application:
         """Return the application, for whoever serves it."""

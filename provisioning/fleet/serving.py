@@ -98,6 +98,7 @@ class Serving:
     def keep_house(self) -> None:
         """Do what is due."""
         identify(self._context, self._enrolment.fleet, self._names)
+        self._enrolment.warn_of_ends()
         forget(self._enrolment.registry)
         publish(self._enrolment.registry)
         self._enrolment.registry.remember()

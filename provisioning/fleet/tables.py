@@ -26,7 +26,7 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from agent.core.errors import BadInput, Failed, Refused, Unreachable, Unreadable
@@ -107,9 +107,7 @@ def database(place: str, folder: Path) -> Engine:
 
     BadInput for a URL that is none, Refused for one with a password in it, Unreachable when nobody answers.
     """
-    if place and make_url_or_say(place).password:
-        raise Refused("the registry's URL holds a password; put it into ~/.pgpass and leave it out of the URL")
-    engine = _postgres(place) if place else _sqlite(folder / "registry.db")
+    engine = _postgres(checked_place(place)) if place else _sqlite(folder / "registry.db")
     with spoken():
         ALL.create_all(engine)
         with engine.begin() as connection:
@@ -118,15 +116,17 @@ def database(place: str, folder: Path) -> Engine:
     return engine
 
 
-def make_url_or_say(place: str) -> URL:
-    """Read a database URL."""
+def checked_place(place: str) -> str:
+    """Return a registry's URL when it is one of PostgreSQL, without a password in it; BadInput or Refused else."""
     try:
         url = make_url(place)
     except ArgumentError:
         raise BadInput(f"{place!r} is no database URL; write it like postgresql:///fleet") from None
     if url.get_backend_name() != "postgresql":
         raise BadInput(f"a registry is kept in SQLite or PostgreSQL, not in {url.get_backend_name()}; use one of them")
-    return url
+    if url.password:
+        raise Refused("the registry's URL holds a password; put it into ~/.pgpass and leave it out of the URL")
+    return place
 
 
 @contextmanager

@@ -132,11 +132,30 @@ def test_slow_clients_are_left(tmp_path: Path):
             links.append(served.link())
             links[-1].sendall(begin.encode())
         for link in links:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):  # the end of patience here is a failure
                 while link.recv(4096):
                     continue
             link.close()
         assert served.enrol(served.office.planned()[0], key())[0] == 200
+
+
+def test_who_drips_is_left_as_well(tmp_path: Path):
+    """A head that grows by a letter now and then keeps no connection beyond a connection's life."""
+    with Served(Office(tmp_path), life=1.0) as served, contextlib.closing(served.link()) as link:
+        link.sendall(f"{POST}X-".encode())
+        link.settimeout(0.02)
+        ended = False
+        for _ in range(300):
+            try:
+                link.sendall(b"a")
+                ended = link.recv(1) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                ended = True
+            if ended:
+                break
+        assert ended
 
 
 def test_one_too_many_is_turned_away(tmp_path: Path):

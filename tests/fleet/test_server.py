@@ -6,20 +6,25 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cbor2
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import pkcs7
+from sqlalchemy import update
 
 from agent.core.cose import split_sign1
 from provisioning.fleet import desk
-from provisioning.fleet.authority import PEM
+from provisioning.fleet.authority import PEM, plain
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import Registry
-from tests.fleet.enrolling import DAY, KIND, Office, Served, key, request
+from provisioning.fleet.safe import whole_file
+from provisioning.fleet.tables import certificates
+from tests.fleet.enrolling import DAY, DER, KIND, Office, Served, key, request
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +123,16 @@ def test_a_machine_that_only_enrols_has_few_keys(tmp_path: Path):
         assert few.ask("GET", "time?nonce=" + "ab" * 32)[0] == 404
 
 
+def test_the_end_of_an_authority_is_told_long_before(served: Served):
+    """Half a year before the authorities end, the operator hears of it each hour; not today."""
+    served.told.clear()
+    served.serving.keep_house()
+    assert served.told == []
+    served.office.clock.ahead = (3 * 365 - 170) * DAY
+    served.serving.keep_house()
+    assert [line.partition(" ends in ")[0] for line in served.told] == ["the device-ca", "the server-ca"]
+
+
 def test_a_copy_is_told_to_a_person(served: Served):
     """The operator gets one sentence with the device's name; the broker's list has its certificate."""
     one, mine = served.office.planned()[0], key()
@@ -142,7 +157,7 @@ def test_two_starts_of_one_key_over_the_wire(served: Served):
 
 
 def test_a_device_whose_certificate_ended_gets_the_next_one(served: Served, tmp_path: Path):
-    """TLS lets it in whatever its dates say; the desk judges them by the server's clock. A stranger is not let in."""
+    """The desk judges dates by the server's clock. A stranger is not let in."""
     one, mine = served.office.planned()[0], key()
     home = served.at_home(tmp_path / "home", mine, served.enrol(one, mine)[2])
     body = base64.b64encode(request(key()))
@@ -159,6 +174,27 @@ def test_a_device_whose_certificate_ended_gets_the_next_one(served: Served, tmp_
     (stranger / "cert.pem").write_bytes(leaf.public_bytes(PEM) + rogue.safe.read("device-ca.pem"))
     with pytest.raises((ssl.SSLError, ConnectionError)):
         served.ask("POST", "simplereenroll", body, KIND, stranger)
+
+
+def test_tls_lets_in_a_certificate_that_truly_ended(served: Served, tmp_path: Path):
+    """Ended ten minutes ago by every clock: it renews, and it still does not count where a broker looks at dates."""
+    one, mine = served.office.planned()[0], key()
+    assert served.enrol(one, mine)[0] == 200
+    issuer, issuer_key = served.office.fleet.issuer("device-ca")
+    leaf = served.office.fleet.device_leaf(mine.public_key(), one.device, 1)
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(issuer.subject, leaf.subject, leaf.public_key(), leaf.serial_number)
+    builder = builder.not_valid_before(now - timedelta(minutes=50)).not_valid_after(now - timedelta(minutes=10))
+    for extension in leaf.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    made = builder.sign(issuer_key, hashes.SHA256())
+    ends = int(made.not_valid_after_utc.timestamp())
+    values = {"serial": f"{made.serial_number:x}", "der": made.public_bytes(DER), "begins": ends - 2400, "ends": ends}
+    with served.office.registry.engine.begin() as connection:
+        connection.execute(update(certificates).where(certificates.c.device == one.device).values(**values))
+    whole_file(tmp_path / "cert.pem", made.public_bytes(PEM) + issuer.public_bytes(PEM))
+    whole_file(tmp_path / "key.pem", plain(mine))
+    assert served.ask("POST", "simplereenroll", base64.b64encode(request(key())), KIND, tmp_path)[0] == 200
 
 
 def test_a_server_poses_as_no_device(served: Served, tmp_path: Path):

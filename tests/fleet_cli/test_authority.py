@@ -25,6 +25,9 @@ def test_the_root_is_made_apart_and_renews(tmp_path: Path):
     assert not list((tmp_path / "fleet").rglob("root.key"))
     before = told("authority", "renew", "--fleet", fleet, "--dry-run")
     assert "broker.garden.org" in before["names"] and not before["changed"]
+    for place, code in (("mysql://host/fleet", 65), ("postgresql://ada:secret@host/fleet", 77)):
+        refused = told("init", "--fleet", str(tmp_path / "new"), "--no-passphrase", "--registry", place)
+        assert (refused["code"], "secret" in refused["error"], (tmp_path / "new").exists()) == (code, False, False)
     refused = told("authority", "renew", "--fleet", fleet)
     assert (refused["code"], "holds no fleet" in refused["error"]) == (66, True)
     after = told("authority", "renew", "--fleet", fleet, "--root", stick, "--server-name", "other.org")
