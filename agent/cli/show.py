@@ -75,8 +75,15 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
     for warning in recent:
         often = f"  ({warning['count']} times)" if warning["count"] > 1 else ""
         click.echo(f"  {moment(int(warning['since']))}  " + str(warning["text"]).replace("\n", "\n      ") + often)
-    link = answer["link"]
+    linked(answer)
+
+
+def linked(answer: dict[str, Any]) -> None:
+    """Say how the link to the broker is, and what keeps this device from a certificate."""
+    link, why = answer["link"], answer.get("enrolment", {}).get("why")
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
+    if why:
+        click.echo(f"Certificate: {why}")
 
 
 def awaited(off: list[dict[str, Any]]) -> None:

@@ -74,7 +74,7 @@ def next_act(stands: Standing) -> str:
     if not stands.certificate:
         if stands.slot == ASKED:
             return asking(stands.key, stands.told, MAKE, ASK)
-        return LOST if stands.key or stands.slot == DAMAGED else LEAVE
+        return LOST if stands.key or stands.slot in (DAMAGED, RECEIPT) else LEAVE
     if stands.slot == ASKED and stands.by == TOKEN and stands.next != CERTIFICATE:
         return asking(stands.next == KEY, stands.told, MAKE_NEXT, ASK_NEXT)
     if stands.slot in (ASKED, DAMAGED):

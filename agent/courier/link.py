@@ -240,7 +240,7 @@ class Link:
         try:
             what(*facts)
         except Exception as error:  # noqa: BLE001 - the cage: paho raises what a hostile broker makes it raise
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError | PrivetError):
                 self.faults += 1
             known = "" if self._session is None else self._session.cause
             self._drop(known or trust.cause(error))

@@ -133,7 +133,7 @@ def test_erased_it_is_nobodys_until_it_gets_a_new_seed(carded: Carded):
     before = device.read(f"{HOME}/key.pem")
     done = privet(device, "erase", "--all", "--yes", "--receipt", "/root/receipt")
     assert done.returncode == 0, done.stderr
-    assert device.read("/root/receipt") and not (device.disk / HOME.lstrip("/") / "key.pem").exists()
+    assert (device.disk / "root/receipt").read_bytes() and not (device.disk / HOME.lstrip("/") / "key.pem").exists()
     device.reboot()
     active(device)
     assert "linux_account/pi" in privet(device, "credentials", "show", "--once").stdout.decode()
