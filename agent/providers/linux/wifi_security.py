@@ -2,9 +2,9 @@
 
 No params. Values: wpa3 (nothing older is joined), wpa2-aes (WPA2 with AES alone), wpa2 (and what its access point may
 still ask for: the first WPA, TKIP), weak (WEP, the first WPA alone, encryption with whoever is there), open. Read from
-NetworkManager's connections, from wpa_supplicant's files and from those of ifupdown. A device joins a network it knows wherever one of that
-name is near, also one that somebody else set up; so what it knows is what it would do, and what is live is what is
-kept. Which networks it knows is its owner's to say: it is found and told.
+NetworkManager's connections, from wpa_supplicant's files and from those of ifupdown. A device joins a network it knows
+wherever one of that name is near, also one that somebody else set up; so what it knows is what it would do, and what is
+live is what is kept. Which networks it knows is its owner's to say: it is found and told.
 """
 
 import re
