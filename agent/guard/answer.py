@@ -1,16 +1,18 @@
-"""What the fleet is told about its policies: which one is in force, how much waits for the owner, what was refused.
+"""Policies from afar: tighter parts at once, looser ones not at all; and what the fleet is told about them.
 
-Numbers and digests alone: *how many* settings wait is an answer to what the fleet asked for; which ones the owner
-allowed or not is nobody's business.
+Numbers and digests alone: which one is in force, *how many* settings of it wait for the owner, what was refused. Which
+ones the owner allowed or not is nobody's business.
 """
 
 import hashlib
+from collections.abc import Callable
 
 from agent.core import cbor
 from agent.core.errors import PrivetError
 from agent.core.policy import layer
-from agent.guard.books import Books
-from agent.guard.rules import Rules
+from agent.guard import words
+from agent.guard.guard import Guard
+from agent.guard.outbox import Outbox
 
 VERSION = 1
 SHORT = 16  # bytes of a digest
@@ -18,27 +20,40 @@ INBOUND = "firewall.inbound"
 
 
 class Answer:
-    """`news` is what is to be published on the topic `state` of this device, empty when nothing has changed."""
+    """Takes policies, and answers on the topic `state` of this device whenever there is something new to say."""
 
-    def __init__(self, rules: Rules, books: Books) -> None:
-        self.rules = rules
-        self.books = books
+    def __init__(self, guard: Guard, outbox: Outbox, linked: Callable[[], bool]) -> None:
+        self.guard, self.rules, self.outbox = guard, guard.rules, outbox
+        self.linked = linked
         self.refused: tuple[bytes, int] = (b"", 0)
         self.said = b""
 
-    def refuse(self, signed: bytes, error: PrivetError) -> None:
-        """Note that a policy was refused, and for which kind of reason; one that is in force already was not."""
-        digest = short(signed)
-        if digest != self.force():
-            self.refused = (digest, error.exit_code)
-
-    def accept(self) -> None:
-        """Note that a policy was taken: what was refused before it is past."""
+    def take(self, signed: bytes) -> None:
+        """Take a policy from afar; the owner is told which settings it would loosen. BadPolicy changes nothing."""
+        clock = self.guard.system.clock()
+        try:
+            offer = self.rules.offer(signed, clock)
+        except PrivetError as error:
+            digest = short(signed)
+            if digest != self.force():  # the one in force, sent again, was not refused: its answer was not heard
+                self.refused = (digest, error.exit_code)
+            self.tell(anew=True)
+            raise
+        self.rules.accept(signed, offer)
         self.refused = (b"", 0)
+        self.outbox.adopt(offer.policy)
+        if offer.looser:
+            self.guard.announce(words.asks_looser(offer.looser, clock))
+        self.guard.posture.rebase(self.rules.baseline())
+        self.guard.sweep(quiet=True)
+        self.tell()
 
-    def forget(self) -> None:
-        """Say everything again at the next occasion: nobody knows what a lost connection still delivered."""
-        self.said = b""
+    def tell(self, *, anew: bool = False) -> None:
+        """Say what is new, if there is a link; `anew`: all of it, for nobody knows what a lost one still delivered."""
+        if anew:
+            self.said = b""
+        if self.linked() and (news := self.news()):
+            self.outbox.say("state", news)
 
     def news(self) -> bytes:
         """Return what has not been said yet."""
@@ -61,7 +76,7 @@ class Answer:
         policy = self.rules.policy
         if policy is None or self.rules.bare:
             return ()
-        allowed = {waiver.setting for waiver in self.books.waivers}
+        allowed = {waiver.setting for waiver in self.guard.books.waivers}
         if self.rules.shut_in:
             allowed.add(INBOUND)  # shut until the factory secrets are gone, whatever the owner says
         _, looser = layer(self.rules.baseline(), policy.baseline, self.rules.settings)

@@ -61,7 +61,7 @@ class House:
         self.outbox = Outbox(self.system, self.books, parts.vault, mine, parts.open_queue)
         self.rules = Rules(self.store, parts.vault, parts.settings, parts.anchor)
         self.guard = Guard(self.system, self.books, self.store, self.rules, parts.settings, self.outbox.post)
-        self.answer = Answer(self.rules, self.books)
+        self.answer = Answer(self.guard, self.outbox, lambda: self.link[0] == "connected")
         self.acts = Acts(self.guard, self.standing)
         self.acts.table.update({**Rights(self.guard, self.outbox).table, **Erasure(self.guard, parts.vault).table})
         self.watch: Watch | None = None
@@ -191,7 +191,7 @@ class House:
         reply = self.acts.perform(who, {**request, "pid": client.peer.pid})
         if request.get("op") == "consent" and request.get("state") != "given":
             self.outbox.withdraw(str(request.get("purpose")))
-        self.tell_fleet()
+        self.answer.tell()
         return reply
 
     def intake(self, client: Client, request: dict[str, object]) -> Reply:
@@ -236,8 +236,7 @@ class House:
                 self.books.store.put({"linked": True})
             if self.link[0] == "connected" != before[0]:  # what the connection before it lost need not wait
                 self.outbox.rewind()
-                self.answer.forget()
-                self.tell_fleet()
+                self.answer.tell(anew=True)
         elif kind == "received" and len(rest) == 2 and isinstance(rest[1], bytes):
             try:
                 self.received(str(rest[0]), rest[1])
@@ -259,27 +258,7 @@ class House:
 
     def take_policy(self, signed: bytes) -> None:
         """Take a policy from afar: tighter parts at once, looser ones not at all; the owner is told which."""
-        clock = self.system.clock()
-        try:
-            offer = self.rules.offer(signed, clock)
-        except PrivetError as error:
-            self.answer.refuse(signed, error)
-            self.answer.forget()  # the fleet has sent it again because it did not hear
-            self.tell_fleet()
-            raise
-        self.rules.accept(signed, offer)
-        self.answer.accept()
-        self.outbox.adopt(offer.policy)
-        if offer.looser:
-            self.guard.announce(words.asks_looser(offer.looser, clock))
-        self.guard.posture.rebase(self.rules.baseline())
-        self.guard.sweep(quiet=True)
-        self.tell_fleet()
-
-    def tell_fleet(self) -> None:
-        """Answer the fleet's policies, when there is something new to say and a link to say it."""
-        if self.link[0] == "connected" and (news := self.answer.news()):
-            self.outbox.say("state", news)
+        self.answer.take(signed)
 
     def stop(self) -> None:
         """Close everything; state and queue are already on disk."""

@@ -34,6 +34,7 @@ VERBS = {
     "readings": ("provisioning.cli.readings", "readings", "Hand out received readings; forget those over their time."),
     "recover": ("provisioning.cli.recover", "recover", "Open the new passwords that a device sealed to the fleet."),
     "simulate": ("provisioning.cli.simulate", "simulate", "Run many simulated devices against a real broker."),
+    "reconnect": ("provisioning.cli.reconnect", "reconnect", "See a thousand devices come back to a killed broker."),
     "demo": ("provisioning.cli.demo", "demo", "See everything Privet does, in under a minute."),
     "completion": ("provisioning.cli.completion", "completion", "Print what your shell needs to complete commands."),
 }

@@ -50,6 +50,7 @@ Examples:
 @click.argument("name")
 @click.option("--device", "named", multiple=True, help="A device that is to get it (again for more).")
 @click.option("--devices", "listed", type=click.File(), help="File with their names, one a line; - is standard input.")
+@click.option("--registered", is_flag=True, help="All devices of the registry that have a certificate.")
 @click.option("--stages", default=",".join(map(str, STAGES)), show_default=True, help="Percent of them, in steps.")
 @click.option(
     "--enough",
@@ -79,8 +80,8 @@ Examples:
 @click.pass_context
 def push_policy(
     ctx: click.Context, profiles: Path | None, fleet_directory: Path, passphrase_fd: int | None, name: str,
-    named: tuple[str, ...], listed: TextIO | None, stages: str, enough: int, failures: int, seconds: int,
-    looser: int | None, at: str | None, dry_run: bool,
+    named: tuple[str, ...], listed: TextIO | None, registered: bool, stages: str, enough: int, failures: int,
+    seconds: int, looser: int | None, at: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
     """Sign the next policy of the profile NAME and hand it out, a few devices first.
 
@@ -90,7 +91,7 @@ def push_policy(
     fleet = open_fleet(fleet_directory, passphrase_fd)
     path = profile_path(name, profiles)
     plan = Plan(stages=percentages(stages), failures=failures, enough=enough)
-    devices = [checked(one, "device") for one in (*named, *lines_of(listed))]
+    devices = [checked(one, "device") for one in (*named, *lines_of(listed), *enrolled(fleet, registered))]
     rollout, made = taken_up(fleet, path, plan, devices)
     if made is not None and not agreed(made.changes, looser, dry_run):
         raise Refused(
@@ -222,6 +223,20 @@ def percentages(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise BadInput(f"{text!r} are no stages; write percentages such as 5,25,100") from None
+
+
+def enrolled(fleet: Fleet, wanted: bool) -> list[str]:
+    """Return the devices of the registry that have a certificate."""
+    if not wanted:
+        return []
+    from provisioning.fleet.registry import Registry  # noqa: PLC0415 - SQLAlchemy, for this one option
+    from provisioning.fleet.states import ACTIVE, CLAIMED  # noqa: PLC0415
+
+    registry = Registry(fleet)
+    try:
+        return [str(row.id) for state in (CLAIMED, ACTIVE) for row in registry.listing(state)]
+    finally:
+        registry.close()
 
 
 def lines_of(listed: TextIO | None) -> list[str]:

@@ -63,7 +63,7 @@ def test_a_connection_is_told_what_is_in_force(kept: Kept) -> None:
     ear.link("connected")
     seed = kept.system.read("/etc/privet/policy.cbor")
     assert ear.words == [Said(sequence=1, digest=short(seed), waiting=0, refused=b"", why=0)]
-    kept.house.tell_fleet()
+    kept.house.answer.tell()
     assert len(ear.words) == 1
     ear.link("offline")
     ear.link("connected")
@@ -80,10 +80,10 @@ def test_a_looser_policy_waits_until_the_owner_says_yes(kept: Kept) -> None:
     assert (ear.words[-1].sequence, ear.words[-1].digest, ear.words[-1].waiting) == (2, short(signed), 2)
     assert kept.house.rules.baseline()["ssh.password"] == "no"
     kept.loosen("ssh.password", "yes")
-    kept.house.tell_fleet()  # as it does after every request on its socket
+    kept.house.answer.tell()  # as it does after every request on its socket
     assert ear.words[-1].waiting == 1
     kept.ask("tighten", setting="ssh.password")
-    kept.house.tell_fleet()
+    kept.house.answer.tell()
     assert ear.words[-1].waiting == 2
 
 
