@@ -49,4 +49,5 @@ def closing(found: tuple[InUse, ...], clock: Clock) -> PrivacyWarning:
     title = "Programs that others use now are closed to them, because this device becomes private"
     done = "; ".join(sentence(one) for one in found)
     undo = "To have one back for a while: " + "; ".join(keep(one) for one in found)
+    undo += "; other devices reach it only through a port that is let in as well: privet explain firewall.inbound"
     return replace(notable("policy", "", title, "", done, clock), undo=undo)

@@ -102,8 +102,8 @@ def within(
     for raw in files[path].splitlines(keepends=True):
         text = raw.decode("utf-8", "replace").rstrip("\r\n")[:LONGEST].rstrip()
         start, at = at, at + len(raw)
-        if text.startswith("[") and "]" in text:
-            filtered(filters, text[1 : text.index("]")])
+        if text.startswith("["):  # one that does not end may be a filter or none, so what follows may count
+            filtered(filters, text[1 : text.index("]")] if "]" in text else "")
         elif text and not text.startswith("#"):
             counts = [holds(kind, word, board) for kind, word in filters.items()]
             if False in counts:

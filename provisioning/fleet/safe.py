@@ -92,7 +92,7 @@ class Safe:
             facts = json.loads(_read(directory / FACTS))
             salt = bytes.fromhex(facts["salt"])
         except FileNotFoundError:
-            raise Missing(f"{directory} holds no fleet; make one with `privet-fleet new`") from None
+            raise Missing(f"{directory} holds no fleet; make one with `privet-fleet init`") from None
         except (ValueError, KeyError, TypeError):
             raise BadInput(f"{directory / FACTS} is damaged; restore it from your copy") from None
         if mode & 0o077:

@@ -128,7 +128,9 @@ class Demo:
         self.device.boot(listen=True)
         self.device.enrol(stage.fleet)
         self.crowd.join(self.device)
-        findings = self.device.running.guard.posture.findings
+        posture = self.device.running.guard.posture
+        self.turn_until(lambda: not posture.awaited.since, 60, "the new password to be compared with known ones")
+        findings = posture.findings
         rows = []
         for name, finding in sorted(findings.items()):
             before, title = self.before[name], self.device.running.guard.settings[name].title
@@ -137,10 +139,8 @@ class Demo:
                 was_open = before.status not in (OK, ABSENT)
                 row = {"setting": name, "title": title, "was_open": was_open}
                 rows.append({**row, "before": spell(before.found), "after": spell(finding.found)})
-        must(
-            self.device.running.books.store.get("first_boot") == {"phase": "provisioned"},
-            "the first start did not finish",
-        )
+        phase = self.device.running.books.store.get("first_boot")
+        must(phase == {"phase": "provisioned"}, "the first start did not finish")
         self.turn_until(self.connected, 10, "the connection to the broker")
         return {"settings": rows, "tightened": sum(row["was_open"] for row in rows)}
 

@@ -109,7 +109,8 @@ def run_program_elsewhere(_given: dict[str, str]) -> None:
 def run_own_program(_given: dict[str, str]) -> None:
     """Lay a program down, wherever that can be done, and run it."""
     why = 0
-    for folder in ("/tmp", "/var/tmp", "/etc", "/run", "/var/lib/privet", "/home/pi", "/boot", "/var/log"):
+    state = ("/var/lib/privet", "/var/lib/privet-courier")
+    for folder in ("/tmp", "/var/tmp", "/etc", "/run", *state, "/home/pi", "/boot", "/var/log"):
         path = f"{folder}/acts-{os.getpid()}"
         try:
             held = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o700)

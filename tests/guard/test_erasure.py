@@ -9,15 +9,17 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.core import cose
-from agent.core.errors import BadInput, Refused
+from agent.core.errors import BadInput, Refused, Tampered
 from agent.guard import glass
 from agent.guard.pair import HOME, NEXT
 from agent.guard.seeds import establish
 from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.programs import ssh, ssh_keygen
 from agent.system.store import Store
+from provisioning.fleet.erased import verified_receipt
 from tests.guard.conftest import Kept
 from tests.guard.enrolling import SLOT, Desk, Start, Steady, card, certificate, digest, raw_holds
 
@@ -100,6 +102,10 @@ def test_the_receipt_is_signed_by_the_key_that_is_gone(used: Kept) -> None:
     public.verify(encode_dss_signature(*halves), taken.signed, ec.ECDSA(hashes.SHA256()))
     with pytest.raises(InvalidSignature):
         public.verify(encode_dss_signature(*halves), taken.signed + b"?", ec.ECDSA(hashes.SHA256()))
+    held = [leaf.public_bytes(Encoding.DER)]
+    assert verified_receipt(receipt, "d1", held) == table["time"], "the fleet's own tool takes it"
+    with pytest.raises(Tampered):
+        verified_receipt(receipt, "d2", held)
     assert erase(used) == receipt  # asked again before the next start
     restarted(used)
     store = used.store

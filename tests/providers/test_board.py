@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent import registry
@@ -208,6 +208,7 @@ TEXT = st.lists(
 
 
 @given(TEXT, TEXT, st.booleans())
+@example("camera_auto_detect=1\n[\ncamera_auto_detect=0", "", False)
 def test_what_is_called_off_is_off_after_the_next_start(one: str, more: str, end: bool) -> None:
     """For random files the firmware of the simulated board, which reads them by itself, agrees with the probe."""
 
