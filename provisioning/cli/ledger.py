@@ -23,4 +23,4 @@ def verify(fleet_directory: Path, passphrase_fd: int | None) -> None:
     rows = registry.verify()
     registry.remember()
     registry.close()
-    answer({"rows": rows}, lambda to: to.print(f"[green]✓[/] The ledger is whole: {rows} rows."))
+    answer({"rows": rows}, lambda to: to.print(f"[green]✓[/] The ledger is whole: {rows} row{'' if rows == 1 else 's'}."))
