@@ -23,4 +23,5 @@ def verify(fleet_directory: Path, passphrase_fd: int | None) -> None:
     rows = registry.verify()
     registry.remember()
     registry.close()
-    answer({"rows": rows}, lambda to: to.print(f"[green]✓[/] The ledger is whole: {rows} row{'' if rows == 1 else 's'}."))
+    said = "1 row" if rows == 1 else f"{rows} rows"
+    answer({"rows": rows}, lambda to: to.print(f"[green]✓[/] The ledger is whole: {said}."))
