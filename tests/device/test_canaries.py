@@ -95,7 +95,8 @@ def planted(whole: Whole) -> dict[str, tuple[bytes, set[str]]]:
     device.write(NETRC, f"machine home login pi password {made['netrc']}\n", 0o600)
     device.write(SSH_KEY, f"-----BEGIN PRIVATE KEY-----\n{made['key']}\n-----END PRIVATE KEY-----\n", 0o600)
     device.must(["chown", "-R", "pi:", "/home/pi"])
-    fleet = {name: (whole.folder / "fleet" / f"{name}.key").read_bytes() for name in ("signing", "root")}
+    keys = {"signing": "signing.key", "root": "root/root.key", "device authority's": "device-ca.key"}
+    fleet = {name: (whole.folder / "fleet" / path).read_bytes() for name, path in keys.items()}
     return {
         "Wi-Fi": (made["psk"].encode(), {PSK}),
         "broker password": (made["broker"].encode(), {BROKER}),
