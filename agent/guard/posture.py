@@ -134,7 +134,7 @@ class Posture:
         finding = self.findings[name]
         if not self.answered((finding,)):
             return "answer"
-        return "restart" if finding.status == LOOSENED and self.waits(name) else ""
+        return "restart" if finding.status in (LOOSENED, UNKNOWN) and self.waits(name) else ""
 
     def late(self) -> tuple[str, ...]:
         """Return the titles of what is private from the next start of the device on."""

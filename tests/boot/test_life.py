@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.boot.lab import HERE, Booted, Lab
-from tests.boot.shipped import active, findings, login, loose, newer, privet, status
+from tests.boot.shipped import LATE, active, findings, login, loose, newer, privet, status
 from tests.house import ROOT
 
 SSH = "/etc/ssh/sshd_config.d/00-mine.conf"
@@ -181,4 +181,4 @@ def test_installed_on_a_running_device_that_no_fleet_knows(lab: Lab, deb: Path, 
         device.must(["dpkg", "-i", "/root/privet.deb"], seconds=180)
         active(device, seconds=120)
         assert login(device, tmp_path) == "refused"
-        assert loose(device) == {}
+        assert loose(device, LATE) == {}

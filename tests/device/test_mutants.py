@@ -15,7 +15,7 @@ KINDS = (
 PROGRAMS = ("/usr/sbin/NetworkManager", "/usr/libexec/udisks2/udisksd", "/usr/bin/unattended-upgrade",
             "/usr/lib/systemd/systemd-coredump", "/usr/bin/whoopsie", "/usr/libexec/fwupd/fwupd",
             "/etc/update-motd.d/50-motd-news", "/usr/sbin/lightdm")  # fmt: skip
-HOME = "[connection]\ntype=wifi\n[wifi]\nssid=Home\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=a long one\n"
+HOME = "[connection]\ntype=wifi\n[wifi]\nssid=Home\n[wifi-security]\nkey-mgmt=sae\npsk=a long one\n"
 
 
 @pytest.fixture
