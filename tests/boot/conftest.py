@@ -12,21 +12,30 @@ from tests.boot.shipped import flash, install, new_fleet, package
 
 
 def machine_wide() -> dict[Path, bytes]:
-    """Return the kernel's values that settings are about and that a container shares with this machine."""
-    settings = [one.params["keys"] for one in registry.settings().values() if one.provider == "sysctl"]
-    keys = [key for listed in settings for key in (listed if isinstance(listed, tuple) else (str(listed),))]
-    paths = [Path("/proc/sys") / key for key in keys if not key.startswith("net/")]
-    return {path: path.read_bytes() for path in paths if path.exists()}
+    """Return the kernel's values that settings are about and that a container shares with this machine, strictest."""
+    wanted: dict[Path, bytes] = {}
+    for setting in registry.settings().values():
+        keys = setting.params["keys"] if setting.provider == "sysctl" else ()
+        for key in keys if isinstance(keys, tuple) else (str(keys),):
+            if not key.startswith("net/") and (Path("/proc/sys") / key).exists():
+                wanted[Path("/proc/sys") / key] = str(setting.strictest()).encode()
+    return wanted
 
 
 @pytest.fixture(scope="session", autouse=True)
 def same_kernel() -> Iterator[None]:
-    """Give this machine its own values back: what a device in a container sets of them, it sets here."""
-    before = machine_wide()
+    """Have this machine's own values strict while containers share them, and give it its own back.
+
+    A container can have none of its own: what a guard set there it would set here, and what ends the guarding there,
+    outside of any unit, sees them read-only.
+    """
+    wanted = machine_wide()
+    before = {path: path.read_bytes() for path in wanted}
+    for path, value in wanted.items():
+        path.write_bytes(value)
     yield
-    for path, value in machine_wide().items():
-        if value != before[path]:
-            path.write_bytes(before[path])
+    for path, value in before.items():
+        path.write_bytes(value)
 
 
 @pytest.fixture(scope="session")
