@@ -5,21 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from agent import registry
 from provisioning.fleet.identity import Fleet
 from tests.boot.lab import Booted, Lab
 from tests.boot.shipped import flash, install, new_fleet, package
-
-
-def machine_wide() -> dict[Path, bytes]:
-    """Return the kernel's values that settings are about and that a container shares with this machine, strictest."""
-    wanted: dict[Path, bytes] = {}
-    for setting in registry.settings().values():
-        keys = setting.params["keys"] if setting.provider == "sysctl" else ()
-        for key in keys if isinstance(keys, tuple) else (str(keys),):
-            if not key.startswith("net/") and (Path("/proc/sys") / key).exists():
-                wanted[Path("/proc/sys") / key] = str(setting.strictest()).encode()
-    return wanted
+from tests.machine_wide import same_after
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,13 +18,8 @@ def same_kernel() -> Iterator[None]:
     A container can have none of its own: what a guard set there it would set here, and what ends the guarding there,
     outside of any unit, sees them read-only.
     """
-    wanted = machine_wide()
-    before = {path: path.read_bytes() for path in wanted}
-    for path, value in wanted.items():
-        path.write_bytes(value)
-    yield
-    for path, value in before.items():
-        path.write_bytes(value)
+    with same_after(strict=True):
+        yield
 
 
 @pytest.fixture(scope="session")
