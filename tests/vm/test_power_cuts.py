@@ -76,7 +76,9 @@ def first_boot_cuts(held: Saved, length: float, disk: Path, name: str, count: in
         if prepare:
             guest.write("/run/systemd/system/privet-firstboot.service.d/twin.conf", prepare)
             guest.must(["systemctl", "daemon-reload"])
-            guest.must(["sysctl", "-q", "vm.dirty_expire_centisecs=60000"])  # the kernel is in no hurry by itself
+            # The kernel is in no hurry by itself, nor is the file system, which would write all within five seconds.
+            guest.must(["sysctl", "-q", "vm.dirty_expire_centisecs=60000"])
+            guest.must(["mount", "-o", "remount,commit=600,noauto_da_alloc", "/"])
         guest.release()
         copies = list(photographs(machine, disk, when))
         guest.await_path(MARKER)
