@@ -76,7 +76,8 @@ def test_programs_get_one_object_a_line(worker: Worker, capsys: pytest.CaptureFi
 def test_a_terminal_rings(worker: Worker):
     """Once for a good card, three times for one that failed: who works at a station need not look."""
     screen = io.StringIO()
-    with Board(Console(file=screen, force_terminal=True), lambda: [worker], lambda: "", lines=False) as board:
+    terminal = Console(file=screen, force_terminal=True, _environ={"TERM": "xterm"})
+    with Board(terminal, lambda: [worker], lambda: "", lines=False) as board:
         board.tell({"event": "done", "target": "sdb", "seconds": 1.5})
         board.tell({"event": "failed", "error": "sdb is bad"})
         board.show()
