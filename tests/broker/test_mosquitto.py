@@ -81,6 +81,7 @@ class Party:
         """Go away."""
         self.client.disconnect()
         self.client.loop(0.1)
+        self.client._reset_sockets()  # its own pair as well, which it leaves to the collector of garbage
 
 
 def test_a_device_speaks_on_its_own_topics_only(site: Site, broker: Broker):
@@ -147,6 +148,7 @@ def test_nothing_is_retained(site: Site, broker: Broker):
     party.client.publish(f"{TOP}/anna/state", b"x", 1, retain=True)
     party.turn(0.1)
     assert party.client.socket() is None
+    party.close()
 
 
 def test_the_log_holds_no_payload_topic_or_visit(site: Site, broker: Broker):
