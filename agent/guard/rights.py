@@ -18,7 +18,7 @@ from agent.guard.readings import read_samples
 from agent.guard.windows import Windows
 from agent.guard.wire import Reply, readable
 
-PAGE = 200  # entries of the journal that are looked through for one answer
+PAGE = 100  # entries of the journal in one answer: full ones of the ledger fit the line it goes over
 
 
 class Rights:
@@ -141,7 +141,7 @@ class Rights:
         store: Any = self.guard.books.store
         after = request.get("after")
         entries = store.entries(after if type(after) is int and after >= 0 else 0, PAGE)
-        return {"entries": [readable_entry(entry) for entry in entries]}
+        return {"entries": [readable(entry) for entry in entries]}
 
 
 def senml(messages: list[Message]) -> list[Reply]:
@@ -165,20 +165,6 @@ def lined(body: Any) -> Reply:
     rows = [dict(zip(names, line, strict=True)) for line in body["lines"]]
     lines = [{**row, "digest": bytes(row["digest"]).hex()} for row in rows]
     return {"purpose": body["purpose"], "to": list(body["to"]), "lines": lines, "lost": body["lost"]}
-
-
-def readable_entry(entry: Any) -> Reply:
-    """Write an entry of the journal for the wire; bytes within it become hex."""
-    return {**as_map(entry), "body": spelled(as_map(entry)["body"])}
-
-
-def spelled(value: Any) -> Any:
-    """Turn bytes into hex at any depth."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {str(key): spelled(one) for key, one in value.items()}
-    return [spelled(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def listed(value: Any) -> Any:

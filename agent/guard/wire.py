@@ -20,9 +20,22 @@ def revealed(value: Any) -> str:
 
 
 def readable(row: Any) -> Reply:
-    """Turn bytes of a journal entry into hex so that it fits JSON."""
+    """Write a map, or an entry of the journal, so that it fits JSON; lines of the egress ledger are counted only."""
     table = row if isinstance(row, dict) else as_map(row)
-    return {k: v.hex() if isinstance(v, bytes) else v for k, v in table.items()}
+    if table.get("kind") == "egress":
+        body = dict(table["body"])
+        body["messages"] = len(body.pop("lines"))
+        table = {**table, "body": body}
+    return {key: spelled(value) for key, value in table.items()}
+
+
+def spelled(value: Any) -> Any:
+    """Turn bytes into hex at any depth."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): spelled(one) for key, one in value.items()}
+    return [spelled(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def parse(setting: Setting, value: object) -> Value:

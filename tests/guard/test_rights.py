@@ -9,6 +9,7 @@ import pytest
 from agent.core.errors import BadInput, Refused, UnknownField, Unreadable
 from agent.guard.books import Journal
 from agent.guard.egress import AGAIN, LINES, MOST, SPAN
+from agent.guard.line import OUT
 from agent.system.segment import Row
 from tests.guard.conftest import Kept
 from tests.guard.test_lane import ack, published, send
@@ -67,6 +68,21 @@ def test_a_preview_is_exactly_what_would_be_sealed(kept: Kept) -> None:
     assert latest["warnings"]["pack"] == []
     kept.house.outbox.withdraw("climate")
     assert {m["purpose"]: m["pack"] for m in kept.ask("preview")["messages"]}["climate"] == []
+
+
+def test_a_ledger_that_is_full_keeps_no_answer_from_its_asker(kept: Kept) -> None:
+    """A hundred full entries of the ledger: the journal, the ledger and the export still fit their line of JSON."""
+    kept.agree("climate")
+    book = kept.house.outbox.ledger
+    for first in range(1, 120 * LINES, LINES):
+        rows = [Row(boot=9, seq=first + n, body=b"") for n in range(LINES)]
+        book.note("climate", ["collector"], rows, [b"d" * 32] * LINES)
+        assert book.keep()
+    for told in (kept.ask("journal"), kept.ask("egress", since=0), kept.ask("export", part="journal", after=0)):
+        assert len(json.dumps(told)) < OUT
+    (last,) = [row["body"] for row in kept.ask("journal")["entries"]][-1:]
+    assert (last["messages"], "lines" in last) == (LINES, False), "egress itself tells them"
+    assert sum(len(row["lines"]) for row in ledger(kept)) == 120 * LINES
 
 
 def test_a_preview_refuses_what_would_be_refused(kept: Kept) -> None:
