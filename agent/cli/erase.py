@@ -1,11 +1,12 @@
 """`privet erase --all`: begin the device anew for its next owner."""
 
+import os
 from pathlib import Path
 
 import click
 
 from agent.cli.call import call
-from agent.core.errors import BadInput
+from agent.core.errors import BadInput, Unreadable
 
 
 @click.command(epilog="\b\nExamples:\n  sudo privet erase --all\n  sudo privet erase --all --receipt erased.cose --yes")
@@ -31,11 +32,37 @@ def erase(*, everything: bool, receipt: Path | None, agreed: bool) -> None:
     if not agreed and not click.confirm("Do you want this?", default=False):
         click.echo("Nothing was changed.")
         return
-    done = call("control", {"op": "erase", "seen": told["seen"]})
-    signed = bytes.fromhex(done["receipt"])
-    if receipt is not None and signed:
-        receipt.write_bytes(signed)
+    number, kept = -1 if receipt is None else opened(receipt), False  # before anything goes: it is signed once
+    try:
+        done = call("control", {"op": "erase", "seen": told["seen"]})
+        signed = bytes.fromhex(done["receipt"])
+        kept = number >= 0 and bool(signed) and written(number, signed)
+    finally:
+        if receipt is not None:
+            os.close(number)
+            if not kept:
+                receipt.unlink(missing_ok=True)
     click.echo("The device's key in its fleet is destroyed." if signed else "This device had no key in a fleet.")
-    if signed and receipt is None:
+    if signed and not kept:
         click.echo(f"What it signed before, for its fleet: {done['receipt']}")
     click.echo("The rest goes at the next start, before the network: sudo reboot")
+
+
+def opened(path: Path) -> int:
+    """Begin a new file; one that is there, or a link that somebody laid, is left alone."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise BadInput(f"{path} is there already; choose another name for the receipt") from None
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be written ({error.strerror}); nothing was erased") from None
+
+
+def written(number: int, content: bytes) -> bool:
+    """Write the receipt durably; False when the disk takes nothing: then it is printed."""
+    try:
+        os.write(number, content)
+        os.fsync(number)
+    except OSError:
+        return False
+    return True

@@ -25,6 +25,13 @@ def test_it_is_shown_asked_and_done(device: Running, tmp_path: Path) -> None:
     assert asked.exit_code == 0 and "cannot be undone" in asked.output and "Nothing was changed" in asked.output
     before = device.privet("journal").output
     assert " erase " not in before
+    (tmp_path / "mine").write_text("keep")
+    (tmp_path / "laid").symlink_to(tmp_path / "mine")
+    for name in ("mine", "laid", "no/where"):
+        refused = device.privet("erase", "--all", "--yes", "--receipt", str(tmp_path / name))
+        assert refused.exit_code in {65, 74} and "privet: " in refused.output
+    assert (tmp_path / "mine").read_text() == "keep"
+    assert " erase " not in device.privet("journal").output, "nothing goes before there is a place for the receipt"
     done = device.privet("erase", "--all", "--yes", "--receipt", str(tmp_path / "receipt"))
     assert done.exit_code == 0 and "sudo reboot" in done.output and "no key in a fleet" in done.output
     assert not (tmp_path / "receipt").exists()  # a device without a fleet signs nothing
