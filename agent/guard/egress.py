@@ -3,7 +3,8 @@
 Lines are kept in the sealed journal, many in one entry, so that the card hardly notices: at the latest after an hour,
 after 200 lines, before the guard ends, and before the queue lets go of what they tell about. So power that goes in
 between takes none away that the queue does not still hold; for those the next start writes lines without a digest,
-because nobody on the device can read them any more.
+because nobody on the device can read them any more. On a disk that takes nothing lines wait in memory: keeping the
+queue from letting go would keep the very room from coming back.
 """
 
 import hashlib

@@ -138,9 +138,7 @@ def carry_out(system: System, wanted: Plan) -> tuple[str, ...]:
         works.append(partial(ran, system, ("systemctl", "daemon-reload")))
     works.append(partial(drop_table, system))
     works += [partial(reread, system, one.thing) for one in wanted.kept if one.thing.kind == DAEMON]
-    units = [item for item in wanted.items if item.kept.thing.kind == UNIT]
-    units.sort(key=lambda item: item.kept.thing.name.endswith(".service"))  # a socket does not start after its service
-    works += [partial(put_back, system, item) for item in units]
+    works += [partial(put_back, system, item) for item in wanted.items if item.kept.thing.kind == UNIT]
     failed = [sentence for work in works for sentence in tried(work)]
     system.remove(MOTD)
     if not failed:

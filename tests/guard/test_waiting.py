@@ -1,5 +1,7 @@
 """Settings that hold from the next start of the device on: honest until then, told once, and put back as a whole."""
 
+from agent.core.assess import UNKNOWN
+from agent.core.record import replace
 from agent.guard import restore
 from agent.system.simulated import raspberry
 from tests.guard.conftest import Kept
@@ -87,3 +89,13 @@ def test_what_is_refused_at_every_sweep_is_told_and_journaled_once(fresh: Kept) 
     assert fresh.store is not None
     failed = [e for e in fresh.store.entries(0, 5000) if e.kind == "failed" and e.body["setting"] == "usb.gadget"]
     assert len(failed) <= 2  # first boot, and this guard
+
+
+def test_what_cannot_be_told_now_and_is_set_for_the_next_start_waits_for_it(kept: Kept) -> None:
+    """The program that asks for an address read its files before; what is neither known nor set waits for nothing."""
+    posture = kept.house.guard.posture
+    found = posture.findings["serial.console"]
+    unread = replace(found, status=UNKNOWN, live=None, wanted="off", kept="off")
+    for kept_value, waits in (("off", "restart"), ("on", ""), (None, "")):
+        posture.findings["serial.console"] = replace(unread, kept=kept_value)
+        assert posture.waits_for("serial.console") == waits
