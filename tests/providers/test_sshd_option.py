@@ -1,6 +1,7 @@
 """The SSH provider on the simulated device: what it reads, what it does, what it costs, and that it misses nobody."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from agent import registry
 from agent.core.assess import Reading, assess
 from agent.core.plan import Write
-from agent.core.record import Value
+from agent.core.record import Value, replace
 from agent.core.setting import Setting
 from agent.guard.executor import apply
 from agent.providers.linux import sshd_option
-from agent.system.door import Outcome
+from agent.system.door import Outcome, Stat
 from agent.system.simulated.openssh import Broken, Configuration
 from agent.system.simulated.programs import ssh, sshd
 from agent.system.simulated.system import SimulatedSystem
@@ -256,3 +257,36 @@ def test_what_changed_while_the_server_began_is_not_taken_for_loaded() -> None:
             made.edit("/run/sshd.pid", made.read("/run/sshd.pid"))
         reading = probe(made, "Forwarding")
         assert (reading.live, reading.kept) == (live, ()), reading
+
+
+class Slow(SimulatedSystem):
+    """A device that keeps its first programs waiting, and whose server notes its number 0.1 s after its files change."""
+
+    waits = 0
+
+    def run(self, argv: tuple[str, ...], stdin: bytes = b"", seconds: int = 20) -> Outcome:
+        """Take 0.2 s while the device is busy."""
+        if argv[0].endswith("sshd") and self.waits:
+            self.waits -= 1
+            time.sleep(0.2)
+        return super().run(argv, stdin, seconds)
+
+    def stat(self, path: str) -> Stat:
+        """Give the number's file its time."""
+        found = super().stat(path)
+        return replace(found, changed=found.changed + 10**8) if path == "/run/sshd.pid" else found
+
+
+@pytest.mark.parametrize(("waits", "live"), [(1, ()), (99, None)])
+def test_a_busy_moment_is_not_what_reading_takes(waits: int, live: Value | None) -> None:
+    """How long reading takes is timed anew before a change near the server's start is called unknown.
+
+    The twin is a device on which it always takes longer than what lies between the two.
+    """
+    words = ("AllowTcpForwarding", "X11Forwarding", "AllowAgentForwarding", "AllowStreamLocalForwarding")
+    made = Slow()
+    made.edit(MAIN, "".join(f"{word} no\n" for word in words).encode())
+    made.edit("/run/sshd.pid", made.read("/run/sshd.pid"))
+    made.waits = waits
+    assert probe(made, "Forwarding").live == live
+    assert made.waits < waits

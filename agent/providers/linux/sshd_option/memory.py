@@ -6,6 +6,7 @@ is kept for as long as that server runs: then no clock is needed to know that it
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from agent.core.assess import Reading
 from agent.core.errors import Failed, PrivetError
@@ -19,6 +20,7 @@ from agent.system.door import System
 
 TICKS = 100  # of /proc/<pid>/stat in a second, on every Linux
 AGAIN = 60  # seconds after which what could not be found out is tried again
+RETIMED = 3  # runs of sshd that time it once more
 
 
 class Memory:
@@ -50,16 +52,21 @@ class Memory:
     def asked(self, system: System, argv: tuple[str, ...]) -> dict[str, str]:
         """Run sshd in its test mode, once; Failed when it does not accept its configuration."""
         if argv not in self.answers:
-            begun = time.monotonic_ns()
             try:
-                self.answers[argv] = ask(system, argv)
-                took = time.monotonic_ns() - begun
-                self.takes = min(self.takes or took, took)
+                self.answers[argv] = self.timed(system, argv)
             except PrivetError as error:
                 self.answers[argv] = str(error)
         found = self.answers[argv]
         if isinstance(found, str):
             raise Failed(found)
+        return found
+
+    def timed(self, system: System, argv: tuple[str, ...]) -> dict[str, str]:
+        """Run sshd in its test mode and note how long it took when it was quickest."""
+        begun = time.monotonic_ns()
+        found = ask(system, argv)
+        took = time.monotonic_ns() - begun
+        self.takes = min(self.takes or took, took)
         return found
 
     def offered(self, system: System, daemon: Daemon, user: str, most: int) -> frozenset[str] | None:
@@ -88,6 +95,11 @@ class Memory:
         number, start = written(system, pidfile, daemon.identity[0]), born(system, daemon)
         if 0 < number < start:  # the clock was set since then: its start and its files do not compare
             start = 0
+        if number - self.takes <= tree.newest < number and self.answers:
+            # A busy device may have kept sshd waiting when it was timed; what decides is how long reading takes.
+            with suppress(PrivetError):
+                for _ in range(RETIMED):
+                    self.timed(system, next(iter(self.answers)))
         if tree.newest < max(number - self.takes, start):
             self.loaded[daemon.identity] = tree.digest
             return True
