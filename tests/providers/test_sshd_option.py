@@ -260,7 +260,7 @@ def test_what_changed_while_the_server_began_is_not_taken_for_loaded() -> None:
 
 
 class Slow(SimulatedSystem):
-    """A device that keeps its first programs waiting, and whose server notes its number 0.1 s after its files change."""
+    """A device that keeps its first programs waiting; its server notes its number 0.1 s after its files change."""
 
     waits = 0
 
