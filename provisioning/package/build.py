@@ -17,7 +17,7 @@ from provisioning.package import target, tree
 from provisioning.package.target import Target
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PYTHON = (3, 11)  # Debian 12's; compiled files and wheels fit no other
+PYTHON = (3, 11)  # Debian 12's, for which compiled files are shipped
 CONTENTS = ("agent", "device_profiles", "provisioning/package", "requirements/device.txt", "CHANGELOG.md")
 BUDGET = 7_000_000  # bytes
 

@@ -13,29 +13,31 @@ from pathlib import Path
 from agent.core.errors import BadInput, Failed
 from agent.core.record import Record
 
-PYTHON = "3.11"  # Debian 12's; compiled files and the wheel of cffi fit no other
+# Debian 12, Ubuntu 24.04, Debian 13. A wheel of cffi fits one of them only, and brings one file for it under its own
+# name; all other wheels fit every one. Compiled files are shipped for the first.
+PYTHONS = ("3.11", "3.12", "3.13")
 GLIBC = range(36, 16, -1)  # 2.36 is Debian 12's; 2.17 is the oldest for which a wheel is made today
 
 
 class Target(Record):
     """One architecture: Debian's name, the word in wheels, the number in ELF files, and what Debian lends it.
 
-    `lent` are packages of the requirements for which no wheel exists; in their place stands `module`, one extension
-    module of the Debian package `lender`.
+    `lent` are packages of the requirements for which no wheel exists; in their place stand `modules`, one extension
+    module of the Debian package `lender` for each Python.
     """
 
-    __slots__ = ("debian", "elf", "lender", "lent", "machine", "module")
+    __slots__ = ("debian", "elf", "lender", "lent", "machine", "modules")
     debian: str
     machine: str
     elf: int
     lent: tuple[str, ...]
     lender: str
-    module: str
+    modules: tuple[str, ...]
 
 
 def whole(debian: str, machine: str, elf: int) -> Target:
     """Make a target that has wheels for everything."""
-    return Target(debian=debian, machine=machine, elf=elf, lent=(), lender="", module="")
+    return Target(debian=debian, machine=machine, elf=elf, lent=(), lender="", modules=())
 
 
 TARGETS = {
@@ -47,7 +49,9 @@ TARGETS = {
         elf=40,
         lent=("cffi", "pycparser"),
         lender="python3-cffi-backend",
-        module="_cffi_backend.cpython-311-arm-linux-gnueabihf.so",
+        modules=tuple(
+            f"_cffi_backend.cpython-{version.replace('.', '')}-arm-linux-gnueabihf.so" for version in PYTHONS
+        ),
     ),
 }
 DIST = "../python3/dist-packages"  # as seen from /usr/lib/privet
@@ -72,22 +76,39 @@ def fetch(requirements: Path, wheels: Path, target: Target) -> None:
     chosen = wheels.with_name(f"{wheels.name}.txt")
     chosen.write_text(wanted(requirements.read_text(encoding="utf-8"), target), encoding="utf-8")
     argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    argv += ["--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    argv += ["--python-version", PYTHON, "--implementation", "cp", "--abi", "cp311", "--abi", "abi3", "--abi", "none"]
+    argv += ["--no-compile", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--implementation", "cp"]
     for minor in GLIBC:
         argv += ["--platform", f"manylinux_2_{minor}_{target.machine}"]
-    done = subprocess.run(
-        [*argv, "--target", str(wheels), "-r", str(chosen)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise Failed(f"the wheels of {requirements.name} did not arrive: {done.stderr.strip()[-300:]}; try again")
-    shutil.rmtree(wheels / "bin", ignore_errors=True)
+    for version in PYTHONS:
+        place = wheels if version == PYTHONS[0] else wheels.with_name(f"{wheels.name}-{version}")
+        abi = f"cp{version.replace('.', '')}"
+        which = ["--python-version", version, "--abi", abi, "--abi", "abi3", "--abi", "none"]
+        words = [*argv, *which, "--target", str(place), "-r", str(chosen)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(f"the wheels of {requirements.name} did not arrive: {done.stderr.strip()[-300:]}; try again")
+        shutil.rmtree(place / "bin", ignore_errors=True)
+        if place != wheels:
+            join(place, wheels)
+
+
+def join(more: Path, wheels: Path) -> None:
+    """Take what one more Python needs beside the first: its extension modules; Failed when any other file differs."""
+    for path in sorted(more.rglob("*")):
+        inside = path.relative_to(more)
+        if path.is_dir() or inside.parts[0].endswith(".dist-info"):
+            continue
+        place = wheels / inside
+        if not place.exists() and path.suffix == ".so":
+            shutil.copyfile(path, place)
+        elif not place.exists() or place.read_bytes() != path.read_bytes():
+            raise Failed(f"{inside} is not the same for every Python; pin a release of which it is")
 
 
 def lend(library: Path, target: Target) -> None:
-    """Lay the one link by which the module of Debian is found: nothing else of its folder becomes importable."""
-    if target.module:
-        (library / target.module).symlink_to(f"{DIST}/{target.module}")
+    """Lay the links by which the module of Debian is found: nothing else of its folder becomes importable."""
+    for name in target.modules:
+        (library / name).symlink_to(f"{DIST}/{name}")
 
 
 def foreign(library: Path, target: Target) -> list[str]:

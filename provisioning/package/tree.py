@@ -68,6 +68,7 @@ def lay_out(repository: Path, wheels: Path, tree: Path, version: str, moment: in
     take_over(wheels, library)
     for name, (place, mode) in sorted(placed().items()):
         lay(tree / place, (HERE / name).read_bytes(), mode, version, day)
+    put(library / "compiled.py", (HERE / "compiled.py").read_bytes())  # for a Python that is newer than the one here
     put(library / "policy.cbor", shipped_policy(repository, moment))
     document = tree / "usr/share/doc/privet"
     put(document / "copyright", words.copyright_of(wheels).encode())

@@ -228,7 +228,7 @@ class Booted(Device):
 class Lab:
     """A source of booted devices."""
 
-    def __init__(self, scratch: Path, *, clean: bool = True) -> None:
+    def __init__(self, scratch: Path, recipe: tree.Recipe = tree.BOOT, *, clean: bool = True) -> None:
         if os.geteuid() != 0:
             raise LabError("the boot lab needs root: namespaces, overlays and containers are made by it")
         for program in ("unshare", "nsenter", "mmdebstrap", "systemd-nspawn"):
@@ -237,7 +237,7 @@ class Lab:
         if clean:
             remove_groups()
         self.scratch = scratch
-        self.tree = tree.built(tree.BOOT)
+        self.tree = tree.built(recipe)
         self.layers: dict[str, Path] = {}
         self.devices: list[Booted] = []
 

@@ -98,7 +98,7 @@ def image(
 def package(folder: Path, *, machine: str = "arm64", depends: str = "", more: int = 0) -> Path:
     """Build a package that is like Privet's in kind: a unit, a configuration file, a library, scripts."""
     root = folder / "package"
-    needs = depends or "python3 (>= 3.11), python3 (<< 3.12), nftables, systemd"
+    needs = depends or "python3 (>= 3.11), python3 (<< 3.14), nftables, systemd"
     control = (
         f"Package: privet\nVersion: 1.2.3\nArchitecture: {machine}\nMaintainer: x <x@localhost>\nInstalled-Size: 3\n"
     )

@@ -118,7 +118,7 @@ class Recipe:
     """What a tree is made of. `factory` runs inside as root; `environment` is for the package scripts (INITRD=No).
 
     `without`: patterns of paths that no package brings. `component`: further than main. `plain`: without
-    security updates, which mirrors bring less reliably for a rare architecture.
+    security updates, which mirrors bring less reliably for a rare architecture. `suite`: another release of Debian.
     """
 
     name: str
@@ -130,6 +130,7 @@ class Recipe:
     without: tuple[str, ...] = ()
     component: str = ""
     plain: bool = False
+    suite: str = SUITE
 
     def more(self, name: str, *packages: str, factory: str = "") -> "Recipe":
         """Return a recipe with more in it."""
@@ -137,7 +138,7 @@ class Recipe:
 
     def digest(self) -> str:
         """Return what changes with everything that the tree is made of."""
-        parts: tuple[object, ...] = (SUITE, self.packages, self.left_out, self.factory)
+        parts: tuple[object, ...] = (self.suite, self.packages, self.left_out, self.factory)
         further: tuple[object, ...] = (self.architecture, self.environment)
         latest = (self.without, self.component, self.plain)
         further += latest if any(latest) else ()
@@ -146,6 +147,7 @@ class Recipe:
 
 LIGHT = Recipe("debian", PACKAGES, FACTORY)
 BOOT = LIGHT.more("boot", *BOOTED, factory=FIRST_START)
+NEWER = replace(BOOT, name="newer", suite="trixie")  # the release after, whose Python, SSH and systemd are newer
 SYSTEM = LIGHT.more("system", *SYSTEM_FOUND)
 RADIOS = LIGHT.more("radios", *RADIOS_FOUND)
 TRUTH = LIGHT.more("truth", *SCANNERS)
@@ -165,7 +167,7 @@ def sources(recipe: Recipe) -> str:
     if recipe.plain:
         lines = [re.sub(rf"^deb .*{SUITE}-security.*$", "", stanza, flags=re.MULTILINE) for stanza in stanzas]
         stanzas = [stanza for stanza in lines if f"{SUITE}-security" not in stanza]
-    whole = "\n\n".join(stanzas) + "\n"
+    whole = ("\n\n".join(stanzas) + "\n").replace(SUITE, recipe.suite)
     named = r"^((?:Components:|deb ).*\bmain\b)"
     return re.sub(named, rf"\1 {recipe.component}", whole, flags=re.MULTILINE) if recipe.component else whole
 
@@ -178,7 +180,7 @@ def cache() -> Path:
 
 def place(recipe: Recipe = LIGHT) -> Path:
     """Return where the tree of a recipe is, or will be."""
-    return cache() / f"{recipe.name}-{SUITE}-{recipe.digest()}"
+    return cache() / f"{recipe.name}-{recipe.suite}-{recipe.digest()}"
 
 
 def built(recipe: Recipe = LIGHT) -> Path:
@@ -207,7 +209,9 @@ def build(recipe: Recipe, tree: Path) -> None:
             "--format=directory",
         ]
         environment = {**os.environ, **dict(recipe.environment)}
-        subprocess.run([*argv, SUITE, str(half), "-"], input=sources(recipe).encode(), check=True, env=environment)
+        subprocess.run(
+            [*argv, recipe.suite, str(half), "-"], input=sources(recipe).encode(), check=True, env=environment
+        )
         subprocess.run(["chroot", str(half), "/bin/sh", "-ec", recipe.factory], check=True)
         half.chmod(0o755)
         half.rename(tree)

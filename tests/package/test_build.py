@@ -179,7 +179,7 @@ def test_control_fields(package: Path):
     assert found["Package"] == "privet"
     assert found["Version"] == "1.2.3"
     assert found["Architecture"] == HERE.debian
-    assert found["Depends"] == "python3 (>= 3.11), python3 (<< 3.12), nftables, systemd"
+    assert found["Depends"] == "python3 (>= 3.11), python3 (<< 3.14), nftables, systemd"
     assert "openssh-client" in found["Recommends"]
     assert 10_000 < int(found["Installed-Size"]) < 40_000
     assert "{" not in text

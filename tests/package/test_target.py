@@ -21,13 +21,31 @@ def test_what_debian_lends_is_left_out(tmp_path: Path):
     assert target.wanted(text, target.TARGETS["amd64"]).count("--hash=") == text.count("--hash=")
 
 
-def test_armhf_reaches_one_module_of_debian_and_no_more(tmp_path: Path):
-    """The one link names the extension module that python3-cffi-backend brings; the folder itself is on no path."""
+def test_armhf_reaches_one_module_of_debian_for_each_python_and_no_more(tmp_path: Path):
+    """Each link names the extension module that python3-cffi-backend brings; the folder itself is on no path."""
     target.lend(tmp_path, target.TARGETS["armhf"])
-    (link,) = tmp_path.iterdir()
-    assert str(link.readlink()) == "../python3/dist-packages/_cffi_backend.cpython-311-arm-linux-gnueabihf.so"
+    links = sorted(tmp_path.iterdir())
+    modules = [f"_cffi_backend.cpython-3{minor}-arm-linux-gnueabihf.so" for minor in (11, 12, 13)]
+    assert [str(link.readlink()) for link in links] == [f"../python3/dist-packages/{name}" for name in modules]
     target.lend(tmp_path, target.TARGETS["arm64"])
-    assert list(tmp_path.iterdir()) == [link]
+    assert sorted(tmp_path.iterdir()) == links
+
+
+def test_one_more_python_brings_extension_modules_and_nothing_else(tmp_path: Path):
+    """Its own shared objects are taken beside the first's; any other difference between wheels is refused."""
+    first, more = tmp_path / "first", tmp_path / "more"
+    for folder, version in ((first, 311), (more, 313)):
+        folder.mkdir()
+        (folder / f"backend.cpython-{version}.so").write_bytes(b"")
+        (folder / "same.py").write_bytes(b"1")
+        (folder / "same.dist-info").mkdir()
+        (folder / "same.dist-info/WHEEL").write_text(str(version))
+    target.join(more, first)
+    assert sorted(path.name for path in first.glob("*.so")) == ["backend.cpython-311.so", "backend.cpython-313.so"]
+    assert (first / "same.dist-info/WHEEL").read_text() == "311"
+    (more / "same.py").write_bytes(b"2")
+    with pytest.raises(Failed, match=r"same\.py is not the same"):
+        target.join(more, first)
 
 
 def test_an_unknown_machine_is_refused():

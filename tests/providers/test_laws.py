@@ -65,6 +65,31 @@ def test_flows_are_read_back_as_they_were_written(direction: str, flows: tuple[s
     assert nft.opened(nft.objects(nft.document(direction, flows)), direction) == wanted
 
 
+def listed_anew(rows: list[dict[str, Any]], **changed: Any) -> list[dict[str, Any]]:
+    """List rows as nft 1.1 does: a meter is a set of its own that a rule updates; `changed` is other in that set."""
+    sets, made = [], []
+    for row in rows:
+        for place, part in enumerate(row.get("rule", {}).get("expr", [])):
+            if "meter" in part:
+                was = part["meter"]
+                kind = {"family": "inet", "table": "privet", "name": was["name"], "size": was["size"], **changed}
+                sets.append({"set": {**kind, "type": "ipv4_addr", "flags": ["timeout", "dynamic"]}})
+                counted = {"op": "update", "elem": was["key"], "set": f"@{was['name']}", "stmt": [was["stmt"]]}
+                row["rule"]["expr"][place] = {"set": counted}
+        made.append(row)
+    return [*sets, *made]
+
+
+@given(FLOWS)
+def test_flows_are_read_from_the_listing_of_a_newer_nft(flows: tuple[str, ...]) -> None:
+    """The limit counts in its newer spelling too; with another size of its memory it is not ours and counts as none."""
+    wanted = tuple(flow for flow in flows if "@loopback" not in flow)
+    rows = nft.objects(nft.document("inbound", flows))
+    assert nft.opened(listed_anew(rows), "inbound") == wanted
+    other = nft.opened(listed_anew(nft.objects(nft.document("inbound", ("tcp/22@lan",))), size=1), "inbound")
+    assert isinstance(other, tuple) and "tcp/22@lan unlimited" in other
+
+
 @given(st.text(max_size=30) | st.from_regex(r"(tcp|udp|icmp|any)/[0-9a-z-]{1,6}@[0-9a-f.:/]{1,12}", fullmatch=True))
 def test_what_is_no_flow_is_refused_in_one_sentence(text: str) -> None:
     """A word is a flow that is read back as itself, or BadInput; never anything else."""

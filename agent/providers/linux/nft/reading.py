@@ -53,7 +53,20 @@ def shut(rows: list[Table], name: str, hook: str) -> bool:
 
 def bodies_in(rows: list[Table], chain: str) -> list[list[Table]]:
     """Return the rules of one of our chains."""
-    return [row["rule"].get("expr", []) for row in rows if "rule" in row and belongs(row["rule"], "chain", chain)]
+    sizes = {
+        row["set"].get("name"): row["set"].get("size") for row in rows if belongs(row.get("set", {}), "table", TABLE)
+    }
+    bodies = [row["rule"].get("expr", []) for row in rows if "rule" in row and belongs(row["rule"], "chain", chain)]
+    return [[metered(statement, sizes) for statement in body] for body in bodies]
+
+
+def metered(statement: Table, sizes: Table) -> Table:
+    """Write a meter as nft 1.0 lists it; later versions list what the kernel has, a set that a rule updates."""
+    found = statement.get("set")
+    if not isinstance(found, dict) or found.get("op") != "update" or len(found.get("stmt") or ()) != 1:
+        return statement
+    name = str(found.get("set")).removeprefix("@")
+    return {"meter": {"name": name, "size": sizes.get(name), "key": found.get("elem"), "stmt": found["stmt"][0]}}
 
 
 def passing(bodies: list[list[Table]], direction: str) -> list[str]:
