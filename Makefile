@@ -91,7 +91,7 @@ lock: .venv/test ## choose the newest allowed versions of all Python packages an
 wheel: debian-demo .venv/host ## build the Python package into dist/
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-deps --no-build-isolation -w dist . && ls dist
 
-deb: debian-deb .venv/host ## build the Debian 12 package into dist/; for other machines: make deb ARCH="amd64 arm64 armhf"
+deb: debian-deb .venv/host ## build the Debian package into dist/; for other machines: make deb ARCH="amd64 arm64 armhf"
 	@$(BIN)/python -m provisioning.package --out dist --arch "$(ARCH)"
 
 clean: ## remove all that was made here, .venv included
