@@ -5,8 +5,9 @@ from typing import Any
 
 from agent import VERSION, registry
 from agent.core.assess import LOOSENED, OK, WAIVED, Finding
-from agent.core.consent import GIVEN, REFUSED, WITHDRAWN, answer, notice, notice_digest, state_of
+from agent.core.consent import GIVEN, REFUSED, WITHDRAWN, answer, notice_digest, state_of
 from agent.core.errors import BadInput, Failed, Missing, PrivetError, UnknownSetting
+from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import Value, as_map
 from agent.core.role import require

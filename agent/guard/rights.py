@@ -4,8 +4,9 @@ import hashlib
 from typing import Any
 
 from agent.core import cbor
-from agent.core.consent import notice, notice_digest, require, state_of
+from agent.core.consent import notice_digest, require, state_of
 from agent.core.errors import BadInput, Missing, PrivetError
+from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import as_map
 from agent.core.telemetry import Message, declared, minimise, pack, write_number

@@ -1,0 +1,106 @@
+"""The notice: what may leave for a purpose, row by row, and the same in words, both from what the sender enforces."""
+
+from .errors import BadInput
+from .record import Record
+from .telemetry import write_number
+from .window import BETWEEN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .policy import Policy
+    from .telemetry import Purpose, TelemetryField
+
+FIGURES = {"count": "how many", "max": "the highest", "mean": "the mean", "min": "the lowest"}
+SPANS = ((86400, "day"), (3600, "h"), (60, "min"))
+
+
+class Leaving(Record):
+    """One row that may leave, by its SenML name: numbers in units of 10^-scale from `low` to `high` in whole `step`s.
+
+    Its times are multiples of `bucket` seconds. `high` is None where no end is declared: of a count.
+    """
+
+    __slots__ = ("bucket", "high", "low", "name", "scale", "step", "unit")
+    name: str
+    unit: str
+    scale: int
+    step: int
+    low: int
+    high: "int | None"
+    bucket: int
+
+
+def find_purpose(policy: "Policy", name: str) -> "Purpose":
+    """Return a declared purpose, or refuse."""
+    for purpose in policy.purposes:
+        if purpose.id == name:
+            return purpose
+    raise BadInput(
+        "no purpose is called %r; declared: %s" % (name[:40], ", ".join([p.id for p in policy.purposes]) or "none")
+    )
+
+
+def leaving(field: "TelemetryField") -> "tuple[Leaving, ...]":
+    """Return every row that may leave of a field; nothing else of it does."""
+    return tuple([figure(field, kind) for kind in field.keep or ("",)])
+
+
+def figure(field: "TelemetryField", kind: str) -> Leaving:
+    """Return the row of one figure of a field, or of the field itself."""
+    name = field.name + (BETWEEN + kind if kind else "")
+    if kind == "count":
+        return Leaving(name=name, unit="count", scale=0, step=1, low=0, high=None, bucket=field.bucket)
+    return Leaving(
+        name=name, unit=field.unit, scale=field.scale, step=field.step,
+        low=field.low, high=field.high, bucket=field.bucket,
+    )  # fmt: skip
+
+
+def leaves(policy: "Policy", name: str) -> "tuple[Leaving, ...]":
+    """Return every row that may leave for a purpose."""
+    rows: "list[Leaving]" = []
+    for field in policy.fields:
+        if field.purpose == name:
+            rows.extend(leaving(field))
+    return tuple(rows)
+
+
+def notice(policy: "Policy", name: str) -> str:
+    """Write the notice of one purpose from the very objects that the sender enforces."""
+    purpose = find_purpose(policy, name)
+    lines = ["%s: %s" % (purpose.title, purpose.text), "Legal basis: %s." % purpose.basis]
+    for field in policy.fields:
+        if field.purpose == name:
+            lines.append(collected(field))
+    for recipient in policy.recipients:
+        if recipient.id in purpose.recipients:
+            lines.append("Goes to: %s (%s)." % (recipient.name, recipient.country))
+    lines.append("Kept by them for %d days. Nobody else can read it on the way." % purpose.retention_days)
+    lines.append("You can stop it at any time: privet consent withdraw %s" % name)
+    return "\n".join(lines)
+
+
+def collected(field: "TelemetryField") -> str:
+    """Say what is collected of one field: its title and name, how precisely, over which span, within which range."""
+    what = "%s (%s)" % (field.title, field.name)
+    if field.keep:
+        what = "of %s, only %s of each span" % (what, " and ".join([FIGURES[kind] for kind in field.keep]))
+    low, high, step = [shortly(number, field.scale) for number in (field.low, field.high, field.step)]
+    timed = span(field.bucket)
+    return "Collected: %s, in steps of %s %s from %s to %s, timed to %s." % (what, step, field.unit, low, high, timed)
+
+
+def shortly(value: int, scale: int) -> str:
+    """Write a number without zeros at its end: (400, 1) is "40"."""
+    while scale and value % 10 == 0:
+        value, scale = value // 10, scale - 1
+    return write_number(value, scale)
+
+
+def span(seconds: int) -> str:
+    """Say a span as people do: 900 is "15 min"; what is no whole number of minutes stays in seconds."""
+    for length, unit in SPANS:
+        if seconds % length == 0:
+            count = seconds // length
+            return "%d %s%s" % (count, unit, "s" if unit == "day" and count > 1 else "")
+    return "%d s" % seconds
