@@ -223,8 +223,10 @@ class Acts:
         rows = []
         for purpose in policy.purposes:
             row = {"purpose": purpose.id, "state": state_of(consents, policy, purpose.id)}
-            rows.append({**row, "notice": notice(policy, purpose.id), "seen": notice_digest(policy, purpose.id)})
-        return {"purposes": rows}
+            fields = [field.name for field in policy.fields if field.purpose == purpose.id]
+            told = {"notice": notice(policy, purpose.id), "seen": notice_digest(policy, purpose.id)}
+            rows.append({**row, **told, "fields": fields})
+        return {"purposes": rows, "withheld": self.extra().get("withheld", {})}
 
     def consent(self, caller: Caller, request: Reply) -> Reply:
         """Record the owner's answer for one purpose: given (proving that the notice was shown), refused, withdrawn."""

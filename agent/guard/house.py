@@ -182,7 +182,8 @@ class House:
         """Say for the status how telemetry and the link stand."""
         link = dict(zip(("state", "cause"), self.link, strict=True))
         enrolment = {} if self.enrolment is None else self.enrolment.standing()
-        return {"telemetry": self.outbox.standing(), "link": link, "shut_in": self.shut_in, "enrolment": enrolment}
+        telemetry = {"telemetry": self.outbox.standing(), "withheld": self.outbox.withheld.shown()}
+        return {**telemetry, "link": link, "shut_in": self.shut_in, "enrolment": enrolment}
 
     def control(self, client: Client, request: dict[str, object]) -> Reply:
         """Answer one request on the control socket, by the role of whoever asks."""
@@ -265,6 +266,7 @@ class House:
         self.outbox.settle()
         self.outbox.flush()
         self.outbox.ledger.keep()
+        self.outbox.withheld.keep(now=True)
         self.store.finish()
         for server in self.servers:
             server.close()

@@ -8,10 +8,12 @@ from agent.core.errors import BadInput, PrivetError
 from agent.core.policy import Policy
 from agent.core.record import replace
 from agent.core.telemetry import Message, Sample, declared, minimise
+from agent.core.withheld import OUT_OF_RANGE, beyond
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
 from agent.guard.lane import Lane, Mine
 from agent.guard.windows import Windows
+from agent.guard.withheld import Withheld
 from agent.system.door import System
 from agent.system.queue import Queue
 from agent.system.vault import Vault
@@ -38,6 +40,7 @@ class Outbox:
         self.open_queue = open_queue
         self.ledger = Ledger(system, books.store)
         self.windows = Windows()
+        self.withheld = Withheld(system, books.store)
         self.policy: Policy | None = None
         self.lanes: dict[str, Lane] = {}
         self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
@@ -54,6 +57,7 @@ class Outbox:
         """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue."""
         self.settle()
         self.policy = policy
+        self.withheld.only(field.name for field in policy.fields)
         keys = {r.id: r.key for r in policy.recipients}
         for purpose in policy.purposes:
             recipients = [(r, keys[r]) for r in purpose.recipients]
@@ -84,7 +88,15 @@ class Outbox:
         self.count += len(messages)
 
     def take(self, samples: list[Sample], done: Done) -> None:
-        """Accept readings all together or refuse them all; `done` is called when they are durable."""
+        """Accept readings all together or refuse them all, counted; `done` is called when they are durable."""
+        try:
+            self.accept(samples, done)
+        except PrivetError as error:
+            self.withheld.refused(error, self.policy, samples, self.agreed)
+            raise
+
+    def accept(self, samples: list[Sample], done: Done) -> None:
+        """Accept readings that are declared, agreed to and readable, all of them."""
         policy = self.policy
         if policy is None:
             raise BadInput("no policy is in force yet, so nothing is declared; set the device up first")
@@ -94,6 +106,9 @@ class Outbox:
         for purpose in {field.purpose for field in fields.values()}:
             require(self.books.consents, policy, purpose)
         whole = [minimise(fields[sample.name], sample) for sample in samples]  # also refuses what is no number
+        for sample, message in zip(samples, whole, strict=True):
+            if beyond(fields[sample.name], sample, message):
+                self.withheld.note(sample.name, OUT_OF_RANGE)
         self.wait([message for message in whole if not fields[message.name].keep])
         for sample in samples:
             if fields[sample.name].keep:
@@ -119,6 +134,7 @@ class Outbox:
             self.late = {}
         if self.ledger.due():
             self.ledger.keep()
+        self.withheld.keep()
         self.wait(self.windows.closed(self.system.clock().wall))
         if not self.count and not self.tickets:
             return
@@ -205,6 +221,7 @@ class Outbox:
         self.waiting.pop(name, None)
         self.late.pop(name, None)
         self.windows.forget(name)
+        self.withheld.only(field.name for field in (self.policy.fields if self.policy else ()) if field.purpose != name)
         lane = self.lanes.get(name)
         if lane is not None:
             lane.forget()

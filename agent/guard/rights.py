@@ -135,7 +135,7 @@ class Rights:
                     "latest": senml(list(lane.last)),
                 }
             )
-        return {"rows": rows}
+        return {"rows": rows, "withheld": self.outbox.withheld.shown()}
 
     def pages(self, request: Reply) -> Reply:
         """Return the entries of the journal after a number."""

@@ -2,7 +2,7 @@
 
 import binascii
 
-from agent.core import notice, policy
+from agent.core import errors, notice, policy, telemetry, withheld
 
 
 def table_of(a):
@@ -23,3 +23,26 @@ def do_notice(a):
     made = policy.read_policy(table, {})
     rows = [[r.name, r.unit, r.scale, r.step, r.low, r.high, r.bucket] for r in notice.leaves(made, a["purpose"])]
     return [rows, notice.notice(made, a["purpose"])]
+
+
+def field_of(row):
+    """Make a field; `keep` may be missing."""
+    table = {"keep": ()}
+    table.update(row)
+    table["keep"] = tuple(table["keep"])
+    return telemetry.TelemetryField(**table)
+
+
+def do_withheld(a):
+    """Say why a refused request was refused, by field; and which of its readings lay beyond their range."""
+    fields = [field_of(row) for row in a["fields"]]
+    samples = [telemetry.Sample(name=name, number=number, at=0) for name, number in a["samples"]]
+    error = getattr(errors, a.get("error", "Failed"))("test")
+    counts = withheld.refused(error, fields, samples, lambda purpose: purpose in a["agreed"])
+    known = {field.name: field for field in fields}
+    far = []
+    for sample in samples:
+        if sample.name in known and withheld.readable(known[sample.name], sample):
+            field = known[sample.name]
+            far.append([sample.number, withheld.beyond(field, sample, telemetry.minimise(field, sample))])
+    return [counts, far]

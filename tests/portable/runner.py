@@ -242,7 +242,8 @@ DO = {
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
-    "notice": minimising.do_notice, "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
+    "notice": minimising.do_notice, "withheld": minimising.do_withheld,
+    "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 
 
