@@ -1,5 +1,6 @@
 """The notice: what may leave for a purpose, row by row, and the same in words, both from what the sender enforces."""
 
+from .cell import AXES, ONE, SCALE
 from .errors import BadInput
 from .record import Record
 from .telemetry import write_number
@@ -17,10 +18,11 @@ SPANS = ((86400, "day"), (3600, "h"), (60, "min"))
 class Leaving(Record):
     """One row that may leave, by its SenML name: numbers in units of 10^-scale from `low` to `high` in whole `step`s.
 
-    Its times are multiples of `bucket` seconds. `high` is None where no end is declared: of a count.
+    Its times are multiples of `bucket` seconds. `high` is None where no end is declared: of a count. `cell`: it is the
+    middle of a cell of so many metres; 0: it is no place.
     """
 
-    __slots__ = ("bucket", "high", "low", "name", "scale", "step", "unit")
+    __slots__ = ("bucket", "cell", "high", "low", "name", "scale", "step", "unit")
     name: str
     unit: str
     scale: int
@@ -28,6 +30,7 @@ class Leaving(Record):
     low: int
     high: "int | None"
     bucket: int
+    cell: int
 
 
 def find_purpose(policy: "Policy", name: str) -> "Purpose":
@@ -42,17 +45,27 @@ def find_purpose(policy: "Policy", name: str) -> "Purpose":
 
 def leaving(field: "TelemetryField") -> "tuple[Leaving, ...]":
     """Return every row that may leave of a field; nothing else of it does."""
+    if field.cell:
+        return tuple([axis_of(field, axis, end) for axis, end in AXES])
     return tuple([figure(field, kind) for kind in field.keep or ("",)])
+
+
+def axis_of(field: "TelemetryField", axis: str, end: int) -> Leaving:
+    """Return the row of one axis of a place."""
+    return Leaving(
+        name=field.name + BETWEEN + axis, unit=axis, scale=SCALE, step=1, low=-end * ONE, high=end * ONE,
+        bucket=field.bucket, cell=field.cell,
+    )  # fmt: skip
 
 
 def figure(field: "TelemetryField", kind: str) -> Leaving:
     """Return the row of one figure of a field, or of the field itself."""
     name = field.name + (BETWEEN + kind if kind else "")
     if kind == "count":
-        return Leaving(name=name, unit="count", scale=0, step=1, low=0, high=None, bucket=field.bucket)
+        return Leaving(name=name, unit="count", scale=0, step=1, low=0, high=None, bucket=field.bucket, cell=0)
     return Leaving(
         name=name, unit=field.unit, scale=field.scale, step=field.step,
-        low=field.low, high=field.high, bucket=field.bucket,
+        low=field.low, high=field.high, bucket=field.bucket, cell=0,
     )  # fmt: skip
 
 
@@ -85,9 +98,17 @@ def collected(field: "TelemetryField") -> str:
     what = "%s (%s)" % (field.title, field.name)
     if field.keep:
         what = "of %s, only %s of each span" % (what, " and ".join([FIGURES[kind] for kind in field.keep]))
-    low, high, step = [shortly(number, field.scale) for number in (field.low, field.high, field.step)]
     timed = span(field.bucket)
+    if field.cell:
+        size = metres(field.cell)
+        return "Collected: %s, to a cell of the map of at least %s by %s, timed to %s." % (what, size, size, timed)
+    low, high, step = [shortly(number, field.scale) for number in (field.low, field.high, field.step)]
     return "Collected: %s, in steps of %s %s from %s to %s, timed to %s." % (what, step, field.unit, low, high, timed)
+
+
+def metres(count: int) -> str:
+    """Say a length: 5000 is "5 km", 1500 is "1.5 km"."""
+    return "%s km" % shortly(count, 3) if count >= 1000 else "%d m" % count
 
 
 def shortly(value: int, scale: int) -> str:

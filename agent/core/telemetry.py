@@ -38,10 +38,11 @@ class Purpose(Record):
 class TelemetryField(Record):
     """One declared datum; `step`, `low` and `high` are in units of 10^-scale, `bucket` in seconds.
 
-    `keep` are the figures of a bucket that leave (see `window`); none: every reading leaves, minimised.
+    `keep` are the figures of a bucket that leave (see `window`); none: every reading leaves, minimised. `cell` is the
+    size in metres that a place is reduced to (see `cell`); 0: the field is a number.
     """
 
-    __slots__ = ("bucket", "high", "keep", "low", "name", "purpose", "scale", "step", "title", "unit")
+    __slots__ = ("bucket", "cell", "high", "keep", "low", "name", "purpose", "scale", "step", "title", "unit")
     name: str
     title: str
     unit: str
@@ -52,6 +53,7 @@ class TelemetryField(Record):
     high: int
     bucket: int
     keep: "tuple[str, ...]"
+    cell: int
 
 
 class Sample(Record):

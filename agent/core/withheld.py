@@ -1,5 +1,6 @@
 """Readings that did not leave, or not as they were measured: counted by field and reason, never with their values."""
 
+from .cell import reduced
 from .errors import BadInput, NotConsented, UnknownField
 from .telemetry import parse_number
 
@@ -48,14 +49,14 @@ def refused(
 def readable(field: "TelemetryField", sample: "Sample") -> bool:
     """Say whether a reading is what its field takes."""
     try:
-        parse_number(sample.number, field.scale)
+        reduced(field, sample)
     except BadInput:
         return False
     return True
 
 
 def beyond(field: "TelemetryField", sample: "Sample", message: "Message") -> bool:
-    """Say whether a reading lay outside the declared range; only one that is left near an end is read again."""
-    if field.low + field.step < message.value < field.high - field.step:
+    """Say whether a number lay outside the declared range; only one that is left near an end is read again."""
+    if field.cell or field.low + field.step < message.value < field.high - field.step:
         return False
     return not field.low <= parse_number(sample.number, field.scale) <= field.high

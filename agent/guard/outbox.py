@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from agent.core import cose
+from agent.core.cell import reduced
 from agent.core.consent import GIVEN, require, state_of
 from agent.core.errors import BadInput, PrivetError
 from agent.core.policy import Policy
 from agent.core.record import replace
-from agent.core.telemetry import Message, Sample, declared, minimise
+from agent.core.telemetry import Message, Sample, declared
 from agent.core.withheld import OUT_OF_RANGE, beyond
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
@@ -105,14 +106,13 @@ class Outbox:
         fields = {name: declared(policy.fields, name) for name in {sample.name for sample in samples}}
         for purpose in {field.purpose for field in fields.values()}:
             require(self.books.consents, policy, purpose)
-        whole = [minimise(fields[sample.name], sample) for sample in samples]  # also refuses what is no number
-        for sample, message in zip(samples, whole, strict=True):
-            if beyond(fields[sample.name], sample, message):
-                self.withheld.note(sample.name, OUT_OF_RANGE)
-        self.wait([message for message in whole if not fields[message.name].keep])
-        for sample in samples:
-            if fields[sample.name].keep:
-                self.windows.count(fields[sample.name], sample)
+        whole = [(fields[one.name], one, reduced(fields[one.name], one)) for one in samples]  # refuses what is none
+        for field, sample, messages in whole:
+            if beyond(field, sample, messages[0]):
+                self.withheld.note(field.name, OUT_OF_RANGE)
+            if field.keep:
+                self.windows.count(field, sample)
+        self.wait([message for field, _, messages in whole if not field.keep for message in messages])
         self.tickets.append(done)
 
     def post(self, purpose: str, name: str, text: str) -> bool:

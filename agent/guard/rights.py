@@ -4,12 +4,13 @@ import hashlib
 from typing import Any
 
 from agent.core import cbor
+from agent.core.cell import reduced
 from agent.core.consent import notice_digest, require, state_of
 from agent.core.errors import BadInput, Missing, PrivetError
 from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import as_map
-from agent.core.telemetry import Message, declared, minimise, pack, write_number
+from agent.core.telemetry import Message, declared, pack, write_number
 from agent.guard.callers import Caller
 from agent.guard.egress import KIND
 from agent.guard.guard import Guard
@@ -50,7 +51,7 @@ class Rights:
                 if field.keep:
                     counted.count(field, sample)
                 else:
-                    parts.setdefault(field.purpose, []).append(minimise(field, sample))
+                    parts.setdefault(field.purpose, []).extend(reduced(field, sample))
             for made in counted.take(list(counted.open)):
                 parts.setdefault(made.purpose, []).append(made)
         else:

@@ -12,7 +12,7 @@ from agent.core.setting import plain
 from provisioning.profile.catalogue import Catalogue, on_platform
 from provisioning.profile.check import FLOW_SETTINGS
 from provisioning.profile.schema import Profile, Purpose, TelemetryField
-from provisioning.profile.words import seconds, size_bytes
+from provisioning.profile.words import metres, seconds, size_bytes
 
 PolicyMap = dict[str, Any]
 FIRST = "uid:1000"  # the first person's account, however it is called
@@ -165,22 +165,23 @@ def purpose_map(purpose: Purpose) -> dict[str, Any]:
 
 
 def field_map(field: TelemetryField) -> dict[str, Any]:
-    """Lay one field out for the policy: whole numbers of 10^-scale."""
-    numbers = [Decimal(field.precision), Decimal(field.low), Decimal(field.high)]
-    scale = max(decimals(number) for number in numbers)
-    step, low, high = (int(number.scaleb(scale)) for number in numbers)
+    """Lay one field out for the policy."""
     return {
         "name": field.name,
         "title": field.title,
-        "unit": field.unit,
         "purpose": field.purpose,
-        "scale": scale,
-        "step": step,
-        "low": low,
-        "high": high,
         "bucket": seconds(field.bucket),
+        **({"cell": metres(field.cell)} if field.cell else number_map(field)),
         **({"keep": sorted(set(field.keep))} if field.keep else {}),
     }
+
+
+def number_map(field: TelemetryField) -> dict[str, Any]:
+    """Lay out what belongs to a number: whole numbers of 10^-scale."""
+    numbers = field.numbers()
+    scale = max(decimals(number) for number in numbers)
+    step, low, high = (int(number.scaleb(scale)) for number in numbers)
+    return {"unit": field.unit, "scale": scale, "step": step, "low": low, "high": high}
 
 
 def decimals(number: Decimal) -> int:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from agent.core.notice import metres as in_metres
 from agent.core.policy import Policy
 from agent.core.telemetry import TelemetryField, write_number
 from provisioning.profile.catalogue import Catalogue
@@ -102,6 +103,7 @@ def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
         and new.step * up >= old.step * down
         and new.low * up >= old.low * down
         and new.high * up <= old.high * down
+        and new.cell >= old.cell
         and new.bucket >= old.bucket
         and (not old.keep or (bool(new.keep) and set(new.keep) <= set(old.keep)))
     )
@@ -109,6 +111,8 @@ def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
 
 def grain(field: TelemetryField) -> str:
     """Describe how precise a field is."""
+    if field.cell:
+        return f"a cell of at least {in_metres(field.cell)}, timed to {field.bucket} s"
     low, high, step = (write_number(number, field.scale) for number in (field.low, field.high, field.step))
     kept = f", only {' and '.join(field.keep)}" if field.keep else ""
     return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s{kept}"

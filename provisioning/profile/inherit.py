@@ -8,7 +8,6 @@ recipients out.
 Credentials and channels cannot be left out: that would keep a factory secret or silence a warning.
 """
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from provisioning.profile.catalogue import Catalogue
 from provisioning.profile.check import FLOW_SETTINGS, Finding, check_alone, check_whole, shown
 from provisioning.profile.schema import Choice, Flow, Flows, Profile, Purpose, TelemetryField, Without
 from provisioning.profile.source import Fault, Source, parse, read_text
-from provisioning.profile.words import seconds
+from provisioning.profile.words import metres, seconds
 
 DEEPEST = 8
 
@@ -148,11 +147,11 @@ def telemetry_loosenings(child: Profile, parent: Profile) -> list[Finding]:
 
 def coarser(field: TelemetryField, base: TelemetryField) -> bool:
     """Say whether a field tells at most what another tells."""
+    (step, low, high), (base_step, base_low, base_high) = field.numbers(), base.numbers()
     return (
         (field.unit, field.purpose) == (base.unit, base.purpose)
-        and Decimal(field.precision) >= Decimal(base.precision)
-        and Decimal(field.low) >= Decimal(base.low)
-        and Decimal(field.high) <= Decimal(base.high)
+        and (step >= base_step and low >= base_low and high <= base_high)
+        and metres(field.cell or "0m") >= metres(base.cell or "0m")
         and seconds(field.bucket) >= seconds(base.bucket)
         and (not base.keep or (bool(field.keep) and set(field.keep) <= set(base.keep)))
     )

@@ -2,7 +2,7 @@
 
 import binascii
 
-from agent.core import errors, notice, policy, telemetry, withheld
+from agent.core import catalogue, cell, errors, notice, policy, telemetry, withheld
 
 
 def table_of(a):
@@ -26,11 +26,8 @@ def do_notice(a):
 
 
 def field_of(row):
-    """Make a field; `keep` may be missing."""
-    table = {"keep": ()}
-    table.update(row)
-    table["keep"] = tuple(table["keep"])
-    return telemetry.TelemetryField(**table)
+    """Make a field as a policy's row declares it."""
+    return catalogue.read_field(row)
 
 
 def do_withheld(a):
@@ -46,3 +43,24 @@ def do_withheld(a):
             field = known[sample.name]
             far.append([sample.number, withheld.beyond(field, sample, telemetry.minimise(field, sample))])
     return [counts, far]
+
+
+def do_cell(a):
+    """Reduce places to cells of a size: how many cells the row has, and the middle; `place` alone is only read."""
+    made = []
+    for text in a["places"]:
+        lat, lon = cell.read_place(text)
+        middle = cell.middle_of(a["metres"], lat, lon)
+        row = (lat + cell.HALF // 2) * cell.rows(a["metres"]) // cell.HALF
+        made.append([cell.columns(a["metres"], min(row, cell.rows(a["metres"]) - 1)), middle])
+    return made
+
+
+def do_reduced(a):
+    """Reduce readings of one field to what may leave."""
+    field = field_of(a["field"])
+    made = []
+    for number, at in a["samples"]:
+        for m in cell.reduced(field, telemetry.Sample(name=field.name, number=number, at=at)):
+            made.append([m.name, m.unit, m.scale, m.value, m.at])
+    return made

@@ -123,7 +123,7 @@ def do_warn(a):
 
 def do_minimise(a):
     """Minimise samples of one field and pack them."""
-    field = telemetry.TelemetryField(keep=(), **a["field"])
+    field = minimising.field_of(a["field"])
     made = [telemetry.minimise(field, telemetry.Sample(name=field.name, number=n, at=t)) for n, t in a["samples"]]
     packed = telemetry.pack(tuple(made), lambda e, m: cbor.Tag(tag=4, value=[e, m]))
     return [[[m.value, m.at] for m in made], binascii.hexlify(cbor.encode(packed)).decode()]
@@ -131,9 +131,7 @@ def do_minimise(a):
 
 def do_window(a):
     """Count samples of one field into buckets, and close those that are over at a time."""
-    row = dict(a["field"])
-    row["keep"] = tuple(row["keep"])
-    field = telemetry.TelemetryField(**row)
+    field = minimising.field_of(a["field"])
     held = {}
     for n, t in a["samples"]:
         start = window.start_of(field, t)
@@ -243,6 +241,7 @@ DO = {
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
     "notice": minimising.do_notice, "withheld": minimising.do_withheld,
+    "cell": minimising.do_cell, "reduced": minimising.do_reduced,
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 

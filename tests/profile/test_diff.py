@@ -51,6 +51,7 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
                     Fraction(field.low, 10**field.scale) >= Fraction(was.low, 10**was.scale),
                     Fraction(field.high, 10**field.scale) <= Fraction(was.high, 10**was.scale),
                     field.bucket >= was.bucket,
+                    field.cell >= was.cell,
                     not was.keep or 0 < len({*field.keep} & {*was.keep}) == len({*field.keep}),
                 )
             ),
@@ -87,6 +88,11 @@ def value_of(setting: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(options)
 
 
+def place(field: dict[str, Any], cell: int) -> dict[str, Any]:
+    """Make a place of a field."""
+    return {key: field[key] for key in ("name", "title", "purpose", "bucket")} | {"cell": cell}
+
+
 @st.composite
 def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
     """Draw a policy as a map."""
@@ -115,6 +121,7 @@ def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
         }
         for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
     ]  # fmt: skip
+    fields = [draw(st.sampled_from([one, place(one, draw(st.sampled_from([500, 5000])))])) for one in fields]
     made = {
         "v": 1, "fleet": "f", "class": "c", "device": "", "sequence": 1, "issued": 1, "expires": 2,
         "baseline": baseline, "reasons": dict.fromkeys(baseline, "Why."), "purposes": purposes, "fields": fields,
@@ -154,6 +161,7 @@ LEAVES: tuple[tuple[str, str, st.SearchStrategy[Any]], ...] = (
     ("fields", "low", st.integers(-2, 2)),
     ("fields", "high", st.integers(6, 9)),
     ("fields", "bucket", st.integers(1, 3)),
+    ("fields", "cell", st.sampled_from([500, 5000])),
     ("fields", "unit", st.sampled_from(["Cel", "K"])),
     ("fields", "title", st.sampled_from("AB")),
     ("recipients", "key", st.sampled_from([b"1", b"2"])),
@@ -163,6 +171,13 @@ LEAVES: tuple[tuple[str, str, st.SearchStrategy[Any]], ...] = (
     ("recovery", "console", st.booleans()),
     ("recovery", "key", st.sampled_from([b"1", b"2"])),
 )
+
+
+def fits(made: dict[str, Any], table: str, key: str) -> bool:
+    """Say whether every row of a table has the key."""
+    return table == "recovery" or (bool(made[table]) and all(key in row for row in made[table]))
+
+
 WISHES = {"console": False, "id": "a", "key": b"1"}
 
 
@@ -170,7 +185,7 @@ WISHES = {"console": False, "id": "a", "key": b"1"}
 @given(st.data())
 def test_one_leaf_alone_is_told_truly(table, key, values, drawn):
     """Two policies that differ in one leaf: the same, part by part, both ways."""
-    before = {"recovery": WISHES} | drawn.draw(policies().filter(lambda made: table == "recovery" or made[table]))
+    before = {"recovery": WISHES} | drawn.draw(policies().filter(lambda made: fits(made, table, key)))
     rows = [dict(row) for row in ([before[table]] if table == "recovery" else before[table])]
     row = rows[drawn.draw(st.integers(0, len(rows) - 1))]
     scale = 10 ** row["scale"] if key in {"step", "low", "high"} else 1
