@@ -13,7 +13,9 @@ PURPOSE = {"id": str, "title": str, "text": str, "basis": str, "recipients": lis
 FIELD = {"name": str, "title": str, "purpose": str, "bucket": int}
 NUMBER = {"unit": str, "scale": int, "step": int, "low": int, "high": int}
 PLACE = {"cell": int}
-MAY_LACK = {"keep": list}
+NUMBER_MAY = {"keep": list, "most": int}
+PLACE_MAY = {"most": int}
+LACKING = {"keep": (), "cell": 0, "most": 0, "unit": "", "scale": SCALE, "step": 1, "low": 0, "high": 1}
 RECIPIENT = {"id": str, "name": str, "country": str, "key": bytes}
 
 
@@ -51,10 +53,10 @@ def read_fields(table: "dict[str, Any]") -> "tuple[TelemetryField, ...]":
 def read_field(row: "Any") -> TelemetryField:
     """Read one field: a number, or a place that is reduced to a cell."""
     place = type(row) is dict and "cell" in row
-    shape = dict(FIELD)
+    shape: "dict[str, Any]" = dict(FIELD)
     shape.update(PLACE if place else NUMBER)
-    table: "dict[str, Any]" = {"keep": (), "cell": 0, "unit": "", "scale": SCALE, "step": 1, "low": 0, "high": 1}
-    table.update(shaped(row, shape, "a field", {} if place else MAY_LACK))
+    table: "dict[str, Any]" = dict(LACKING)
+    table.update(shaped(row, shape, "a field", PLACE_MAY if place else NUMBER_MAY))
     kept = table["keep"] = tuple(table["keep"])
     if not all([type(kind) is str and kind in KEEPS for kind in kept]):
         raise BadPolicy("the policy's field %r keeps a figure that is not known; update Privet" % table["name"])
@@ -64,7 +66,7 @@ def read_field(row: "Any") -> TelemetryField:
 def sound(field: TelemetryField) -> bool:
     """Say whether the numbers of a field make sense together."""
     ranged = 0 <= field.scale <= 6 and field.step > 0 and field.high - field.low >= field.step
-    return field.bucket > 0 and ranged and (field.cell == 0 or SMALLEST <= field.cell <= LARGEST)
+    return field.bucket > 0 and field.most >= 0 and ranged and (field.cell == 0 or SMALLEST <= field.cell <= LARGEST)
 
 
 def read_purposes(table: "dict[str, Any]") -> "tuple[Purpose, ...]":

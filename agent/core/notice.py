@@ -2,6 +2,7 @@
 
 from .cell import AXES, ONE, SCALE
 from .errors import BadInput
+from .pace import SPREAD, span_of
 from .record import Record
 from .telemetry import write_number
 from .window import BETWEEN
@@ -85,6 +86,7 @@ def notice(policy: "Policy", name: str) -> str:
     for field in policy.fields:
         if field.purpose == name:
             lines.append(collected(field))
+    lines.append(sent(span_of(policy.fields, name)))
     for recipient in policy.recipients:
         if recipient.id in purpose.recipients:
             lines.append("Goes to: %s (%s)." % (recipient.name, recipient.country))
@@ -93,12 +95,22 @@ def notice(policy: "Policy", name: str) -> str:
     return "\n".join(lines)
 
 
+def sent(held: int) -> str:
+    """Say when it is sent."""
+    if not held:
+        return "Sent: as soon as there is something."
+    later = span(min(held, SPREAD))
+    return "Sent: within %s after the end of each span of %s, whenever in it it was measured." % (later, span(held))
+
+
 def collected(field: "TelemetryField") -> str:
     """Say what is collected of one field: its title and name, how precisely, over which span, within which range."""
     what = "%s (%s)" % (field.title, field.name)
     if field.keep:
         what = "of %s, only %s of each span" % (what, " and ".join([FIGURES[kind] for kind in field.keep]))
     timed = span(field.bucket)
+    if field.most:
+        timed += ", at most %d in that time, others dropped" % field.most
     if field.cell:
         size = metres(field.cell)
         return "Collected: %s, to a cell of the map of at least %s by %s, timed to %s." % (what, size, size, timed)

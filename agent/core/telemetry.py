@@ -40,9 +40,10 @@ class TelemetryField(Record):
 
     `keep` are the figures of a bucket that leave (see `window`); none: every reading leaves, minimised. `cell` is the
     size in metres that a place is reduced to (see `cell`); 0: the field is a number.
+    `most` readings of a bucket are taken, 0: any number.
     """
 
-    __slots__ = ("bucket", "cell", "high", "keep", "low", "name", "purpose", "scale", "step", "title", "unit")
+    __slots__ = ("bucket", "cell", "high", "keep", "low", "most", "name", "purpose", "scale", "step", "title", "unit")
     name: str
     title: str
     unit: str
@@ -54,6 +55,7 @@ class TelemetryField(Record):
     bucket: int
     keep: "tuple[str, ...]"
     cell: int
+    most: int
 
 
 class Sample(Record):

@@ -15,10 +15,12 @@ UNDECLARED = "undeclared"
 UNCONSENTED = "unconsented"
 UNREADABLE = "unreadable"
 OUT_OF_RANGE = "out_of_range"
+OVER_RATE = "over_rate"
 SAID = {
     UNDECLARED: "of fields that are not declared",
     UNCONSENTED: "without your consent",
     UNREADABLE: "that could not be read",
+    OVER_RATE: "over the declared number in a span",
     OUT_OF_RANGE: "beyond the declared range, sent as its end",
 }
 NOBODY = ""  # the field of what is not declared: its name is another's text, and is not kept

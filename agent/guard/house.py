@@ -169,7 +169,7 @@ class House:
 
     def hold(self) -> float:
         """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
-        left = self.outbox.windows.left(self.system.clock().wall)
+        left = self.outbox.left()
         enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
         return min([IDLE, left, enrolment, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
 
@@ -197,13 +197,13 @@ class House:
 
     def intake(self, client: Client, request: dict[str, object]) -> Reply:
         """Take readings from an application; the answer comes when they are durable."""
-        samples = read_samples(request, self.system.clock())
+        samples, kept = read_samples(request, self.system.clock()), 0
 
         def done(failure: PrivetError | None) -> None:
             client.waiting -= 1
-            client.reply(refusal(failure) if failure else {"ok": True, "accepted": len(samples)})
+            client.reply(refusal(failure) if failure else {"ok": True, "accepted": kept})
 
-        self.outbox.take(samples, done)
+        kept = self.outbox.take(samples, done)
         client.waiting += 1
         return None
 

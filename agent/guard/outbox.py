@@ -6,12 +6,14 @@ from agent.core import cose
 from agent.core.cell import reduced
 from agent.core.consent import GIVEN, require, state_of
 from agent.core.errors import BadInput, PrivetError
+from agent.core.pace import NONE_TAKEN, Taken, figures_only, span_of, take_one
 from agent.core.policy import Policy
 from agent.core.record import replace
-from agent.core.telemetry import Message, Sample, declared
-from agent.core.withheld import OUT_OF_RANGE, beyond
+from agent.core.telemetry import Message, Sample, TelemetryField, declared
+from agent.core.withheld import OUT_OF_RANGE, OVER_RATE, beyond
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
+from agent.guard.hold import Hold
 from agent.guard.lane import Lane, Mine
 from agent.guard.windows import Windows
 from agent.guard.withheld import Withheld
@@ -44,6 +46,8 @@ class Outbox:
         self.withheld = Withheld(system, books.store)
         self.policy: Policy | None = None
         self.lanes: dict[str, Lane] = {}
+        self.holds: dict[str, Hold] = {}
+        self.taken: dict[str, Taken] = {}
         self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
         self.tickets: list[Done] = []
         self.late: dict[str, list[tuple[str, str, int]]] = {}  # texts; whoever sent readings was told and keeps them
@@ -73,10 +77,21 @@ class Outbox:
                 self.ledger.missed(purpose.id, purpose.recipients, queue)
                 made = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store, self.ledger)
                 self.lanes[purpose.id] = made
+            self.hold(purpose.id, span_of(policy.fields, purpose.id))
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
             self.lanes.pop(name).forget()
+            self.holds.pop(name, None)
             self.late.pop(name, None)
             self.waiting.pop(name, None)
+
+    def hold(self, name: str, span: int) -> None:
+        """Have what belongs to a purpose leave at the end of each span only; 0: at once."""
+        known = self.holds.pop(name, None)
+        if span:
+            same = known is not None and known.span == span
+            self.holds[name] = known if known and same else Hold(span, self.mine.device, name, self.mine.boot)
+        else:
+            self.lanes[name].gate = None
 
     def settle(self) -> None:
         """Close every bucket: its figures, of what came so far, wait to be sealed."""
@@ -88,15 +103,18 @@ class Outbox:
             self.waiting.setdefault(message.purpose, ([], []))[0].append(message)
         self.count += len(messages)
 
-    def take(self, samples: list[Sample], done: Done) -> None:
-        """Accept readings all together or refuse them all, counted; `done` is called when they are durable."""
+    def take(self, samples: list[Sample], done: Done) -> int:
+        """Accept readings all together or refuse them all, counted; `done` is called when they are durable.
+
+        Returns how many are kept: those over the declared number in a span are not.
+        """
         try:
-            self.accept(samples, done)
+            return self.accept(samples, done)
         except PrivetError as error:
             self.withheld.refused(error, self.policy, samples, self.agreed)
             raise
 
-    def accept(self, samples: list[Sample], done: Done) -> None:
+    def accept(self, samples: list[Sample], done: Done) -> int:
         """Accept readings that are declared, agreed to and readable, all of them."""
         policy = self.policy
         if policy is None:
@@ -107,6 +125,7 @@ class Outbox:
         for purpose in {field.purpose for field in fields.values()}:
             require(self.books.consents, policy, purpose)
         whole = [(fields[one.name], one, reduced(fields[one.name], one)) for one in samples]  # refuses what is none
+        whole = [row for row in whole if not row[0].most or self.within(row[0], row[1].at)]
         for field, sample, messages in whole:
             if beyond(field, sample, messages[0]):
                 self.withheld.note(field.name, OUT_OF_RANGE)
@@ -114,6 +133,16 @@ class Outbox:
                 self.windows.count(field, sample)
         self.wait([message for field, _, messages in whole if not field.keep for message in messages])
         self.tickets.append(done)
+        return len(whole)
+
+    def within(self, field: TelemetryField, at: int) -> bool:
+        """Take one reading of a field that takes so many in a bucket; False, and counted, when it was one too many."""
+        taken = take_one(field, self.taken.get(field.name, NONE_TAKEN), at)
+        if taken is None:
+            self.withheld.note(field.name, OVER_RATE)
+            return False
+        self.taken[field.name] = taken
+        return True
 
     def post(self, purpose: str, name: str, text: str) -> bool:
         """Queue a text (a warning) under a purpose, if it is declared and the owner has agreed to it."""
@@ -144,7 +173,11 @@ class Outbox:
         for purpose in sorted(waiting):
             messages, texts = waiting[purpose]
             try:
-                self.lanes[purpose].keep(messages, texts, uptime)
+                lane = self.lanes[purpose]
+                lane.keep(messages, texts, uptime)
+                if purpose in self.holds:
+                    figures = not texts and figures_only(messages)
+                    self.holds[purpose].sealed((lane.mine.boot, lane.seq), self.system.clock().wall, figures=figures)
             except PrivetError as error:
                 failure, self.failed = error, uptime
                 if texts:
@@ -154,14 +187,22 @@ class Outbox:
 
     def pump(self) -> None:
         """Give the courier what it has room for, oldest first."""
-        uptime = self.system.clock().uptime
+        clock = self.system.clock()
+        uptime = clock.uptime
         self.speak()
+        for name, hold in self.holds.items():
+            self.lanes[name].gate = hold.gate(clock.wall)
         for name in sorted(self.lanes):
             if self.publish is None or not self.agreed(name):
                 continue
             for _, payload in self.lanes[name].to_send(IN_FLIGHT - len(self.unsent), uptime):
                 if not self.tell(name, payload):
                     return
+
+    def left(self) -> float:
+        """Return the seconds until a bucket is over, or something that is held may leave."""
+        now = self.system.clock().wall
+        return min([self.windows.left(now), *(hold.left(now) for hold in self.holds.values())])
 
     def tell(self, name: str, payload: bytes) -> bool:
         """Hand one record to the courier; False when there is none, because it went while it was being told."""

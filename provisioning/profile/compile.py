@@ -173,6 +173,7 @@ def field_map(field: TelemetryField) -> dict[str, Any]:
         "bucket": seconds(field.bucket),
         **({"cell": metres(field.cell)} if field.cell else number_map(field)),
         **({"keep": sorted(set(field.keep))} if field.keep else {}),
+        **({"most": field.most} if field.most else {}),
     }
 
 

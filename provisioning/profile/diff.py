@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agent.core.notice import metres as in_metres
+from agent.core.notice import span
+from agent.core.pace import span_of
 from agent.core.policy import Policy
 from agent.core.telemetry import TelemetryField, write_number
 from provisioning.profile.catalogue import Catalogue
@@ -105,17 +107,19 @@ def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
         and new.high * up <= old.high * down
         and new.cell >= old.cell
         and new.bucket >= old.bucket
+        and (not old.most or 0 < new.most <= old.most)
         and (not old.keep or (bool(new.keep) and set(new.keep) <= set(old.keep)))
     )
 
 
 def grain(field: TelemetryField) -> str:
     """Describe how precise a field is."""
+    timed = f"timed to {field.bucket} s" + (f", at most {field.most} in that time" if field.most else "")
     if field.cell:
-        return f"a cell of at least {in_metres(field.cell)}, timed to {field.bucket} s"
+        return f"a cell of at least {in_metres(field.cell)}, {timed}"
     low, high, step = (write_number(number, field.scale) for number in (field.low, field.high, field.step))
     kept = f", only {' and '.join(field.keep)}" if field.keep else ""
-    return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s{kept}"
+    return f"{low} to {high} {field.unit} in steps of {step}, {timed}{kept}"
 
 
 def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:
@@ -137,6 +141,11 @@ def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:
             direction = LOOSER if now.retention_days > was.retention_days else STRICTER
             text = f'"{now.title}" is kept for {now.retention_days} days instead of {was.retention_days}.'
             yield Difference(direction, f"purpose {name}", text)
+        ends = [span_of(one.fields, name) for one in (old, new)]
+        if ends[0] != ends[1]:
+            said = [f"after each {span(end)}" if end else "at once" for end in ends]
+            text = f'"{now.title}" is sent {said[1]} instead of {said[0]}.'
+            yield Difference(LOOSER if ends[1] < ends[0] else STRICTER, f"purpose {name}", text)
         if (was.title, was.text, was.basis) != (now.title, now.text, now.basis):
             text = f'"{was.title}" is described anew, so its owner is asked again.'
             yield Difference(OTHER, f"purpose {name}", text)

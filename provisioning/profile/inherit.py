@@ -153,6 +153,7 @@ def coarser(field: TelemetryField, base: TelemetryField) -> bool:
         and (step >= base_step and low >= base_low and high <= base_high)
         and metres(field.cell or "0m") >= metres(base.cell or "0m")
         and seconds(field.bucket) >= seconds(base.bucket)
+        and (not base.most or 0 < (field.most or 0) <= base.most)
         and (not base.keep or (bool(field.keep) and set(field.keep) <= set(base.keep)))
     )
 

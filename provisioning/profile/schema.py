@@ -86,6 +86,9 @@ class TelemetryField(Strict):
     keep: list[Literal["count", "max", "mean", "min"]] = Field(
         default=[], description="The figures of each bucket that leave, such as mean; without it every reading leaves."
     )
+    most: int | None = Field(
+        default=None, ge=1, le=10_000, description="How many readings of a bucket are taken; what is more is dropped."
+    )
     reason: Text | None = Field(default=None, description="Needed when it tells more than its parent's.")
 
     @whole(mode="after")

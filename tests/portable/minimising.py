@@ -2,7 +2,7 @@
 
 import binascii
 
-from agent.core import catalogue, cell, errors, notice, policy, telemetry, withheld
+from agent.core import catalogue, cell, errors, notice, pace, policy, telemetry, withheld
 
 
 def table_of(a):
@@ -64,3 +64,21 @@ def do_reduced(a):
         for m in cell.reduced(field, telemetry.Sample(name=field.name, number=number, at=at)):
             made.append([m.name, m.unit, m.scale, m.value, m.at])
     return made
+
+
+def do_pace(a):
+    """Count readings of a field by their times; or say the span, when what is sealed at each time may leave, if now."""
+    fields = [field_of(row) for row in a["fields"]]
+    if "times" in a:
+        taken, said = pace.NONE_TAKEN, []
+        for at in a["times"]:
+            after = pace.take_one(fields[0], taken, at)
+            said.append(after is not None)
+            taken = after or taken
+        return [said, [[start, taken.counts[start]] for start in sorted(taken.counts)][-3:], taken.floor]
+    span = pace.span_of(fields, a["purpose"])
+    if not span:
+        return 0
+    offset = pace.phase(span, a["device"], a["purpose"])
+    moments = [[pace.due(span, offset, at, figures) for figures in (False, True)] for at in a["sealed"]]
+    return [span, offset, moments, [pace.may_leave(span, a["moment"], now) for now in a["now"]]]

@@ -241,7 +241,7 @@ DO = {
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
     "notice": minimising.do_notice, "withheld": minimising.do_withheld,
-    "cell": minimising.do_cell, "reduced": minimising.do_reduced,
+    "cell": minimising.do_cell, "reduced": minimising.do_reduced, "pace": minimising.do_pace,
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 

@@ -52,6 +52,7 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
                     Fraction(field.high, 10**field.scale) <= Fraction(was.high, 10**was.scale),
                     field.bucket >= was.bucket,
                     field.cell >= was.cell,
+                    was.most == 0 or field.most in range(1, was.most + 1),
                     not was.keep or 0 < len({*field.keep} & {*was.keep}) == len({*field.keep}),
                 )
             ),
@@ -60,8 +61,14 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
         before = purposes.get(purpose.id)
         yield f"purpose {purpose.id}", before is not None and purpose.retention_days <= before.retention_days
         yield f"purpose {purpose.id}", before is not None and set(purpose.recipients) <= set(before.recipients)
+        yield f"purpose {purpose.id}", before is not None and held(new, purpose.id) >= held(old, purpose.id)
     for recipient in new.recipients:
         yield f"recipient {recipient.id}", keys.get(recipient.id, recipient) == recipient
+
+
+def held(policy: Policy, purpose: str) -> int:
+    """Return how long a reading of a purpose may wait to be sent."""
+    return max([0, *(one.bucket for one in policy.fields if one.purpose == purpose and one.bucket > 60)])
 
 
 def lists(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
@@ -90,7 +97,7 @@ def value_of(setting: Any) -> st.SearchStrategy[Any]:
 
 def place(field: dict[str, Any], cell: int) -> dict[str, Any]:
     """Make a place of a field."""
-    return {key: field[key] for key in ("name", "title", "purpose", "bucket")} | {"cell": cell}
+    return {key: field[key] for key in ("name", "title", "purpose", "bucket", "most")} | {"cell": cell}
 
 
 @st.composite
@@ -116,7 +123,8 @@ def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
             "purpose": draw(st.sampled_from([one["id"] for one in purposes])),
             "scale": (scale := draw(st.integers(0, 2))),
             "step": draw(st.integers(1, 3)) * 10**scale, "low": draw(st.integers(-2, 2)) * 10**scale,
-            "high": draw(st.integers(6, 9)) * 10**scale, "bucket": draw(st.integers(1, 3)),
+            "high": draw(st.integers(6, 9)) * 10**scale,
+            "bucket": draw(st.sampled_from([1, 2, 600, 900])), "most": draw(st.integers(0, 2)),
             "keep": draw(st.sets(st.sampled_from(["count", "max", "mean"]), max_size=2).map(sorted)),
         }
         for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
@@ -160,7 +168,8 @@ LEAVES: tuple[tuple[str, str, st.SearchStrategy[Any]], ...] = (
     ("fields", "step", st.integers(1, 3)),
     ("fields", "low", st.integers(-2, 2)),
     ("fields", "high", st.integers(6, 9)),
-    ("fields", "bucket", st.integers(1, 3)),
+    ("fields", "bucket", st.sampled_from([1, 2, 600, 900])),
+    ("fields", "most", st.integers(0, 2)),
     ("fields", "cell", st.sampled_from([500, 5000])),
     ("fields", "unit", st.sampled_from(["Cel", "K"])),
     ("fields", "title", st.sampled_from("AB")),
