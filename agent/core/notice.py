@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .telemetry import Purpose, TelemetryField
 
 FIGURES = {"count": "how many", "max": "the highest", "mean": "the mean", "min": "the lowest"}
+WARNINGS = "warnings"  # the purpose that warnings are sent for, as texts
+WARNING = "warning"  # what their names begin with
 SPANS = ((86400, "day"), (3600, "h"), (60, "min"))
 
 
@@ -71,18 +73,27 @@ def figure(field: "TelemetryField", kind: str) -> Leaving:
 
 
 def leaves(policy: "Policy", name: str) -> "tuple[Leaving, ...]":
-    """Return every row that may leave for a purpose."""
+    """Return every row that may leave for a purpose; warnings are one, of texts: its name is what theirs begin with."""
     rows: "list[Leaving]" = []
+    if texts(policy, name):
+        rows.append(Leaving(name=WARNING, unit="", scale=0, step=1, low=0, high=None, bucket=1, cell=0))
     for field in policy.fields:
         if field.purpose == name:
             rows.extend(leaving(field))
     return tuple(rows)
 
 
+def texts(policy: "Policy", name: str) -> bool:
+    """Say whether warnings are sent for a purpose."""
+    return name == WARNINGS and "mqtt" in policy.channels
+
+
 def notice(policy: "Policy", name: str) -> str:
     """Write the notice of one purpose from the very objects that the sender enforces."""
     purpose = find_purpose(policy, name)
     lines = ["%s: %s" % (purpose.title, purpose.text), "Legal basis: %s." % purpose.basis]
+    if texts(policy, name):
+        lines.append("Collected: each warning you are shown (%s), word for word, timed to the second." % WARNING)
     for field in policy.fields:
         if field.purpose == name:
             lines.append(collected(field))
