@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PURPOSE = {"id": str, "title": str, "text": str, "basis": str, "recipients": list, "retention_days": int}
+PURPOSE_MAY = {"pseudonym": int}
 FIELD = {"name": str, "title": str, "purpose": str, "bucket": int}
 NUMBER = {"unit": str, "scale": int, "step": int, "low": int, "high": int}
 PLACE = {"cell": int}
@@ -74,9 +75,10 @@ def read_purposes(table: "dict[str, Any]") -> "tuple[Purpose, ...]":
     recipients = [shaped(r, RECIPIENT, "a recipient")["id"] for r in table["recipients"]]
     made = []
     for row in table["purposes"]:
-        p = dict(shaped(row, PURPOSE, "a purpose"))
+        p: "dict[str, Any]" = {"pseudonym": 0}
+        p.update(shaped(row, PURPOSE, "a purpose", PURPOSE_MAY))
         unknown = [r for r in p["recipients"] if r not in recipients]
-        if not p["recipients"] or unknown or p["retention_days"] < 1 or not slug(p["id"]):
+        if not p["recipients"] or unknown or p["retention_days"] < 1 or p["pseudonym"] < 0 or not slug(p["id"]):
             raise BadPolicy("the policy's purpose %r lacks recipients, retention or a plain id" % p["id"])
         p["recipients"] = tuple(p["recipients"])
         made.append(Purpose(**p))

@@ -102,6 +102,9 @@ def notice(policy: "Policy", name: str) -> str:
         if recipient.id in purpose.recipients:
             lines.append("Goes to: %s (%s)." % (recipient.name, recipient.country))
     lines.append("Kept by them for %d days. Nobody else can read it on the way." % purpose.retention_days)
+    if purpose.pseudonym:
+        renamed = "Handed on by them, this device has another name in it every %s, which only they can tell."
+        lines.append(renamed % span(purpose.pseudonym))
     lines.append("You can stop it at any time: privet consent withdraw %s" % name)
     return "\n".join(lines)
 

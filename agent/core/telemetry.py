@@ -24,15 +24,19 @@ class Recipient(Record):
 
 
 class Purpose(Record):
-    """Why something is collected, on what legal basis, who gets it, and how long they keep it (days)."""
+    """Why something is collected, on what legal basis, who gets it, and how long they keep it (days).
 
-    __slots__ = ("basis", "id", "recipients", "retention_days", "text", "title")
+    `pseudonym`: where they hand it on, a device has another name every so many seconds; 0: nothing is promised.
+    """
+
+    __slots__ = ("basis", "id", "pseudonym", "recipients", "retention_days", "text", "title")
     id: str
     title: str
     text: str
     basis: str
     recipients: "tuple[str, ...]"
     retention_days: int
+    pseudonym: int
 
 
 class TelemetryField(Record):

@@ -161,6 +161,7 @@ def purpose_map(purpose: Purpose) -> dict[str, Any]:
         "basis": purpose.basis,
         "recipients": sorted(set(purpose.recipients)),
         "retention_days": purpose.retention_days,
+        **({"pseudonym": seconds(purpose.pseudonym)} if purpose.pseudonym else {}),
     }
 
 

@@ -141,6 +141,11 @@ def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:
             direction = LOOSER if now.retention_days > was.retention_days else STRICTER
             text = f'"{now.title}" is kept for {now.retention_days} days instead of {was.retention_days}.'
             yield Difference(direction, f"purpose {name}", text)
+        if was.pseudonym != now.pseudonym:
+            less = 0 < now.pseudonym <= was.pseudonym or not was.pseudonym
+            said = [f"every {span(one.pseudonym)}" if one.pseudonym else "never" for one in (was, now)]
+            text = f'Handed on, a device has another name in "{now.title}" {said[1]} instead of {said[0]}.'
+            yield Difference(STRICTER if less else LOOSER, f"purpose {name}", text)
         ends = [span_of(one.fields, name) for one in (old, new)]
         if ends[0] != ends[1]:
             said = [f"after each {span(end)}" if end else "at once" for end in ends]

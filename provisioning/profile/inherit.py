@@ -159,8 +159,13 @@ def coarser(field: TelemetryField, base: TelemetryField) -> bool:
 
 
 def narrower(purpose: Purpose, base: Purpose) -> bool:
-    """Say whether a purpose reaches at most whom another reaches, for at most as long."""
-    return set(purpose.recipients) <= set(base.recipients) and purpose.retention_days <= base.retention_days
+    """Say whether a purpose reaches at most whom another reaches, for at most as long, under names no more lasting."""
+    renamed = seconds(purpose.pseudonym) if purpose.pseudonym else 0
+    return (
+        set(purpose.recipients) <= set(base.recipients)
+        and purpose.retention_days <= base.retention_days
+        and (not base.pseudonym or 0 < renamed <= seconds(base.pseudonym))
+    )
 
 
 def unknown_without(child: Profile, parent: Profile) -> list[Finding]:

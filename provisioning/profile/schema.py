@@ -57,6 +57,9 @@ class Purpose(Strict):
     basis: Literal["consent"] = Field(default="consent", description="The legal basis.")
     recipients: list[KeyName] = Field(min_length=1, description="Ids of those who can read it.")
     retention_days: int = Field(ge=1, le=3650, description="How long they keep it, in days.")
+    pseudonym: Duration | None = Field(
+        default=None, description='Where recipients hand it on, a device has another name every so long, such as "30d".'
+    )
     reason: Text | None = Field(default=None, description="Needed when it widens the same purpose of a parent profile.")
 
 

@@ -61,6 +61,8 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
         before = purposes.get(purpose.id)
         yield f"purpose {purpose.id}", before is not None and purpose.retention_days <= before.retention_days
         yield f"purpose {purpose.id}", before is not None and set(purpose.recipients) <= set(before.recipients)
+        changing = before is None or not before.pseudonym or purpose.pseudonym in range(1, before.pseudonym + 1)
+        yield f"purpose {purpose.id}", changing
         yield f"purpose {purpose.id}", before is not None and held(new, purpose.id) >= held(old, purpose.id)
     for recipient in new.recipients:
         yield f"recipient {recipient.id}", keys.get(recipient.id, recipient) == recipient
@@ -113,7 +115,7 @@ def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
         {
             "id": name, "title": draw(st.sampled_from("AB")), "text": "T", "basis": "consent",
             "recipients": draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(sorted)),
-            "retention_days": draw(st.integers(1, 3)),
+            "retention_days": draw(st.integers(1, 3)), "pseudonym": draw(st.integers(0, 2)),
         }
         for name in draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
     ]  # fmt: skip
@@ -176,6 +178,7 @@ LEAVES: tuple[tuple[str, str, st.SearchStrategy[Any]], ...] = (
     ("recipients", "key", st.sampled_from([b"1", b"2"])),
     ("recipients", "name", st.sampled_from("AB")),
     ("purposes", "retention_days", st.integers(1, 3)),
+    ("purposes", "pseudonym", st.integers(0, 2)),
     ("purposes", "recipients", st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(sorted)),
     ("recovery", "console", st.booleans()),
     ("recovery", "key", st.sampled_from([b"1", b"2"])),

@@ -15,6 +15,7 @@ title = "Way"
 text = "To find it."
 recipients = ["home"]
 retention_days = 7
+pseudonym = "7d"
 [[recipient]]
 id = "home"
 name = "Home"
@@ -52,6 +53,7 @@ def test_the_sound_one_has_no_fault(shelf, catalogue):
     policy = as_policy(policy_map(load(shelf.put("x", PLACE), catalogue).profile, catalogue, ISSUE), catalogue)
     text = notice(policy, "way")
     assert "Where it is (position), to a cell of the map of at least 5 km by 5 km, timed to 1 h, at most 4" in text
+    assert "this device has another name in it every 7 days" in text
     assert "Sent: within 5 min after the end of each span of 1 h" in text
 
 
@@ -68,6 +70,8 @@ LOOSER = [
     ('cell = "5km"', 'cell = "1km"', "a cell of at least 1 km"),
     ("most = 4", "most = 5", "at most 5 in that time"),
     ("most = 4", "", "timed to 3600 s becomes"),
+    ('pseudonym = "7d"', 'pseudonym = "8d"', 'another name in "Way" every 8 days instead of every 7 days'),
+    ('pseudonym = "7d"', "", ""),
     ('bucket = "1h"', 'bucket = "1m"', "is sent at once instead of after each 1 h"),
 ]
 
@@ -82,6 +86,8 @@ def test_what_is_looser_is_said(shelf, catalogue, old, new, said):
         assert any(said in found.text for found in there)
     assert there
     assert {found.direction for found in compare(other, one, catalogue)} == {"stricter"}
-    child = 'model = "z"\ntitle = "Z"\ninherits = "x"\n[[field]]' + PLACE.replace(old, new).partition("[[field]]")[2]
+    changed = PLACE.replace(old, new)
+    parts = [changed.partition("[[recipient]]")[0], "[[field]]" + changed.partition("[[field]]")[2]]
+    child = 'model = "z"\ntitle = "Z"\ninherits = "x"\n' + "".join(parts)
     faults = examine(shelf.put("z", child, sound=False), catalogue)[1]
-    assert ["finer or wider" in fault.text for fault in faults] == [True]
+    assert ["add a reason or keep to the parent's" in fault.text for fault in faults] == [True]
