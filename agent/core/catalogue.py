@@ -2,6 +2,7 @@
 
 from .cell import LARGEST, SCALE, SMALLEST
 from .errors import BadPolicy
+from .noise import FIGURES
 from .telemetry import Purpose, TelemetryField
 from .window import KEEPS
 
@@ -14,9 +15,11 @@ PURPOSE_MAY = {"pseudonym": int}
 FIELD = {"name": str, "title": str, "purpose": str, "bucket": int}
 NUMBER = {"unit": str, "scale": int, "step": int, "low": int, "high": int}
 PLACE = {"cell": int}
-NUMBER_MAY = {"keep": list, "most": int}
+NUMBER_MAY = {"keep": list, "most": int, "noise": list}
 PLACE_MAY = {"most": int}
-LACKING = {"keep": (), "cell": 0, "most": 0, "unit": "", "scale": SCALE, "step": 1, "low": 0, "high": 1}
+LACKING = {
+    "keep": (), "cell": 0, "most": 0, "noise": (), "unit": "", "scale": SCALE, "step": 1, "low": 0, "high": 1,
+}  # fmt: skip
 RECIPIENT = {"id": str, "name": str, "country": str, "key": bytes}
 
 
@@ -61,13 +64,23 @@ def read_field(row: "Any") -> TelemetryField:
     kept = table["keep"] = tuple(table["keep"])
     if not all([type(kind) is str and kind in KEEPS for kind in kept]):
         raise BadPolicy("the policy's field %r keeps a figure that is not known; update Privet" % table["name"])
+    table["noise"] = tuple(table["noise"])
     return TelemetryField(**table)
 
 
 def sound(field: TelemetryField) -> bool:
     """Say whether the numbers of a field make sense together."""
     ranged = 0 <= field.scale <= 6 and field.step > 0 and field.high - field.low >= field.step
-    return field.bucket > 0 and field.most >= 0 and ranged and (field.cell == 0 or SMALLEST <= field.cell <= LARGEST)
+    whole = field.cell == 0 or SMALLEST <= field.cell <= LARGEST
+    return field.bucket > 0 and field.most >= 0 and ranged and whole and noise_sound(field)
+
+
+def noise_sound(field: TelemetryField) -> bool:
+    """Say whether noise is declared as it can be added, and so that what all of a bucket tells has an end."""
+    if not field.noise:
+        return True
+    whole = len(field.noise) == 3 and all([type(part) is int and part > 0 for part in field.noise])
+    return whole and all([kind in FIGURES for kind in field.keep]) and bool(field.keep or field.most)
 
 
 def read_purposes(table: "dict[str, Any]") -> "tuple[Purpose, ...]":

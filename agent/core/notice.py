@@ -2,6 +2,7 @@
 
 from .cell import AXES, ONE, SCALE
 from .errors import BadInput
+from .noise import budget
 from .pace import SPREAD, span_of
 from .record import Record
 from .telemetry import write_number
@@ -109,6 +110,19 @@ def notice(policy: "Policy", name: str) -> str:
     return "\n".join(lines)
 
 
+def noised(field: "TelemetryField") -> str:
+    """Say what noise hides, and how much of it all that leaves of a span and of a day comes to."""
+    above, below = budget(field)
+    each = [fraction(above * times, below) for times in (1, -(-86400 // field.bucket))]
+    hidden = ", with random noise on it so that no single reading can be told (epsilon %s a span, %s a day at most)"
+    return hidden % (each[0], each[1])
+
+
+def fraction(above: int, below: int) -> str:
+    """Write a fraction as a decimal number, rounded up at the third place."""
+    return shortly(-(-above * 1000 // below), 3)
+
+
 def sent(held: int) -> str:
     """Say when it is sent."""
     if not held:
@@ -128,6 +142,8 @@ def collected(field: "TelemetryField") -> str:
     if field.cell:
         size = metres(field.cell)
         return "Collected: %s, to a cell of the map of at least %s by %s, timed to %s." % (what, size, size, timed)
+    if field.noise:
+        timed += noised(field)
     low, high, step = [shortly(number, field.scale) for number in (field.low, field.high, field.step)]
     return "Collected: %s, in steps of %s %s from %s to %s, timed to %s." % (what, step, field.unit, low, high, timed)
 

@@ -44,10 +44,25 @@ class TelemetryField(Record):
 
     `keep` are the figures of a bucket that leave (see `window`); none: every reading leaves, minimised. `cell` is the
     size in metres that a place is reduced to (see `cell`); 0: the field is a number.
-    `most` readings of a bucket are taken, 0: any number.
+    `most` readings of a bucket are taken, 0: any number. `noise` is what is added (see `noise`): epsilon as a fraction,
+    and how many readings a mean is of at least; (): nothing.
     """
 
-    __slots__ = ("bucket", "cell", "high", "keep", "low", "most", "name", "purpose", "scale", "step", "title", "unit")
+    __slots__ = (
+        "bucket",
+        "cell",
+        "high",
+        "keep",
+        "low",
+        "most",
+        "name",
+        "noise",
+        "purpose",
+        "scale",
+        "step",
+        "title",
+        "unit",
+    )
     name: str
     title: str
     unit: str
@@ -60,6 +75,7 @@ class TelemetryField(Record):
     keep: "tuple[str, ...]"
     cell: int
     most: int
+    noise: "tuple[int, ...]"
 
 
 class Sample(Record):

@@ -6,6 +6,7 @@ from agent.core import cose
 from agent.core.cell import reduced
 from agent.core.consent import GIVEN, require, state_of
 from agent.core.errors import BadInput, PrivetError
+from agent.core.noise import blurred
 from agent.core.pace import NONE_TAKEN, Taken, figures_only, span_of, take_one
 from agent.core.policy import Policy
 from agent.core.record import replace
@@ -42,7 +43,7 @@ class Outbox:
         self.mine = mine
         self.open_queue = open_queue
         self.ledger = Ledger(system, books.store)
-        self.windows = Windows()
+        self.windows = Windows(self.bits)
         self.withheld = Withheld(system, books.store)
         self.policy: Policy | None = None
         self.lanes: dict[str, Lane] = {}
@@ -131,9 +132,20 @@ class Outbox:
                 self.withheld.note(field.name, OUT_OF_RANGE)
             if field.keep:
                 self.windows.count(field, sample)
-        self.wait([message for field, _, messages in whole if not field.keep for message in messages])
+        self.wait(
+            [message for field, _, messages in whole if not field.keep for message in self.blurred(field, messages)]
+        )
         self.tickets.append(done)
         return len(whole)
+
+    def bits(self, count: int) -> int:
+        """Draw so many random bits."""
+        size = (count + 7) // 8
+        return int.from_bytes(self.system.entropy(size), "big") >> (8 * size - count)
+
+    def blurred(self, field: TelemetryField, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Add the noise that a field declares."""
+        return tuple(blurred(field, message, self.bits) for message in messages) if field.noise else messages
 
     def within(self, field: TelemetryField, at: int) -> bool:
         """Take one reading of a field that takes so many in a bucket; False, and counted, when it was one too many."""

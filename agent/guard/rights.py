@@ -45,13 +45,13 @@ class Rights:
             wanted: dict[str, object] = {key: request[key] for key in ("send", "at") if key in request}
             samples = read_samples(wanted, self.guard.system.clock())
             parts: dict[str, list[Message]] = {}
-            counted = Windows()
+            counted = Windows(self.outbox.bits)
             for sample in samples:
                 field = declared(policy.fields, sample.name)
                 if field.keep:
                     counted.count(field, sample)
                 else:
-                    parts.setdefault(field.purpose, []).extend(reduced(field, sample))
+                    parts.setdefault(field.purpose, []).extend(self.outbox.blurred(field, reduced(field, sample)))
             for made in counted.take(list(counted.open)):
                 parts.setdefault(made.purpose, []).append(made)
         else:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import cbor2
@@ -11,7 +12,7 @@ from agent.core.policy import MAX_BYTES, Policy, read_policy
 from agent.core.setting import plain
 from provisioning.profile.catalogue import Catalogue, on_platform
 from provisioning.profile.check import FLOW_SETTINGS
-from provisioning.profile.schema import Profile, Purpose, TelemetryField
+from provisioning.profile.schema import Noise, Profile, Purpose, TelemetryField
 from provisioning.profile.words import metres, seconds, size_bytes
 
 PolicyMap = dict[str, Any]
@@ -175,7 +176,13 @@ def field_map(field: TelemetryField) -> dict[str, Any]:
         **({"cell": metres(field.cell)} if field.cell else number_map(field)),
         **({"keep": sorted(set(field.keep))} if field.keep else {}),
         **({"most": field.most} if field.most else {}),
+        **({"noise": noise_list(field.noise)} if field.noise else {}),
     }
+
+
+def noise_list(noise: Noise) -> list[int]:
+    """Lay noise out: its epsilon as a fraction in lowest terms, and how many readings a mean is of at least."""
+    return [*Fraction(noise.epsilon).as_integer_ratio(), noise.least]
 
 
 def number_map(field: TelemetryField) -> dict[str, Any]:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from agent.core.noise import budget
+from agent.core.notice import fraction, span
 from agent.core.notice import metres as in_metres
-from agent.core.notice import span
 from agent.core.pace import span_of
 from agent.core.policy import Policy
 from agent.core.telemetry import TelemetryField, write_number
@@ -107,6 +108,7 @@ def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
         and new.high * up <= old.high * down
         and new.cell >= old.cell
         and new.bucket >= old.bucket
+        and (not old.noise or (bool(new.noise) and new.noise[0] * old.noise[1] <= old.noise[0] * new.noise[1]))
         and (not old.most or 0 < new.most <= old.most)
         and (not old.keep or (bool(new.keep) and set(new.keep) <= set(old.keep)))
     )
@@ -118,8 +120,9 @@ def grain(field: TelemetryField) -> str:
     if field.cell:
         return f"a cell of at least {in_metres(field.cell)}, {timed}"
     low, high, step = (write_number(number, field.scale) for number in (field.low, field.high, field.step))
+    hidden = f", with noise (epsilon {fraction(*budget(field))} a span)" if field.noise else ""
     kept = f", only {' and '.join(field.keep)}" if field.keep else ""
-    return f"{low} to {high} {field.unit} in steps of {step}, {timed}{kept}"
+    return f"{low} to {high} {field.unit} in steps of {step}, {timed}{kept}{hidden}"
 
 
 def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:

@@ -8,6 +8,7 @@ recipients out.
 Credentials and channels cannot be left out: that would keep a factory secret or silence a warning.
 """
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,11 +152,17 @@ def coarser(field: TelemetryField, base: TelemetryField) -> bool:
     return (
         (field.unit, field.purpose) == (base.unit, base.purpose)
         and (step >= base_step and low >= base_low and high <= base_high)
+        and (not base.noise or (bool(field.noise) and epsilon(field) <= epsilon(base)))
         and metres(field.cell or "0m") >= metres(base.cell or "0m")
         and seconds(field.bucket) >= seconds(base.bucket)
         and (not base.most or 0 < (field.most or 0) <= base.most)
         and (not base.keep or (bool(field.keep) and set(field.keep) <= set(base.keep)))
     )
+
+
+def epsilon(field: TelemetryField) -> Decimal:
+    """Return how much one figure of a field may tell of a reading."""
+    return Decimal(field.noise.epsilon) if field.noise else Decimal("Infinity")
 
 
 def narrower(purpose: Purpose, base: Purpose) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic import model_validator as whole
 
+from agent.core.noise import FIGURES
 from provisioning.profile.units import COMMON_SLIPS, KNOWN
 from provisioning.profile.words import DecimalText, Distance, Duration, FlowWord, KeyName, Name, Size, Text, Value
 
@@ -63,9 +64,27 @@ class Purpose(Strict):
     reason: Text | None = Field(default=None, description="Needed when it widens the same purpose of a parent profile.")
 
 
+class Noise(Strict):
+    """Random noise on all that leaves of a field, so that no single reading can be told from it."""
+
+    epsilon: DecimalText = Field(description='How much one figure may tell of a reading, such as "0.5"; less is safer.')
+    least: int = Field(default=1, ge=1, le=10_000, description="A mean is reckoned as of so many readings at least.")
+
+    @field_validator("epsilon")
+    @classmethod
+    def sensible(cls, epsilon: str) -> str:
+        """Accept what hides anything at all."""
+        if not 0 < Decimal(epsilon) <= 10:
+            raise ValueError('must be more than zero and at most 10, such as "0.5"; correct it')
+        return epsilon
+
+
 NUMBER = ("unit", "precision", "low", "high")
 A_NUMBER: dict[str, Any] = {"required": [*NUMBER], "not": {"required": ["cell"]}}
-A_PLACE: dict[str, Any] = {"required": ["cell"], "not": {"anyOf": [{"required": [key]} for key in (*NUMBER, "keep")]}}
+A_PLACE: dict[str, Any] = {
+    "required": ["cell"],
+    "not": {"anyOf": [{"required": [key]} for key in (*NUMBER, "keep", "noise")]},
+}
 
 
 class TelemetryField(Strict):
@@ -92,6 +111,7 @@ class TelemetryField(Strict):
     most: int | None = Field(
         default=None, ge=1, le=10_000, description="How many readings of a bucket are taken; what is more is dropped."
     )
+    noise: Noise | None = Field(default=None, description="Noise on the count and the mean, or on each reading.")
     reason: Text | None = Field(default=None, description="Needed when it tells more than its parent's.")
 
     @whole(mode="after")
@@ -103,8 +123,17 @@ class TelemetryField(Strict):
                 raise ValueError(f'lacks "{key}"; add a line {key} = …, or cell = "5km" if it is a place')
             if self.cell is not None and given:
                 raise ValueError(f'is a place, so "{key}" means nothing; remove it')
-        if self.cell is not None and self.keep:
-            raise ValueError('is a place, so there are no figures of it; remove "keep"')
+        if self.cell is not None and (self.keep or self.noise):
+            raise ValueError('is a place, so there are no figures of it; remove "keep" and "noise"')
+        return self
+
+    @whole(mode="after")
+    def noise_with_an_end(self) -> "TelemetryField":
+        """Accept noise on figures that have a use under it, or on so many readings."""
+        if self.noise is not None and {*self.keep} - {*FIGURES}:
+            raise ValueError('has noise, under which min and max say nothing; keep "count" and "mean" alone')
+        if self.noise is not None and not self.keep and not self.most:
+            raise ValueError("has noise on each reading, which any number of them would wear away; add most = …")
         return self
 
     def numbers(self) -> tuple[Decimal, Decimal, Decimal]:

@@ -19,6 +19,7 @@ FIELD = TelemetryField(
     keep=KEEPS,
     cell=0,
     most=0,
+    noise=(),
 )
 
 

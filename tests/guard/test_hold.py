@@ -113,6 +113,20 @@ def test_a_burst_into_figures_is_cut_too(fresh: Kept) -> None:
     ]
 
 
+def test_noise_comes_from_the_system_and_stays_in_range(fresh: Kept) -> None:
+    """A mean of one reading under a small epsilon is anything but that reading, and within range and steps."""
+    kept = begun(fresh, keep=["mean"], noise=[1, 100, 1])
+    values = set()
+    for _ in range(12):
+        send(kept, number="21.5")
+        kept.system.tick(SPAN)
+        kept.turn()
+        (message,) = [m for m in kept.ask("preview")["messages"] if m["purpose"] == "climate"]
+        values.add(float(message["pack"][0]["v"]))
+    assert len(values) > 1
+    assert all(-40 <= value <= 85 and value * 2 % 1 == 0 for value in values)
+
+
 def test_a_purpose_of_a_minute_is_not_held(kept: Kept) -> None:
     """As the profile that ships has it: what the owner sees is there at once."""
     assert kept.house.outbox.holds == {}

@@ -2,7 +2,7 @@
 
 import binascii
 
-from agent.core import catalogue, cell, errors, notice, pace, policy, telemetry, withheld
+from agent.core import catalogue, cell, errors, noise, notice, pace, policy, telemetry, window, withheld
 
 
 def table_of(a):
@@ -64,6 +64,35 @@ def do_reduced(a):
         for m in cell.reduced(field, telemetry.Sample(name=field.name, number=number, at=at)):
             made.append([m.name, m.unit, m.scale, m.value, m.at])
     return made
+
+
+def drawn_from(text):
+    """Return what draws bits from hex digits, one after another."""
+    held = [int("1" + text, 16), 4 * len(text)]
+
+    def bits(count):
+        held[1] -= count
+        return (held[0] >> held[1]) & ((1 << count) - 1)
+
+    return bits
+
+
+def do_noise(a):
+    """Add noise from given bits to the figures of a bucket, or to readings; or draw numbers of a scale."""
+    bits = drawn_from(a["bits"])
+    if "scale" in a:
+        return [noise.laplace(bits, a["scale"][0], a["scale"][1]) for _ in range(a["count"])]
+    field = field_of(a["field"])
+    samples = [telemetry.Sample(name=field.name, number=number, at=0) for number in a["numbers"]]
+    scales = [noise.scale(field, kind) for kind in field.keep or ("",)]
+    if not field.keep:
+        made = [noise.blurred(field, telemetry.minimise(field, sample), bits) for sample in samples]
+    else:
+        held = None
+        for sample in samples:
+            held = window.fold(field, held, sample)
+        made = noise.figures(field, held, bits)
+    return [scales, noise.budget(field), [[m.name, m.value] for m in made]]
 
 
 def do_pace(a):

@@ -242,6 +242,7 @@ DO = {
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
     "notice": minimising.do_notice, "withheld": minimising.do_withheld,
     "cell": minimising.do_cell, "reduced": minimising.do_reduced, "pace": minimising.do_pace,
+    "noise": minimising.do_noise,
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 

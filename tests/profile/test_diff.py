@@ -52,6 +52,7 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
                     Fraction(field.high, 10**field.scale) <= Fraction(was.high, 10**was.scale),
                     field.bucket >= was.bucket,
                     field.cell >= was.cell,
+                    not was.noise or (bool(field.noise) and Fraction(*field.noise[:2]) <= Fraction(*was.noise[:2])),
                     was.most == 0 or field.most in range(1, was.most + 1),
                     not was.keep or 0 < len({*field.keep} & {*was.keep}) == len({*field.keep}),
                 )
@@ -97,6 +98,11 @@ def value_of(setting: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(options)
 
 
+def sound(field: dict[str, Any]) -> bool:
+    """Say whether noise goes with what else a field says."""
+    return "max" not in field["keep"] and bool(field["keep"] or field["most"])
+
+
 def place(field: dict[str, Any], cell: int) -> dict[str, Any]:
     """Make a place of a field."""
     return {key: field[key] for key in ("name", "title", "purpose", "bucket", "most")} | {"cell": cell}
@@ -127,10 +133,12 @@ def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
             "step": draw(st.integers(1, 3)) * 10**scale, "low": draw(st.integers(-2, 2)) * 10**scale,
             "high": draw(st.integers(6, 9)) * 10**scale,
             "bucket": draw(st.sampled_from([1, 2, 600, 900])), "most": draw(st.integers(0, 2)),
+            "noise": draw(st.sampled_from([[], [1, 2, 1], [1, 3, 5]])),
             "keep": draw(st.sets(st.sampled_from(["count", "max", "mean"]), max_size=2).map(sorted)),
         }
         for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
     ]  # fmt: skip
+    fields = [one if sound(one) else one | {"noise": []} for one in fields]
     fields = [draw(st.sampled_from([one, place(one, draw(st.sampled_from([500, 5000])))])) for one in fields]
     made = {
         "v": 1, "fleet": "f", "class": "c", "device": "", "sequence": 1, "issued": 1, "expires": 2,

@@ -48,6 +48,37 @@ def test_a_slip_is_told_with_its_fix(shelf, catalogue, old, new, said):
     assert faults[0].line >= 19
 
 
+NOISY = PURPOSE + 'unit = "m/s"\nprecision = "1"\nlow = "0"\nhigh = "50"\nbucket = "1h"\nkeep = ["count", "mean"]\n'
+NOISY += 'noise = { epsilon = "0.5", least = 10 }\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('epsilon = "0.5"', 'epsilon = "0"', 'must be more than zero and at most 10, such as "0.5"'),
+        ('epsilon = "0.5"', 'epsilon = "11"', "at most 10"),
+        ('epsilon = "0.5"', "epsilon = 0.5", "must be text in quotes"),
+        ("least = 10", "least = 0", "least"),
+        ('"count", "mean"', '"max"', "under which min and max say nothing"),
+        ('keep = ["count", "mean"]', "", "add most = …"),
+    ],
+)
+def test_a_slip_of_noise_is_told_with_its_fix(shelf, catalogue, old, new, said):
+    """One sentence."""
+    faults = examine(shelf.put("x", NOISY.replace(old, new)), catalogue)[1]
+    assert [said in fault.text for fault in faults] == [True]
+
+
+@pytest.mark.parametrize(("old", "new"), [('epsilon = "0.5"', 'epsilon = "0.6"'), (NOISY[NOISY.index("noise") :], "")])
+def test_less_noise_is_looser(shelf, catalogue, old, new):
+    """A larger epsilon, or none at all; and its budget stands in the notice."""
+    paths = shelf.put("x", NOISY), shelf.put("y", NOISY.replace(old, new))
+    one, other = (as_policy(policy_map(load(p, catalogue).profile, catalogue, ISSUE), catalogue) for p in paths)
+    assert {found.direction for found in compare(one, other, catalogue)} == {"looser"}
+    assert {found.direction for found in compare(other, one, catalogue)} == {"stricter"}
+    assert "(epsilon 1 a span, 24 a day at most)" in notice(one, "way")
+
+
 def test_the_sound_one_has_no_fault(shelf, catalogue):
     """And its notice says the cell, the number and when it is sent."""
     policy = as_policy(policy_map(load(shelf.put("x", PLACE), catalogue).profile, catalogue, ISSUE), catalogue)
