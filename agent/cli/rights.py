@@ -19,6 +19,7 @@ policy.json      the rules this device was given: what is declared, for whom
 consents.json    what you were asked, and answered
 consents.jsonld  the same as consent records for other programs (ISO/IEC TS 27560, W3C DPV)
 telemetry.json   what waits to be sent; it is sealed to its recipients, nobody on the device can read it any more
+withheld.json    how many readings did not leave, of which field and why; none of their values is kept
 egress.jsonl     every message that was sealed to leave: why, to whom, how large, the sha256 of its content
 journal.jsonl    everything that happened on this device, as Privet saw it
 
@@ -115,7 +116,9 @@ def export(file: str) -> None:
             consents = part("consents")
             add(archive, "consents.json", told(consents["rows"]))
             add(archive, "consents.jsonld", told(records(consents)))
-            add(archive, "telemetry.json", told(part("telemetry")["rows"]))
+            telemetry = part("telemetry")
+            add(archive, "telemetry.json", told(telemetry["rows"]))
+            add(archive, "withheld.json", told(telemetry["withheld"]))
             add(archive, "egress.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ledger()))
             add(archive, "journal.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in entries()))
     except BaseException as error:

@@ -79,7 +79,11 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
 
 
 def linked(answer: dict[str, Any]) -> None:
-    """Say how the link to the broker is, and what keeps this device from a certificate."""
+    """Say how the link to the broker is, what did not leave, and what keeps this device from a certificate."""
+    rows = answer.get("withheld", {}).get("rows", ())
+    if rows:
+        click.echo(f"\nReadings that did not leave as they were measured: {sum(row['count'] for row in rows)}.")
+        click.echo("  of which field and why: privet notice")
     link, why = answer["link"], answer.get("enrolment", {}).get("why")
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
     if why:
@@ -150,4 +154,16 @@ def notices(answer: dict[str, Any]) -> None:
     for row in answer["purposes"]:
         said = {"given": "you agreed", "refused": "you refused", "withdrawn": "you withdrew"}
         click.secho(f"[{row['purpose']}]  {said.get(row['state'], 'off: you were not asked yet')}", bold=True)
-        click.echo(str(row["notice"]) + "\n")
+        click.echo(str(row["notice"]))
+        withheld(answer, row["fields"])
+        click.echo()
+    withheld(answer, [""])
+
+
+def withheld(answer: dict[str, Any], fields: list[str]) -> None:
+    """Show how many readings of these fields did not leave as they were measured, and why."""
+    counts = answer.get("withheld", {})
+    for row in counts.get("rows", ()):
+        if row["field"] in fields:
+            name = f" of {row['field']}" if row["field"] else ""
+            click.echo(f"Since {moment(counts['since'])}: {row['count']} reading(s){name} {row['said']}.")

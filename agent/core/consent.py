@@ -4,19 +4,17 @@ import binascii
 import hashlib
 
 from .errors import BadInput, NotConsented
+from .notice import find_purpose, notice
 from .record import Record
-from .telemetry import write_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .policy import Policy
-    from .telemetry import Purpose
 
 NEVER_ASKED = "never_asked"
 REFUSED = "refused"
 GIVEN = "given"
 WITHDRAWN = "withdrawn"
-FIGURES = {"count": "how many", "max": "the highest", "mean": "the mean", "min": "the lowest"}
 STATES = (NEVER_ASKED, REFUSED, GIVEN, WITHDRAWN)
 
 
@@ -29,35 +27,6 @@ class Consent(Record):
     notice: str
     at: int
     by: str
-
-
-def find_purpose(policy: "Policy", name: str) -> "Purpose":
-    """Return a declared purpose, or refuse."""
-    for purpose in policy.purposes:
-        if purpose.id == name:
-            return purpose
-    raise BadInput(
-        "no purpose is called %r; declared: %s" % (name[:40], ", ".join([p.id for p in policy.purposes]) or "none")
-    )
-
-
-def notice(policy: "Policy", name: str) -> str:
-    """Write the notice of one purpose from the very objects that the sender enforces."""
-    purpose = find_purpose(policy, name)
-    lines = ["%s: %s" % (purpose.title, purpose.text), "Legal basis: %s." % purpose.basis]
-    for field in policy.fields:
-        if field.purpose == name:
-            step = write_number(field.step, field.scale)
-            what = field.title
-            if field.keep:
-                what = "of %s, only %s of each span" % (field.title, " and ".join([FIGURES[k] for k in field.keep]))
-            lines.append("Collected: %s, in steps of %s %s, timed to %d s." % (what, step, field.unit, field.bucket))
-    for recipient in policy.recipients:
-        if recipient.id in purpose.recipients:
-            lines.append("Goes to: %s (%s)." % (recipient.name, recipient.country))
-    lines.append("Kept by them for %d days. Nobody else can read it on the way." % purpose.retention_days)
-    lines.append("You can stop it at any time: privet consent withdraw %s" % name)
-    return "\n".join(lines)
 
 
 def notice_digest(policy: "Policy", name: str) -> str:

@@ -1,10 +1,10 @@
 """Policies: what a maker or fleet asks of a device, read strictly and layered so that they can only tighten."""
 
+from .catalogue import read_fields, read_purposes, shaped, slug
 from .errors import BadPolicy, ExpiredPolicy, OldPolicy, UnknownSetting, WrongDevice
 from .record import Record
 from .setting import plain
-from .telemetry import Purpose, Recipient, TelemetryField
-from .window import KEEPS
+from .telemetry import Recipient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .record import Value
     from .setting import Setting
+    from .telemetry import Purpose, TelemetryField
 
 MAX_BYTES = 256 * 1024
 TOP = {
@@ -19,13 +20,7 @@ TOP = {
     "baseline": dict, "reasons": dict, "purposes": list, "fields": list, "recipients": list,
     "credentials": list, "channels": list, "broker": dict, "queue": dict,
 }  # fmt: skip
-PURPOSE = {"id": str, "title": str, "text": str, "basis": str, "recipients": list, "retention_days": int}
-FIELD = {
-    "name": str, "title": str, "unit": str, "purpose": str,
-    "scale": int, "step": int, "low": int, "high": int, "bucket": int,
-}  # fmt: skip
 RECOVERY = {"console": bool, "id": str, "key": bytes}
-RECIPIENT = {"id": str, "name": str, "country": str, "key": bytes}
 
 
 class Identity(Record):
@@ -62,19 +57,6 @@ class Policy(Record):
     recovery: "dict[str, Any]"
 
 
-def shaped(table: "Any", shape: "dict[str, Any]", name: str) -> "dict[str, Any]":
-    """Return the table if it has exactly the keys and types of the shape, else refuse."""
-    if type(table) is not dict:
-        raise BadPolicy("the policy is damaged: %s is no table; ask the sender for a new one" % name)
-    for key in table:
-        if key not in shape:
-            raise BadPolicy("the policy has an unknown entry %r in %s; update Privet" % (key, name))
-    for key in shape:
-        if type(table.get(key)) is not shape[key]:
-            raise BadPolicy("the policy lacks %s in %s, or has it in another form; compile it again" % (key, name))
-    return table
-
-
 def read_baseline(table: "dict[str, Any]", settings: "dict[str, Setting]") -> "dict[str, Value]":
     """Read and check the wanted value of every setting."""
     baseline, reasons = {}, table["reasons"]
@@ -91,43 +73,6 @@ def read_baseline(table: "dict[str, Any]", settings: "dict[str, Setting]") -> "d
             raise BadPolicy("the policy loosens %s and gives no reason; add one to the profile" % name)
         baseline[name] = value
     return baseline
-
-
-def read_fields(table: "dict[str, Any]") -> "tuple[TelemetryField, ...]":
-    """Read the telemetry fields; each must name a declared purpose and have a sound range and step."""
-    purposes = [p["id"] for p in table["purposes"]]
-    made = []
-    for row in table["fields"]:
-        kept = row.get("keep", []) if type(row) is dict else []
-        f = dict(shaped({k: row[k] for k in row if k != "keep"} if type(row) is dict else row, FIELD, "a field"))
-        sound = 0 <= f["scale"] <= 6 and f["step"] > 0 and f["bucket"] > 0 and f["high"] - f["low"] >= f["step"]
-        if not sound or f["purpose"] not in purposes or not f["name"]:
-            raise BadPolicy(
-                "the policy's field %r has no declared purpose or no sound range; compile it again" % f["name"]
-            )
-        if type(kept) is not list or not all([type(kind) is str and kind in KEEPS for kind in kept]):
-            raise BadPolicy("the policy's field %r keeps a figure that is not known; update Privet" % f["name"])
-        made.append(TelemetryField(keep=tuple(kept), **f))
-    return tuple(made)
-
-
-def read_purposes(table: "dict[str, Any]") -> "tuple[Purpose, ...]":
-    """Read the purposes; each must name declared recipients and a retention."""
-    recipients = [shaped(r, RECIPIENT, "a recipient")["id"] for r in table["recipients"]]
-    made = []
-    for row in table["purposes"]:
-        p = dict(shaped(row, PURPOSE, "a purpose"))
-        unknown = [r for r in p["recipients"] if r not in recipients]
-        if not p["recipients"] or unknown or p["retention_days"] < 1 or not slug(p["id"]):
-            raise BadPolicy("the policy's purpose %r lacks recipients, retention or a plain id" % p["id"])
-        p["recipients"] = tuple(p["recipients"])
-        made.append(Purpose(**p))
-    return tuple(made)
-
-
-def slug(name: str) -> bool:
-    """Say whether a name is made of a-z, 0-9, _ and - only, so that it is safe in a topic and in a path."""
-    return bool(name) and len(name) <= 64 and all([c in "abcdefghijklmnopqrstuvwxyz0123456789_-" for c in name])
 
 
 def read_policy(table: "Any", settings: "dict[str, Setting]") -> Policy:

@@ -5,8 +5,8 @@ provisioning/FORMAT.md section 5 has the bytes.
 """
 
 from . import cbor
+from .catalogue import slug
 from .errors import BadInput, WrongDevice
-from .policy import slug
 from .record import Record
 from .secret import Secret
 

@@ -24,24 +24,45 @@ class Recipient(Record):
 
 
 class Purpose(Record):
-    """Why something is collected, on what legal basis, who gets it, and how long they keep it (days)."""
+    """Why something is collected, on what legal basis, who gets it, and how long they keep it (days).
 
-    __slots__ = ("basis", "id", "recipients", "retention_days", "text", "title")
+    `pseudonym`: where they hand it on, a device has another name every so many seconds; 0: nothing is promised.
+    """
+
+    __slots__ = ("basis", "id", "pseudonym", "recipients", "retention_days", "text", "title")
     id: str
     title: str
     text: str
     basis: str
     recipients: "tuple[str, ...]"
     retention_days: int
+    pseudonym: int
 
 
 class TelemetryField(Record):
     """One declared datum; `step`, `low` and `high` are in units of 10^-scale, `bucket` in seconds.
 
-    `keep` are the figures of a bucket that leave (see `window`); none: every reading leaves, minimised.
+    `keep` are the figures of a bucket that leave (see `window`); none: every reading leaves, minimised. `cell` is the
+    size in metres that a place is reduced to (see `cell`); 0: the field is a number.
+    `most` readings of a bucket are taken, 0: any number. `noise` is what is added (see `noise`): epsilon as a fraction,
+    and how many readings a mean is of at least; (): nothing.
     """
 
-    __slots__ = ("bucket", "high", "keep", "low", "name", "purpose", "scale", "step", "title", "unit")
+    __slots__ = (
+        "bucket",
+        "cell",
+        "high",
+        "keep",
+        "low",
+        "most",
+        "name",
+        "noise",
+        "purpose",
+        "scale",
+        "step",
+        "title",
+        "unit",
+    )
     name: str
     title: str
     unit: str
@@ -52,6 +73,9 @@ class TelemetryField(Record):
     high: int
     bucket: int
     keep: "tuple[str, ...]"
+    cell: int
+    most: int
+    noise: "tuple[int, ...]"
 
 
 class Sample(Record):

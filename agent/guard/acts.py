@@ -5,8 +5,9 @@ from typing import Any
 
 from agent import VERSION, registry
 from agent.core.assess import LOOSENED, OK, WAIVED, Finding
-from agent.core.consent import GIVEN, REFUSED, WITHDRAWN, answer, notice, notice_digest, state_of
+from agent.core.consent import GIVEN, REFUSED, WITHDRAWN, answer, notice_digest, state_of
 from agent.core.errors import BadInput, Failed, Missing, PrivetError, UnknownSetting
+from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import Value, as_map
 from agent.core.role import require
@@ -222,8 +223,10 @@ class Acts:
         rows = []
         for purpose in policy.purposes:
             row = {"purpose": purpose.id, "state": state_of(consents, policy, purpose.id)}
-            rows.append({**row, "notice": notice(policy, purpose.id), "seen": notice_digest(policy, purpose.id)})
-        return {"purposes": rows}
+            fields = [field.name for field in policy.fields if field.purpose == purpose.id]
+            told = {"notice": notice(policy, purpose.id), "seen": notice_digest(policy, purpose.id)}
+            rows.append({**row, **told, "fields": fields})
+        return {"purposes": rows, "withheld": self.extra().get("withheld", {})}
 
     def consent(self, caller: Caller, request: Reply) -> Reply:
         """Record the owner's answer for one purpose: given (proving that the notice was shown), refused, withdrawn."""

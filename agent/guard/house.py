@@ -169,7 +169,7 @@ class House:
 
     def hold(self) -> float:
         """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
-        left = self.outbox.windows.left(self.system.clock().wall)
+        left = self.outbox.left()
         enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
         return min([IDLE, left, enrolment, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
 
@@ -182,7 +182,8 @@ class House:
         """Say for the status how telemetry and the link stand."""
         link = dict(zip(("state", "cause"), self.link, strict=True))
         enrolment = {} if self.enrolment is None else self.enrolment.standing()
-        return {"telemetry": self.outbox.standing(), "link": link, "shut_in": self.shut_in, "enrolment": enrolment}
+        telemetry = {"telemetry": self.outbox.standing(), "withheld": self.outbox.withheld.shown()}
+        return {**telemetry, "link": link, "shut_in": self.shut_in, "enrolment": enrolment}
 
     def control(self, client: Client, request: dict[str, object]) -> Reply:
         """Answer one request on the control socket, by the role of whoever asks."""
@@ -196,13 +197,13 @@ class House:
 
     def intake(self, client: Client, request: dict[str, object]) -> Reply:
         """Take readings from an application; the answer comes when they are durable."""
-        samples = read_samples(request, self.system.clock())
+        samples, kept = read_samples(request, self.system.clock()), 0
 
         def done(failure: PrivetError | None) -> None:
             client.waiting -= 1
-            client.reply(refusal(failure) if failure else {"ok": True, "accepted": len(samples)})
+            client.reply(refusal(failure) if failure else {"ok": True, "accepted": kept})
 
-        self.outbox.take(samples, done)
+        kept = self.outbox.take(samples, done)
         client.waiting += 1
         return None
 
@@ -265,6 +266,7 @@ class House:
         self.outbox.settle()
         self.outbox.flush()
         self.outbox.ledger.keep()
+        self.outbox.withheld.keep(now=True)
         self.store.finish()
         for server in self.servers:
             server.close()

@@ -80,6 +80,7 @@ class Lane:
         self.heard = 0  # when a record was released last, or patience ended
         self.accepted = 0
         self.dropped = 0
+        self.gate: Position | None = None  # the last record that may leave; None: all may
         self.last: Sequence[Message] = ()  # the latest record's, for whoever asks what leaves
 
     def keep(self, messages: Sequence[Message], texts: Sequence[tuple[str, str, int]], uptime: int) -> None:
@@ -202,8 +203,9 @@ class Lane:
         return [((row.boot, row.seq), cose.message(row.boot, row.seq, row.body)) for row in rows]
 
     def take(self, after: Position, limit: int) -> tuple[Row, ...]:
-        """Return the records that follow."""
-        return self.queue.pending(after, limit) if limit > 0 else ()
+        """Return the records that follow, as far as they may leave."""
+        rows = self.queue.pending(after, limit) if limit > 0 else ()
+        return rows if self.gate is None else tuple(row for row in rows if (row.boot, row.seq) <= self.gate)
 
     def insist(self, uptime: int) -> None:
         """Send more although nothing was released for so long.

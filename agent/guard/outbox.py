@@ -3,15 +3,21 @@
 from collections.abc import Callable
 
 from agent.core import cose
+from agent.core.cell import reduced
 from agent.core.consent import GIVEN, require, state_of
 from agent.core.errors import BadInput, PrivetError
+from agent.core.noise import blurred
+from agent.core.pace import NONE_TAKEN, Taken, figures_only, span_of, take_one
 from agent.core.policy import Policy
 from agent.core.record import replace
-from agent.core.telemetry import Message, Sample, declared, minimise
+from agent.core.telemetry import Message, Sample, TelemetryField, declared
+from agent.core.withheld import OUT_OF_RANGE, OVER_RATE, beyond
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
+from agent.guard.hold import Hold
 from agent.guard.lane import Lane, Mine
 from agent.guard.windows import Windows
+from agent.guard.withheld import Withheld
 from agent.system.door import System
 from agent.system.queue import Queue
 from agent.system.vault import Vault
@@ -37,9 +43,12 @@ class Outbox:
         self.mine = mine
         self.open_queue = open_queue
         self.ledger = Ledger(system, books.store)
-        self.windows = Windows()
+        self.windows = Windows(self.bits)
+        self.withheld = Withheld(system, books.store)
         self.policy: Policy | None = None
         self.lanes: dict[str, Lane] = {}
+        self.holds: dict[str, Hold] = {}
+        self.taken: dict[str, Taken] = {}
         self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
         self.tickets: list[Done] = []
         self.late: dict[str, list[tuple[str, str, int]]] = {}  # texts; whoever sent readings was told and keeps them
@@ -54,6 +63,7 @@ class Outbox:
         """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue."""
         self.settle()
         self.policy = policy
+        self.withheld.only(field.name for field in policy.fields)
         keys = {r.id: r.key for r in policy.recipients}
         for purpose in policy.purposes:
             recipients = [(r, keys[r]) for r in purpose.recipients]
@@ -68,10 +78,21 @@ class Outbox:
                 self.ledger.missed(purpose.id, purpose.recipients, queue)
                 made = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store, self.ledger)
                 self.lanes[purpose.id] = made
+            self.hold(purpose.id, span_of(policy.fields, purpose.id))
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
             self.lanes.pop(name).forget()
+            self.holds.pop(name, None)
             self.late.pop(name, None)
             self.waiting.pop(name, None)
+
+    def hold(self, name: str, span: int) -> None:
+        """Have what belongs to a purpose leave at the end of each span only; 0: at once."""
+        known = self.holds.pop(name, None)
+        if span:
+            same = known is not None and known.span == span
+            self.holds[name] = known if known and same else Hold(span, self.mine.device, name, self.mine.boot)
+        else:
+            self.lanes[name].gate = None
 
     def settle(self) -> None:
         """Close every bucket: its figures, of what came so far, wait to be sealed."""
@@ -83,8 +104,19 @@ class Outbox:
             self.waiting.setdefault(message.purpose, ([], []))[0].append(message)
         self.count += len(messages)
 
-    def take(self, samples: list[Sample], done: Done) -> None:
-        """Accept readings all together or refuse them all; `done` is called when they are durable."""
+    def take(self, samples: list[Sample], done: Done) -> int:
+        """Accept readings all together or refuse them all, counted; `done` is called when they are durable.
+
+        Returns how many are kept: those over the declared number in a span are not.
+        """
+        try:
+            return self.accept(samples, done)
+        except PrivetError as error:
+            self.withheld.refused(error, self.policy, samples, self.agreed)
+            raise
+
+    def accept(self, samples: list[Sample], done: Done) -> int:
+        """Accept readings that are declared, agreed to and readable, all of them."""
         policy = self.policy
         if policy is None:
             raise BadInput("no policy is in force yet, so nothing is declared; set the device up first")
@@ -93,12 +125,36 @@ class Outbox:
         fields = {name: declared(policy.fields, name) for name in {sample.name for sample in samples}}
         for purpose in {field.purpose for field in fields.values()}:
             require(self.books.consents, policy, purpose)
-        whole = [minimise(fields[sample.name], sample) for sample in samples]  # also refuses what is no number
-        self.wait([message for message in whole if not fields[message.name].keep])
-        for sample in samples:
-            if fields[sample.name].keep:
-                self.windows.count(fields[sample.name], sample)
+        whole = [(fields[one.name], one, reduced(fields[one.name], one)) for one in samples]  # refuses what is none
+        whole = [row for row in whole if not row[0].most or self.within(row[0], row[1].at)]
+        for field, sample, messages in whole:
+            if beyond(field, sample, messages[0]):
+                self.withheld.note(field.name, OUT_OF_RANGE)
+            if field.keep:
+                self.windows.count(field, sample)
+        self.wait(
+            [message for field, _, messages in whole if not field.keep for message in self.blurred(field, messages)]
+        )
         self.tickets.append(done)
+        return len(whole)
+
+    def bits(self, count: int) -> int:
+        """Draw so many random bits."""
+        size = (count + 7) // 8
+        return int.from_bytes(self.system.entropy(size), "big") >> (8 * size - count)
+
+    def blurred(self, field: TelemetryField, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Add the noise that a field declares."""
+        return tuple(blurred(field, message, self.bits) for message in messages) if field.noise else messages
+
+    def within(self, field: TelemetryField, at: int) -> bool:
+        """Take one reading of a field that takes so many in a bucket; False, and counted, when it was one too many."""
+        taken = take_one(field, self.taken.get(field.name, NONE_TAKEN), at)
+        if taken is None:
+            self.withheld.note(field.name, OVER_RATE)
+            return False
+        self.taken[field.name] = taken
+        return True
 
     def post(self, purpose: str, name: str, text: str) -> bool:
         """Queue a text (a warning) under a purpose, if it is declared and the owner has agreed to it."""
@@ -119,6 +175,7 @@ class Outbox:
             self.late = {}
         if self.ledger.due():
             self.ledger.keep()
+        self.withheld.keep()
         self.wait(self.windows.closed(self.system.clock().wall))
         if not self.count and not self.tickets:
             return
@@ -128,7 +185,11 @@ class Outbox:
         for purpose in sorted(waiting):
             messages, texts = waiting[purpose]
             try:
-                self.lanes[purpose].keep(messages, texts, uptime)
+                lane = self.lanes[purpose]
+                lane.keep(messages, texts, uptime)
+                if purpose in self.holds:
+                    figures = not texts and figures_only(messages)
+                    self.holds[purpose].sealed((lane.mine.boot, lane.seq), self.system.clock().wall, figures=figures)
             except PrivetError as error:
                 failure, self.failed = error, uptime
                 if texts:
@@ -138,14 +199,22 @@ class Outbox:
 
     def pump(self) -> None:
         """Give the courier what it has room for, oldest first."""
-        uptime = self.system.clock().uptime
+        clock = self.system.clock()
+        uptime = clock.uptime
         self.speak()
+        for name, hold in self.holds.items():
+            self.lanes[name].gate = hold.gate(clock.wall)
         for name in sorted(self.lanes):
             if self.publish is None or not self.agreed(name):
                 continue
             for _, payload in self.lanes[name].to_send(IN_FLIGHT - len(self.unsent), uptime):
                 if not self.tell(name, payload):
                     return
+
+    def left(self) -> float:
+        """Return the seconds until a bucket is over, or something that is held may leave."""
+        now = self.system.clock().wall
+        return min([self.windows.left(now), *(hold.left(now) for hold in self.holds.values())])
 
     def tell(self, name: str, payload: bytes) -> bool:
         """Hand one record to the courier; False when there is none, because it went while it was being told."""
@@ -205,6 +274,7 @@ class Outbox:
         self.waiting.pop(name, None)
         self.late.pop(name, None)
         self.windows.forget(name)
+        self.withheld.only(field.name for field in (self.policy.fields if self.policy else ()) if field.purpose != name)
         lane = self.lanes.get(name)
         if lane is not None:
             lane.forget()

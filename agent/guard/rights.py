@@ -4,11 +4,13 @@ import hashlib
 from typing import Any
 
 from agent.core import cbor
-from agent.core.consent import notice, notice_digest, require, state_of
+from agent.core.cell import reduced
+from agent.core.consent import notice_digest, require, state_of
 from agent.core.errors import BadInput, Missing, PrivetError
+from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import as_map
-from agent.core.telemetry import Message, declared, minimise, pack, write_number
+from agent.core.telemetry import Message, declared, pack, write_number
 from agent.guard.callers import Caller
 from agent.guard.egress import KIND
 from agent.guard.guard import Guard
@@ -43,13 +45,13 @@ class Rights:
             wanted: dict[str, object] = {key: request[key] for key in ("send", "at") if key in request}
             samples = read_samples(wanted, self.guard.system.clock())
             parts: dict[str, list[Message]] = {}
-            counted = Windows()
+            counted = Windows(self.outbox.bits)
             for sample in samples:
                 field = declared(policy.fields, sample.name)
                 if field.keep:
                     counted.count(field, sample)
                 else:
-                    parts.setdefault(field.purpose, []).append(minimise(field, sample))
+                    parts.setdefault(field.purpose, []).extend(self.outbox.blurred(field, reduced(field, sample)))
             for made in counted.take(list(counted.open)):
                 parts.setdefault(made.purpose, []).append(made)
         else:
@@ -134,7 +136,7 @@ class Rights:
                     "latest": senml(list(lane.last)),
                 }
             )
-        return {"rows": rows}
+        return {"rows": rows, "withheld": self.outbox.withheld.shown()}
 
     def pages(self, request: Reply) -> Reply:
         """Return the entries of the journal after a number."""

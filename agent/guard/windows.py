@@ -5,16 +5,18 @@ at most one bucket of them when power goes. An orderly end closes what is open, 
 readings.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from agent.core.noise import figures
 from agent.core.telemetry import Message, Sample, TelemetryField
-from agent.core.window import Window, close, fold, left, over, start_of
+from agent.core.window import Window, fold, left, over, start_of
 
 
 class Windows:
-    """The open buckets."""
+    """The open buckets; `bits(count)` draws random bits, for noise."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: Callable[[int], int]) -> None:
+        self.bits = bits
         self.open: dict[tuple[str, int], tuple[TelemetryField, Window]] = {}
 
     def count(self, field: TelemetryField, sample: Sample) -> None:
@@ -29,7 +31,7 @@ class Windows:
 
     def take(self, places: Iterable[tuple[str, int]]) -> list[Message]:
         """Close buckets and take their figures."""
-        return [message for place in sorted(places) for message in close(*self.open.pop(place))]
+        return [message for place in sorted(places) for message in figures(*self.open.pop(place), self.bits)]
 
     def left(self, now: int) -> float:
         """Return the seconds until the first bucket is over, infinity while none is open."""

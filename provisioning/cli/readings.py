@@ -12,11 +12,13 @@ from agent.core.errors import BadInput, Missing, Unreadable
 from provisioning.cli.answer import answer, answers, console, profile_path, with_fleet, with_profiles
 from provisioning.cli.opened import open_fleet
 from provisioning.collector.forms import form, forms
+from provisioning.collector.pseudonym import Pseudonyms
 from provisioning.collector.receive import Collector, Reading
 from provisioning.collector.store import Store
 from provisioning.fleet.identity import Fleet
 from provisioning.profile.catalogue import shipped
 from provisioning.profile.inherit import load
+from provisioning.profile.issue import pseudonym_spans
 
 DAY = 86400
 with_store = click.option(
@@ -43,17 +45,22 @@ def readings() -> None:
 @click.option("--purpose", help="Only of this purpose.")
 @click.option("--device", help="Only of this device.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Only what arrived after this number; see --json.")
+@click.option("--named", is_flag=True, help="With the devices' own names, counts and seconds instead of pseudonyms.")
 def export(
     fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: Path | None, file: Path, name: str,
-    purpose: str | None, device: str | None, after: int,
+    purpose: str | None, device: str | None, after: int, named: bool,
 ) -> None:  # fmt: skip
     """Open what was received and write it to FILE, which you alone can read; an existing one is not overwritten.
+
+    Devices have pseudonyms in it that change as their purpose promises, every 30 days if it says nothing; with --named
+    they have their names. Which device a pseudonym is, only the recipient's key can tell.
 
     The answer names the number of the last arrival, so that the next export can go on --after it.
     """
     fleet = open_fleet(fleet_directory, passphrase_fd)
     troubles: list[str] = []
     collector = opened(fleet, recipient, store, troubles)
+    names = Pseudonyms(fleet.pseudonym_key(recipient), pseudonym_spans(fleet))
     last = [after]
 
     def wanted() -> Iterator[Reading]:
@@ -62,6 +69,18 @@ def export(
             if purpose in (None, one.place.purpose) and device in (None, one.place.device):
                 yield one
 
+    try:
+        count = written(file, name, wanted() if named else names.renamed(wanted()))
+    finally:
+        collector.store.close()
+    for text in troubles:
+        console(err=True).print(f"privet-fleet: {text}", markup=False)
+    result = {"file": str(file), "form": name, "readings": count, "after": last[0], "troubles": troubles}
+    answer({**result, "named": named}, lambda to: to.print(f"✓ {count} readings: {file}", markup=False))
+
+
+def written(file: Path, name: str, wanted: Iterator[Reading]) -> int:
+    """Write readings in a form into a new file that its owner alone can read; return how many."""
     part = file.with_name(file.name + ".part")
     try:
         if file.exists():
@@ -69,7 +88,7 @@ def export(
         number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(number, "wb") as out:
             os.fchmod(out.fileno(), 0o600)
-            count = form(name).write(wanted(), out)
+            count = form(name).write(wanted, out)
             out.flush()
             os.fsync(out.fileno())
         part.rename(file)
@@ -78,11 +97,7 @@ def export(
     finally:
         with suppress(OSError):
             part.unlink()
-        collector.store.close()
-    for text in troubles:
-        console(err=True).print(f"privet-fleet: {text}", markup=False)
-    result = {"file": str(file), "form": name, "readings": count, "after": last[0], "troubles": troubles}
-    answer(result, lambda to: to.print(f"✓ {count} readings: {file}", markup=False))
+    return count
 
 
 @readings.command(

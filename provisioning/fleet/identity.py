@@ -10,6 +10,7 @@ own and signs these three: carry that directory away after `create`; `renew` alo
 """
 
 import hashlib
+import hmac
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from agent.core.errors import BadInput, Missing, Refused
 from agent.core.record import Record
+from agent.core.secret import Secret
 from provisioning.fleet import authority
 from provisioning.fleet.authority import MOST_CSR, PEM, PRIVATE
 from provisioning.fleet.safe import FACTS, Passphrase, Safe
@@ -208,6 +210,11 @@ class Fleet:
         """Return the public bytes of a recipient, as written into policies; Missing when it has none."""
         lattice, curve = self._halves(recipient)
         return lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+
+    def pseudonym_key(self, recipient: str) -> Secret:
+        """Return the key of the pseudonyms under which a recipient hands readings on; it is drawn from its own."""
+        _, curve = self._halves(recipient)
+        return Secret(hmac.digest(curve.private_bytes_raw(), b"privet pseudonyms 1", "sha256"))
 
     def _halves(self, recipient: str) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:
         checked(recipient, "recipient")

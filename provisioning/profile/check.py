@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agent.core.order import ANY
+from agent.core.pace import AT_ONCE
 from agent.core.setting import plain
 from provisioning.profile.catalogue import Catalogue, on_platform
 from provisioning.profile.schema import Flow, Profile
 from provisioning.profile.source import Place
+from provisioning.profile.words import seconds
 
 FLOW_SETTINGS = {"inbound": "firewall.inbound", "outbound": "firewall.outbound"}
 LISTS = {"purpose": "id", "field": "name", "recipient": "id"}
@@ -111,6 +113,21 @@ def foreign(profile: Profile, here: Catalogue) -> list[Finding]:
     ]
 
 
+def uneven(profile: Profile, own: Profile, purpose: str) -> list[Finding]:
+    """Name the fields of a purpose whose bucket ends within its longest one, with which everything of it is sent."""
+    fields = [field for field in profile.field if field.purpose == purpose]
+    longest = max((seconds(field.bucket) for field in fields), default=0)
+    said = f'would show more than its bucket, for "{purpose}" is sent every {longest} s; make that a multiple of it'
+    return [
+        Finding(
+            ("field", own.field.index(field), "bucket") if field in own.field else ("inherits",),
+            f'the field "{field.name}" {said}',
+        )
+        for field in fields
+        if longest > AT_ONCE and longest % seconds(field.bucket)
+    ]
+
+
 def check_whole(profile: Profile, own: Profile, catalogue: Catalogue) -> list[Finding]:
     """Check what a profile needs once all it inherits is there; `own` is what its own file says."""
     findings = foreign(profile, on_platform(catalogue, profile.platform))
@@ -128,6 +145,7 @@ def check_whole(profile: Profile, own: Profile, catalogue: Catalogue) -> list[Fi
                 place = ("purpose", own.purpose.index(purpose), "recipients") if mine else ("inherits",)
                 said = f'the purpose "{purpose.id}" goes to "{name}", which is not declared'
                 findings.append(Finding(place, f"{said}; add a [[recipient]]"))
+        findings += uneven(profile, own, purpose.id)
     needed = {
         "support_until": ("add a date, such as support_until = 2031-12-31", profile.support_until),
         "channels": ('add channels = ["syslog"] or more, or the owner hears of nothing', profile.channels),

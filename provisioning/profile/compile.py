@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import cbor2
@@ -11,8 +12,8 @@ from agent.core.policy import MAX_BYTES, Policy, read_policy
 from agent.core.setting import plain
 from provisioning.profile.catalogue import Catalogue, on_platform
 from provisioning.profile.check import FLOW_SETTINGS
-from provisioning.profile.schema import Profile, Purpose, TelemetryField
-from provisioning.profile.words import seconds, size_bytes
+from provisioning.profile.schema import Noise, Profile, Purpose, TelemetryField
+from provisioning.profile.words import metres, seconds, size_bytes
 
 PolicyMap = dict[str, Any]
 FIRST = "uid:1000"  # the first person's account, however it is called
@@ -161,26 +162,35 @@ def purpose_map(purpose: Purpose) -> dict[str, Any]:
         "basis": purpose.basis,
         "recipients": sorted(set(purpose.recipients)),
         "retention_days": purpose.retention_days,
+        **({"pseudonym": seconds(purpose.pseudonym)} if purpose.pseudonym else {}),
     }
 
 
 def field_map(field: TelemetryField) -> dict[str, Any]:
-    """Lay one field out for the policy: whole numbers of 10^-scale."""
-    numbers = [Decimal(field.precision), Decimal(field.low), Decimal(field.high)]
-    scale = max(decimals(number) for number in numbers)
-    step, low, high = (int(number.scaleb(scale)) for number in numbers)
+    """Lay one field out for the policy."""
     return {
         "name": field.name,
         "title": field.title,
-        "unit": field.unit,
         "purpose": field.purpose,
-        "scale": scale,
-        "step": step,
-        "low": low,
-        "high": high,
         "bucket": seconds(field.bucket),
+        **({"cell": metres(field.cell)} if field.cell else number_map(field)),
         **({"keep": sorted(set(field.keep))} if field.keep else {}),
+        **({"most": field.most} if field.most else {}),
+        **({"noise": noise_list(field.noise)} if field.noise else {}),
     }
+
+
+def noise_list(noise: Noise) -> list[int]:
+    """Lay noise out: its epsilon as a fraction in lowest terms, and how many readings a mean is of at least."""
+    return [*Fraction(noise.epsilon).as_integer_ratio(), noise.least]
+
+
+def number_map(field: TelemetryField) -> dict[str, Any]:
+    """Lay out what belongs to a number: whole numbers of 10^-scale."""
+    numbers = field.numbers()
+    scale = max(decimals(number) for number in numbers)
+    step, low, high = (int(number.scaleb(scale)) for number in numbers)
+    return {"unit": field.unit, "scale": scale, "step": step, "low": low, "high": high}
 
 
 def decimals(number: Decimal) -> int:

@@ -4,6 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from agent.core.noise import budget
+from agent.core.notice import fraction, span
+from agent.core.notice import metres as in_metres
+from agent.core.pace import span_of
 from agent.core.policy import Policy
 from agent.core.telemetry import TelemetryField, write_number
 from provisioning.profile.catalogue import Catalogue
@@ -102,16 +106,23 @@ def tells_less(new: TelemetryField, old: TelemetryField) -> bool:
         and new.step * up >= old.step * down
         and new.low * up >= old.low * down
         and new.high * up <= old.high * down
+        and new.cell >= old.cell
         and new.bucket >= old.bucket
+        and (not old.noise or (bool(new.noise) and new.noise[0] * old.noise[1] <= old.noise[0] * new.noise[1]))
+        and (not old.most or 0 < new.most <= old.most)
         and (not old.keep or (bool(new.keep) and set(new.keep) <= set(old.keep)))
     )
 
 
 def grain(field: TelemetryField) -> str:
     """Describe how precise a field is."""
+    timed = f"timed to {field.bucket} s" + (f", at most {field.most} in that time" if field.most else "")
+    if field.cell:
+        return f"a cell of at least {in_metres(field.cell)}, {timed}"
     low, high, step = (write_number(number, field.scale) for number in (field.low, field.high, field.step))
+    hidden = f", with noise (epsilon {fraction(*budget(field))} a span)" if field.noise else ""
     kept = f", only {' and '.join(field.keep)}" if field.keep else ""
-    return f"{low} to {high} {field.unit} in steps of {step}, timed to {field.bucket} s{kept}"
+    return f"{low} to {high} {field.unit} in steps of {step}, {timed}{kept}{hidden}"
 
 
 def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:
@@ -133,6 +144,16 @@ def purposes_moved(old: Policy, new: Policy) -> Iterable[Difference]:
             direction = LOOSER if now.retention_days > was.retention_days else STRICTER
             text = f'"{now.title}" is kept for {now.retention_days} days instead of {was.retention_days}.'
             yield Difference(direction, f"purpose {name}", text)
+        if was.pseudonym != now.pseudonym:
+            less = 0 < now.pseudonym <= was.pseudonym or not was.pseudonym
+            said = [f"every {span(one.pseudonym)}" if one.pseudonym else "never" for one in (was, now)]
+            text = f'Handed on, a device has another name in "{now.title}" {said[1]} instead of {said[0]}.'
+            yield Difference(STRICTER if less else LOOSER, f"purpose {name}", text)
+        ends = [span_of(one.fields, name) for one in (old, new)]
+        if ends[0] != ends[1]:
+            said = [f"after each {span(end)}" if end else "at once" for end in ends]
+            text = f'"{now.title}" is sent {said[1]} instead of {said[0]}.'
+            yield Difference(LOOSER if ends[1] < ends[0] else STRICTER, f"purpose {name}", text)
         if (was.title, was.text, was.basis) != (now.title, now.text, now.basis):
             text = f'"{was.title}" is described anew, so its owner is asked again.'
             yield Difference(OTHER, f"purpose {name}", text)

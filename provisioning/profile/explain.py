@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from agent.core.consent import notice, notice_digest
+from agent.core.consent import notice_digest
+from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import Value
 from provisioning.profile.catalogue import Catalogue, on_platform

@@ -18,7 +18,7 @@ from provisioning.profile.catalogue import Catalogue
 from provisioning.profile.check import FLOW_SETTINGS, Finding, check_alone, check_whole, shown
 from provisioning.profile.schema import Choice, Flow, Flows, Profile, Purpose, TelemetryField, Without
 from provisioning.profile.source import Fault, Source, parse, read_text
-from provisioning.profile.words import seconds
+from provisioning.profile.words import metres, seconds
 
 DEEPEST = 8
 
@@ -148,19 +148,31 @@ def telemetry_loosenings(child: Profile, parent: Profile) -> list[Finding]:
 
 def coarser(field: TelemetryField, base: TelemetryField) -> bool:
     """Say whether a field tells at most what another tells."""
+    (step, low, high), (base_step, base_low, base_high) = field.numbers(), base.numbers()
     return (
         (field.unit, field.purpose) == (base.unit, base.purpose)
-        and Decimal(field.precision) >= Decimal(base.precision)
-        and Decimal(field.low) >= Decimal(base.low)
-        and Decimal(field.high) <= Decimal(base.high)
+        and (step >= base_step and low >= base_low and high <= base_high)
+        and (not base.noise or (bool(field.noise) and epsilon(field) <= epsilon(base)))
+        and metres(field.cell or "0m") >= metres(base.cell or "0m")
         and seconds(field.bucket) >= seconds(base.bucket)
+        and (not base.most or 0 < (field.most or 0) <= base.most)
         and (not base.keep or (bool(field.keep) and set(field.keep) <= set(base.keep)))
     )
 
 
+def epsilon(field: TelemetryField) -> Decimal:
+    """Return how much one figure of a field may tell of a reading."""
+    return Decimal(field.noise.epsilon) if field.noise else Decimal("Infinity")
+
+
 def narrower(purpose: Purpose, base: Purpose) -> bool:
-    """Say whether a purpose reaches at most whom another reaches, for at most as long."""
-    return set(purpose.recipients) <= set(base.recipients) and purpose.retention_days <= base.retention_days
+    """Say whether a purpose reaches at most whom another reaches, for at most as long, under names no more lasting."""
+    renamed = seconds(purpose.pseudonym) if purpose.pseudonym else 0
+    return (
+        set(purpose.recipients) <= set(base.recipients)
+        and purpose.retention_days <= base.retention_days
+        and (not base.pseudonym or 0 < renamed <= seconds(base.pseudonym))
+    )
 
 
 def unknown_without(child: Profile, parent: Profile) -> list[Finding]:

@@ -136,6 +136,17 @@ def newest_policy(fleet: Fleet, model: str, device: str = "") -> Path | None:
     return max(paths, key=lambda path: int(path.stem), default=None)
 
 
+def pseudonym_spans(fleet: Fleet) -> dict[str, int]:
+    """Return how many seconds a pseudonym lasts for each purpose of the newest policies that says so: the shortest."""
+    spans: dict[str, int] = {}
+    for model in sorted(path.name for path in (fleet.safe.directory / POLICIES).glob("*")):
+        newest = newest_policy(fleet, model)
+        for purpose in payload_of(newest.read_bytes())["purposes"] if newest else ():
+            if span := purpose.get("pseudonym"):
+                spans[purpose["id"]] = min(span, spans.get(purpose["id"], span))
+    return spans
+
+
 def seed_files(fleet: Fleet, issued: Issued, device: str) -> dict[str, bytes]:
     """Return what is laid into /etc/privet of a new device: who it is, whose policies it obeys, its first policy."""
     facts = {

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic import model_validator as whole
 
+from agent.core.noise import FIGURES
 from provisioning.profile.units import COMMON_SLIPS, KNOWN
-from provisioning.profile.words import DecimalText, Duration, FlowWord, KeyName, Name, Size, Text, Value
+from provisioning.profile.words import DecimalText, Distance, Duration, FlowWord, KeyName, Name, Size, Text, Value
 
 
 class Strict(BaseModel):
@@ -57,30 +58,94 @@ class Purpose(Strict):
     basis: Literal["consent"] = Field(default="consent", description="The legal basis.")
     recipients: list[KeyName] = Field(min_length=1, description="Ids of those who can read it.")
     retention_days: int = Field(ge=1, le=3650, description="How long they keep it, in days.")
+    pseudonym: Duration | None = Field(
+        default=None, description='Where recipients hand it on, a device has another name every so long, such as "30d".'
+    )
     reason: Text | None = Field(default=None, description="Needed when it widens the same purpose of a parent profile.")
 
 
+class Noise(Strict):
+    """Random noise on all that leaves of a field, so that no single reading can be told from it."""
+
+    epsilon: DecimalText = Field(description='How much one figure may tell of a reading, such as "0.5"; less is safer.')
+    least: int = Field(default=1, ge=1, le=10_000, description="A mean is reckoned as of so many readings at least.")
+
+    @field_validator("epsilon")
+    @classmethod
+    def sensible(cls, epsilon: str) -> str:
+        """Accept what hides anything at all."""
+        if not 0 < Decimal(epsilon) <= 10:
+            raise ValueError('must be more than zero and at most 10, such as "0.5"; correct it')
+        return epsilon
+
+
+NUMBER = ("unit", "precision", "low", "high")
+A_NUMBER: dict[str, Any] = {"required": [*NUMBER], "not": {"required": ["cell"]}}
+A_PLACE: dict[str, Any] = {
+    "required": ["cell"],
+    "not": {"anyOf": [{"required": [key]} for key in (*NUMBER, "keep", "noise")]},
+}
+
+
 class TelemetryField(Strict):
-    """One thing that may be measured, no more precisely than said here."""
+    """One thing that may be measured, no more precisely than said here: a number, or a place (`cell`)."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [A_PLACE, A_NUMBER]})
 
     name: Name
     title: Text
-    unit: str = Field(description="A SenML unit, such as Cel, %RH or hPa.")
     purpose: Name
-    precision: DecimalText = Field(description='The smallest step that leaves the device, such as "0.5".')
-    low: DecimalText
-    high: DecimalText
+    cell: Distance | None = Field(
+        default=None, description='For a place: the least size of the cell that it is reduced to, such as "5km".'
+    )
+    unit: str | None = Field(default=None, description="A SenML unit, such as Cel, %RH or hPa.")
+    precision: DecimalText | None = Field(
+        default=None, description='The smallest step that leaves the device, such as "0.5".'
+    )
+    low: DecimalText | None = None
+    high: DecimalText | None = None
     bucket: Duration = Field(description='Times are rounded down to this, such as "1m".')
     keep: list[Literal["count", "max", "mean", "min"]] = Field(
         default=[], description="The figures of each bucket that leave, such as mean; without it every reading leaves."
     )
+    most: int | None = Field(
+        default=None, ge=1, le=10_000, description="How many readings of a bucket are taken; what is more is dropped."
+    )
+    noise: Noise | None = Field(default=None, description="Noise on the count and the mean, or on each reading.")
     reason: Text | None = Field(default=None, description="Needed when it tells more than its parent's.")
+
+    @whole(mode="after")
+    def of_one_kind(self) -> "TelemetryField":
+        """Accept a number with all that belongs to it, or a place with a cell and nothing of a number."""
+        for key in NUMBER:
+            given = getattr(self, key) is not None
+            if self.cell is None and not given:
+                raise ValueError(f'lacks "{key}"; add a line {key} = …, or cell = "5km" if it is a place')
+            if self.cell is not None and given:
+                raise ValueError(f'is a place, so "{key}" means nothing; remove it')
+        if self.cell is not None and (self.keep or self.noise):
+            raise ValueError('is a place, so there are no figures of it; remove "keep" and "noise"')
+        return self
+
+    @whole(mode="after")
+    def noise_with_an_end(self) -> "TelemetryField":
+        """Accept noise on figures that have a use under it, or on so many readings."""
+        if self.noise is not None and {*self.keep} - {*FIGURES}:
+            raise ValueError('has noise, under which min and max say nothing; keep "count" and "mean" alone')
+        if self.noise is not None and not self.keep and not self.most:
+            raise ValueError("has noise on each reading, which any number of them would wear away; add most = …")
+        return self
+
+    def numbers(self) -> tuple[Decimal, Decimal, Decimal]:
+        """Return precision, low and high of a number."""
+        precision, low, high = (Decimal(text or "0") for text in (self.precision, self.low, self.high))
+        return precision, low, high
 
     @field_validator("unit")
     @classmethod
-    def registered(cls, unit: str) -> str:
+    def registered(cls, unit: str | None) -> str | None:
         """Accept a unit of the SenML registry."""
-        if unit not in KNOWN:
+        if unit is not None and unit not in KNOWN:
             known = COMMON_SLIPS.get(unit)
             fix = f"use {known}" if known else "see RFC 8428, section 12.1"
             raise ValueError(f"is no SenML unit; {fix}")
@@ -88,18 +153,18 @@ class TelemetryField(Strict):
 
     @field_validator("precision")
     @classmethod
-    def positive(cls, precision: str) -> str:
+    def positive(cls, precision: str | None) -> str | None:
         """Accept a step above zero."""
-        if Decimal(precision) <= 0:
+        if precision is not None and Decimal(precision) <= 0:
             raise ValueError("must be more than zero; correct it")
         return precision
 
     @field_validator("high")
     @classmethod
-    def ranged(cls, high: str, known: ValidationInfo) -> str:
+    def ranged(cls, high: str | None, known: ValidationInfo) -> str | None:
         """Accept a range at least one step wide."""
         low, step = known.data.get("low"), known.data.get("precision")
-        if low is not None and step is not None and Decimal(high) - Decimal(low) < Decimal(step):
+        if high is not None and low is not None and step is not None and Decimal(high) - Decimal(low) < Decimal(step):
             raise ValueError("must lie at least one precision step above low; correct it")
         return high
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from agent.core.cell import LARGEST, SMALLEST
+
 type_of_value = str | int | list[str]
 PROTOCOLS = ("tcp", "udp", "icmp", "any")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -71,6 +73,19 @@ def size_bytes(value: str) -> int:
     return int(value[:-3]) * BYTES[value[-3:]]
 
 
+def distance(value: str) -> str:
+    """Accept a whole number of metres or kilometres."""
+    found = re.fullmatch(r"([1-9][0-9]{0,3})(m|km)", value)
+    if not found or not SMALLEST <= metres(value) <= LARGEST:
+        raise ValueError('must be a size between "100m" and "1000km", such as "5km"; correct it')
+    return value
+
+
+def metres(value: str) -> int:
+    """Turn a checked distance into metres."""
+    return int(value[:-2]) * 1000 if value.endswith("km") else int(value[:-1])
+
+
 def setting_value(value: Any) -> Any:
     """Accept a word, a whole number or a list of words; say what to write instead of anything else."""
     if type(value) is bool:
@@ -116,5 +131,6 @@ FlowWord = Annotated[str, AfterValidator(flow_word), formed(FLOW)]
 KeyName = Annotated[str, AfterValidator(key_name), formed(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 DecimalText = Annotated[str, AfterValidator(decimal_text), formed(r"^-?[0-9]{1,9}(\.[0-9]{1,6})?$")]
 Duration = Annotated[str, AfterValidator(duration), formed(r"^[1-9][0-9]{0,5}[smhd]$")]
+Distance = Annotated[str, AfterValidator(distance), formed(r"^[1-9][0-9]{0,3}k?m$")]
 Size = Annotated[str, AfterValidator(size), formed(r"^[1-9][0-9]{0,3} ?(KiB|MiB|GiB)$")]
 Value = Annotated[type_of_value, BeforeValidator(setting_value)]

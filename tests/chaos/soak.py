@@ -29,7 +29,13 @@ from provisioning.collector.store import Store
 from tests.courier.rig import FLEET, Site
 
 PURPOSE = Purpose(
-    id="comfort", title="Comfort", text="Warmth of the room", basis="consent", recipients=("home",), retention_days=30
+    id="comfort",
+    title="Comfort",
+    text="Warmth of the room",
+    basis="consent",
+    recipients=("home",),
+    retention_days=30,
+    pseudonym=0,
 )
 DEVICE = "r7k2"
 HASTE = 5  # the device's clock of patience runs so much faster here, that a minute shows what five would

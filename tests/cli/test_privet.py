@@ -174,6 +174,9 @@ def test_status_names_what_is_not_here_only_when_asked(running: Running) -> None
 
 def test_preview_ledger_and_export(running: Running, tmp_path: Path) -> None:
     """What would leave, what has left, and everything in one file that nobody else reads."""
+    assert running.privet("send", "colour=7").exit_code == 15
+    assert "Readings that did not leave as they were measured: " in running.privet("status").output
+    assert " reading(s) of fields that are not declared." in running.privet("notice").output
     running.privet("consent", "give", "climate", said="y\n")
     told = running.privet("preview", "temperature=21.537")
     assert told.exit_code == 0, told.output
@@ -193,12 +196,13 @@ def test_preview_ledger_and_export(running: Running, tmp_path: Path) -> None:
         files = {name: archive.read(name).decode() for name in archive.namelist()}
     assert set(files) == {
         "README.txt", "settings.json", "policy.json", "consents.json", "consents.jsonld", "telemetry.json",
-        "egress.jsonl", "journal.jsonl",
+        "egress.jsonl", "journal.jsonl", "withheld.json",
     }  # fmt: skip
     assert all(name in files["README.txt"] for name in files if name != "README.txt")
     records = {r["dct:identifier"].rpartition(":")[2]: r for r in json.loads(files["consents.jsonld"])}
     assert records["climate"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
     assert records["warnings"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentUnknown"
+    assert "undeclared" in [row["reason"] for row in json.loads(files["withheld.json"])["rows"]]
     assert len(files["journal.jsonl"].splitlines()) > 10
     again = running.privet("export", str(file))
     assert (again.exit_code, "choose another name" in again.output) == (65, True)

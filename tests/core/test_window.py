@@ -7,7 +7,19 @@ from agent.core.telemetry import Sample, TelemetryField, write_number
 from agent.core.window import KEEPS, Window, close, fold, mean
 
 FIELD = TelemetryField(
-    name="n", title="N", unit="m", purpose="p", scale=1, step=5, low=-400, high=850, bucket=3600, keep=KEEPS
+    name="n",
+    title="N",
+    unit="m",
+    purpose="p",
+    scale=1,
+    step=5,
+    low=-400,
+    high=850,
+    bucket=3600,
+    keep=KEEPS,
+    cell=0,
+    most=0,
+    noise=(),
 )
 
 

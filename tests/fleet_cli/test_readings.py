@@ -13,8 +13,9 @@ from provisioning.cli.main import cli
 from provisioning.collector.receive import Collector
 from provisioning.collector.store import Store
 from provisioning.fleet.identity import Fleet
-from provisioning.profile.issue import add_recipient
+from provisioning.profile.issue import add_recipient, issue_policy, pseudonym_spans
 from tests.collector.device import Sender, pack
+from tests.house import ROOT
 
 
 @pytest.fixture
@@ -50,6 +51,31 @@ def test_export_goes_on_where_it_ended(fleet: Fleet, tmp_path: Path) -> None:
     code, told = run(fleet, "export", str(tmp_path / "all.influx"), "--as", "influx", "--device", "r7k2")
     assert (code, told["readings"]) == (0, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["all.influx", "climate.csv", "fleet", "rest.csv"]
+
+
+def test_devices_have_pseudonyms_unless_asked_otherwise(fleet: Fleet, tmp_path: Path) -> None:
+    """The usual file does not name the device, nor its count of starts; --named does, and so says the answer."""
+    code, told = run(fleet, "export", str(tmp_path / "usual.csv"))
+    assert (code, told["named"]) == (0, False)
+    usual = (tmp_path / "usual.csv").read_text()
+    assert "r7k2" not in usual
+    assert len(usual.splitlines()) == 4
+    assert len({line.partition(",")[0] for line in usual.splitlines()[1:]}) == 2, "one in each purpose"
+    code, told = run(fleet, "export", str(tmp_path / "named.csv"), "--named")
+    assert (code, told["named"]) == (0, True)
+    assert (tmp_path / "named.csv").read_text().count("\nr7k2,") == 3
+
+
+def test_a_pseudonym_lasts_as_the_newest_policy_says(fleet: Fleet, tmp_path: Path) -> None:
+    """The newest of each class counts, and of several classes the shortest span."""
+    assert pseudonym_spans(fleet) == {}
+    fleet.safe.seal(broker_host="b.example", broker_port="8883")
+    text = (ROOT / "device_profiles" / "base.toml").read_text()
+    for span in ("1d", "7d"):
+        promise = f'retention_days = 30\npseudonym = "{span}"'
+        (tmp_path / "base.toml").write_text(text.replace("retention_days = 30", promise))
+        issue_policy(fleet, tmp_path / "base.toml")
+    assert pseudonym_spans(fleet) == {"climate": 7 * 86400, "warnings": 7 * 86400}
 
 
 def test_export_refuses_what_it_cannot_do(fleet: Fleet, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from agent.core import (
     cose,
     credential,
     journal,
+    notice,
     policy,
     role,
     setting,
@@ -33,7 +34,7 @@ from agent.core.errors import PrivetError
 from agent.core.order import order
 from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
-from tests.portable import trials
+from tests.portable import minimising, trials
 from tests.portable.cards import do_slot
 from tests.portable.undoing import do_original, do_things
 
@@ -122,7 +123,7 @@ def do_warn(a):
 
 def do_minimise(a):
     """Minimise samples of one field and pack them."""
-    field = telemetry.TelemetryField(keep=(), **a["field"])
+    field = minimising.field_of(a["field"])
     made = [telemetry.minimise(field, telemetry.Sample(name=field.name, number=n, at=t)) for n, t in a["samples"]]
     packed = telemetry.pack(tuple(made), lambda e, m: cbor.Tag(tag=4, value=[e, m]))
     return [[[m.value, m.at] for m in made], binascii.hexlify(cbor.encode(packed)).decode()]
@@ -130,9 +131,7 @@ def do_minimise(a):
 
 def do_window(a):
     """Count samples of one field into buckets, and close those that are over at a time."""
-    row = dict(a["field"])
-    row["keep"] = tuple(row["keep"])
-    field = telemetry.TelemetryField(**row)
+    field = minimising.field_of(a["field"])
     held = {}
     for n, t in a["samples"]:
         start = window.start_of(field, t)
@@ -142,24 +141,13 @@ def do_window(a):
     return [figures, [window.left(field, held[start], a["now"]) for start in sorted(held)]]
 
 
-def table_of(a):
-    """Make the policy map of a case: recipients' keys are hex in JSON."""
-    table = dict(a["policy"])
-    table["recipients"] = []
-    for row in a["policy"]["recipients"]:
-        row = dict(row)
-        row["key"] = binascii.unhexlify(row["key"])
-        table["recipients"].append(row)
-    return table
-
-
 def do_policy(a):
     """Read a policy, admit it, and lay it over a baseline."""
     settings = {}
     for row in a["settings"]:
         made = setting.read_setting(row)
         settings[made.id] = made
-    made = policy.read_policy(cbor.decode(cbor.encode(table_of(a))), settings)
+    made = policy.read_policy(cbor.decode(cbor.encode(minimising.table_of(a))), settings)
     me = policy.Identity(fleet=a["me"][0], model=a["me"][1], device=a["me"][2])
     policy.admit(made, me, a["newest"], a["now"])
     merged, looser = policy.layer({k: frozen(v) for k, v in a["current"].items()}, made.baseline, settings)
@@ -169,15 +157,15 @@ def do_policy(a):
 def do_consent(a):
     """Write a notice, answer it, and say the state afterwards, also after the policy changed."""
     settings = {}
-    made = policy.read_policy(table_of(a), settings)
+    made = policy.read_policy(minimising.table_of(a), settings)
     seen = consent.notice_digest(made, a["purpose"]) if a.get("seen", True) else "old"
     given = consent.answer(made, a["purpose"], a["state"], seen, "anna", 5)
     changed = dict(a)
     changed["policy"] = dict(a["policy"])
     changed["policy"].update(a.get("change", {}))
-    later = policy.read_policy(table_of(changed), settings)
+    later = policy.read_policy(minimising.table_of(changed), settings)
     states = [consent.state_of({}, made, a["purpose"]), consent.state_of({a["purpose"]: given}, made, a["purpose"])]
-    return states + [consent.state_of({a["purpose"]: given}, later, a["purpose"]), consent.notice(made, a["purpose"])]
+    return states + [consent.state_of({a["purpose"]: given}, later, a["purpose"]), notice.notice(made, a["purpose"])]
 
 
 def do_role(a):
@@ -252,6 +240,9 @@ DO = {
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
+    "notice": minimising.do_notice, "withheld": minimising.do_withheld,
+    "cell": minimising.do_cell, "reduced": minimising.do_reduced, "pace": minimising.do_pace,
+    "noise": minimising.do_noise,
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 

@@ -51,6 +51,9 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
                     Fraction(field.low, 10**field.scale) >= Fraction(was.low, 10**was.scale),
                     Fraction(field.high, 10**field.scale) <= Fraction(was.high, 10**was.scale),
                     field.bucket >= was.bucket,
+                    field.cell >= was.cell,
+                    not was.noise or (bool(field.noise) and Fraction(*field.noise[:2]) <= Fraction(*was.noise[:2])),
+                    was.most == 0 or field.most in range(1, was.most + 1),
                     not was.keep or 0 < len({*field.keep} & {*was.keep}) == len({*field.keep}),
                 )
             ),
@@ -59,8 +62,16 @@ def telemetry(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
         before = purposes.get(purpose.id)
         yield f"purpose {purpose.id}", before is not None and purpose.retention_days <= before.retention_days
         yield f"purpose {purpose.id}", before is not None and set(purpose.recipients) <= set(before.recipients)
+        changing = before is None or not before.pseudonym or purpose.pseudonym in range(1, before.pseudonym + 1)
+        yield f"purpose {purpose.id}", changing
+        yield f"purpose {purpose.id}", before is not None and held(new, purpose.id) >= held(old, purpose.id)
     for recipient in new.recipients:
         yield f"recipient {recipient.id}", keys.get(recipient.id, recipient) == recipient
+
+
+def held(policy: Policy, purpose: str) -> int:
+    """Return how long a reading of a purpose may wait to be sent."""
+    return max([0, *(one.bucket for one in policy.fields if one.purpose == purpose and one.bucket > 60)])
 
 
 def lists(new: Policy, old: Policy) -> Iterator[tuple[str, bool]]:
@@ -87,6 +98,16 @@ def value_of(setting: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(options)
 
 
+def sound(field: dict[str, Any]) -> bool:
+    """Say whether noise goes with what else a field says."""
+    return "max" not in field["keep"] and bool(field["keep"] or field["most"])
+
+
+def place(field: dict[str, Any], cell: int) -> dict[str, Any]:
+    """Make a place of a field."""
+    return {key: field[key] for key in ("name", "title", "purpose", "bucket", "most")} | {"cell": cell}
+
+
 @st.composite
 def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
     """Draw a policy as a map."""
@@ -100,7 +121,7 @@ def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
         {
             "id": name, "title": draw(st.sampled_from("AB")), "text": "T", "basis": "consent",
             "recipients": draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(sorted)),
-            "retention_days": draw(st.integers(1, 3)),
+            "retention_days": draw(st.integers(1, 3)), "pseudonym": draw(st.integers(0, 2)),
         }
         for name in draw(st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
     ]  # fmt: skip
@@ -110,11 +131,15 @@ def policies(draw: Callable[[Any], Any]) -> dict[str, Any]:
             "purpose": draw(st.sampled_from([one["id"] for one in purposes])),
             "scale": (scale := draw(st.integers(0, 2))),
             "step": draw(st.integers(1, 3)) * 10**scale, "low": draw(st.integers(-2, 2)) * 10**scale,
-            "high": draw(st.integers(6, 9)) * 10**scale, "bucket": draw(st.integers(1, 3)),
+            "high": draw(st.integers(6, 9)) * 10**scale,
+            "bucket": draw(st.sampled_from([1, 2, 600, 900])), "most": draw(st.integers(0, 2)),
+            "noise": draw(st.sampled_from([[], [1, 2, 1], [1, 3, 5]])),
             "keep": draw(st.sets(st.sampled_from(["count", "max", "mean"]), max_size=2).map(sorted)),
         }
         for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
     ]  # fmt: skip
+    fields = [one if sound(one) else one | {"noise": []} for one in fields]
+    fields = [draw(st.sampled_from([one, place(one, draw(st.sampled_from([500, 5000])))])) for one in fields]
     made = {
         "v": 1, "fleet": "f", "class": "c", "device": "", "sequence": 1, "issued": 1, "expires": 2,
         "baseline": baseline, "reasons": dict.fromkeys(baseline, "Why."), "purposes": purposes, "fields": fields,
@@ -153,16 +178,26 @@ LEAVES: tuple[tuple[str, str, st.SearchStrategy[Any]], ...] = (
     ("fields", "step", st.integers(1, 3)),
     ("fields", "low", st.integers(-2, 2)),
     ("fields", "high", st.integers(6, 9)),
-    ("fields", "bucket", st.integers(1, 3)),
+    ("fields", "bucket", st.sampled_from([1, 2, 600, 900])),
+    ("fields", "most", st.integers(0, 2)),
+    ("fields", "cell", st.sampled_from([500, 5000])),
     ("fields", "unit", st.sampled_from(["Cel", "K"])),
     ("fields", "title", st.sampled_from("AB")),
     ("recipients", "key", st.sampled_from([b"1", b"2"])),
     ("recipients", "name", st.sampled_from("AB")),
     ("purposes", "retention_days", st.integers(1, 3)),
+    ("purposes", "pseudonym", st.integers(0, 2)),
     ("purposes", "recipients", st.lists(st.sampled_from(NAMES), min_size=1, unique=True).map(sorted)),
     ("recovery", "console", st.booleans()),
     ("recovery", "key", st.sampled_from([b"1", b"2"])),
 )
+
+
+def fits(made: dict[str, Any], table: str, key: str) -> bool:
+    """Say whether every row of a table has the key."""
+    return table == "recovery" or (bool(made[table]) and all(key in row for row in made[table]))
+
+
 WISHES = {"console": False, "id": "a", "key": b"1"}
 
 
@@ -170,7 +205,7 @@ WISHES = {"console": False, "id": "a", "key": b"1"}
 @given(st.data())
 def test_one_leaf_alone_is_told_truly(table, key, values, drawn):
     """Two policies that differ in one leaf: the same, part by part, both ways."""
-    before = {"recovery": WISHES} | drawn.draw(policies().filter(lambda made: table == "recovery" or made[table]))
+    before = {"recovery": WISHES} | drawn.draw(policies().filter(lambda made: fits(made, table, key)))
     rows = [dict(row) for row in ([before[table]] if table == "recovery" else before[table])]
     row = rows[drawn.draw(st.integers(0, len(rows) - 1))]
     scale = 10 ** row["scale"] if key in {"step", "low", "high"} else 1

@@ -51,6 +51,11 @@ def test_every_profile_that_ships_keeps_to_it(path):
     assert [error.message for error in VALIDATOR.iter_errors(known(path.stem))] == []
 
 
+def place(**changes: Any) -> dict[str, Any]:
+    """Return a field that is a place."""
+    return {"name": "x", "title": "X", "purpose": "upkeep", "bucket": "1h", "cell": "5km", **changes}
+
+
 # What a hand does to the home hub's profile.
 SLIPS = {
     "no model": lambda p: p.pop("model"),
@@ -76,6 +81,10 @@ SLIPS = {
     "kept for ever": lambda p: p["purpose"][0].update(retention_days=9999),
     "another legal basis": lambda p: p["purpose"][0].update(basis="legitimate interest"),
     "a unit of nobody": lambda p: p["field"][0].update(unit="furlong"),
+    "a number without its unit": lambda p: p["field"][0].pop("unit"),
+    "a place that is a number too": lambda p: p["field"][0].update(cell="5km"),
+    "a place without a unit of length": lambda p: p["field"].append(place(cell="5")),
+    "a place with figures": lambda p: p["field"].append(place(keep=["mean"])),
     "a number without quotes": lambda p: p["field"][0].update(precision=0.5),
     "a time in words": lambda p: p["field"][0].update(bucket="one minute"),
     "an unknown secret": lambda p: p["credential"].append({"kind": "wifi"}),
@@ -93,6 +102,14 @@ def test_a_slip_is_seen_while_it_is_typed(slip):
     SLIPS[slip](profile)
     assert list(VALIDATOR.iter_errors(profile)), slip
     assert faulty(profile), slip
+
+
+def test_a_place_is_no_slip():
+    """A field with a cell alone keeps to the schema, and `profile check` takes it."""
+    profile = copy.deepcopy(known("home_hub"))
+    profile["field"].append(place())
+    assert list(VALIDATOR.iter_errors(profile)) == []
+    assert not faulty(profile)
 
 
 def faulty(profile: dict[str, Any]) -> bool:
