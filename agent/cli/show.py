@@ -141,13 +141,3 @@ def risk(answer: dict[str, Any], value: str, seconds: int, context: str = "") ->
     click.echo(f"You are about to change it{where} from {answer['wanted']} to {value}, for {span(seconds)}.")
     click.secho(f"\n  {answer['risk_of_value']}\n", fg="yellow")
     click.echo("It is set back by itself at the end, also after a restart. You will be warned while it lasts.")
-
-
-def notices(answer: dict[str, Any]) -> None:
-    """Show what is collected."""
-    if not answer["purposes"]:
-        click.echo("This device's profile declares no telemetry: nothing is collected or sent.")
-    for row in answer["purposes"]:
-        said = {"given": "you agreed", "refused": "you refused", "withdrawn": "you withdrew"}
-        click.secho(f"[{row['purpose']}]  {said.get(row['state'], 'off: you were not asked yet')}", bold=True)
-        click.echo(str(row["notice"]) + "\n")

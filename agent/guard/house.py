@@ -11,6 +11,7 @@ from agent.core.errors import BadInput, PrivetError
 from agent.core.health import NORMAL, stage
 from agent.guard import breaker, words
 from agent.guard.acts import Acts
+from agent.guard.agreeing import Agreeing
 from agent.guard.answer import Answer
 from agent.guard.books import Books
 from agent.guard.callers import caller
@@ -63,7 +64,12 @@ class House:
         self.guard = Guard(self.system, self.books, self.store, self.rules, parts.settings, self.outbox.post)
         self.answer = Answer(self.guard, self.outbox, lambda: self.link[0] == "connected")
         self.acts = Acts(self.guard, self.standing)
-        self.acts.table.update({**Rights(self.guard, self.outbox).table, **Erasure(self.guard, parts.vault).table})
+        for verbs in (
+            Agreeing(self.guard, self.outbox),
+            Rights(self.guard, self.outbox),
+            Erasure(self.guard, parts.vault),
+        ):
+            self.acts.table.update(verbs.table)
         self.watch: Watch | None = None
         self.watched: set[str] = set()
         self.servers: list[LineServer] = []
@@ -190,7 +196,7 @@ class House:
         who = caller(self.system, peer.uid, peer.gid, self.books.grants, now)
         reply = self.acts.perform(who, {**request, "pid": client.peer.pid})
         if request.get("op") == "consent" and request.get("state") != "given":
-            self.outbox.withdraw(str(request.get("purpose")))
+            self.recall()
         self.answer.tell()
         return reply
 
@@ -224,6 +230,11 @@ class House:
         if policy is not None and self.port is not None and self.port.courier is not None:
             place = {"host": policy.broker["host"], "port": policy.broker["port"]}
             self.port.courier.tell(["link", {**place, "fleet": me.fleet, "device": me.device}])
+
+    def recall(self) -> None:
+        """Take back what the courier has and the broker did not answer: it begins anew, and gets what may go now."""
+        self.relink()
+        self.outbox.connected(self.outbox.publish)
 
     def heard(self, message: list[Any]) -> None:
         """Take one message of the courier; what is not authentic changes nothing."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from agent.core import cose
-from agent.core.consent import GIVEN, require, state_of
-from agent.core.errors import BadInput, PrivetError
+from agent.core.consent import agreed, denied, require
+from agent.core.errors import BadInput, NotConsented, PrivetError
 from agent.core.policy import Policy
 from agent.core.record import replace
 from agent.core.telemetry import Message, Sample, declared, minimise
@@ -45,33 +45,72 @@ class Outbox:
         self.late: dict[str, list[tuple[str, str, int]]] = {}  # texts; whoever sent readings was told and keeps them
         self.failed = 0  # when the disk took nothing
         self.count = 0
+        self.undone: PrivetError | None = None  # why what is to be destroyed is still there
+        self.tried = 0  # when that was asked last
         self.publish: Publish | None = None
         self.number = 0
         self.unsent: dict[int, str] = {}
         self.word: tuple[str, bytes] | None = None  # of no purpose, to be said once
 
     def adopt(self, policy: Policy) -> None:
-        """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue."""
+        """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue.
+
+        What was taken before is sealed first, to those it was taken for.
+        """
         self.settle()
+        if self.policy is not None:
+            self.flush()
+        self.books.spread(policy)
         self.policy = policy
-        keys = {r.id: r.key for r in policy.recipients}
         for purpose in policy.purposes:
-            recipients = [(r, keys[r]) for r in purpose.recipients]
             old = self.lanes.get(purpose.id)
-            if old is not None and old.keys != recipients:
-                self.mine = replace(self.mine, boot=self.books.next_boot())
-                old.move(self.mine, purpose, recipients)
-            elif old is not None:
+            if old is not None:
                 old.purpose = purpose
-            else:
-                queue = self.open_queue(purpose.id, policy.queue_bytes)
-                self.ledger.missed(purpose.id, purpose.recipients, queue)
-                made = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store, self.ledger)
-                self.lanes[purpose.id] = made
+                continue
+            queue = self.open_queue(purpose.id, policy.queue_bytes)
+            made = Lane(self.mine, purpose, [], queue, self.vault, self.books.store, self.ledger)
+            self.ledger.missed(purpose.id, sorted(made.acks.holders()), queue)
+            self.lanes[purpose.id] = made
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
             self.lanes.pop(name).forget()
-            self.late.pop(name, None)
-            self.waiting.pop(name, None)
+            self.drop(name)
+        self.heed()
+
+    def heed(self, anew: str = "") -> None:
+        """Seal to those the owner agrees to now and to nobody else; destroy what waits for whom they said no to.
+
+        Each time from what is kept, so that a start finishes what the one before it could not. A stream whose
+        recipients change, or that is to begin `anew`, goes on under a boot number of its own.
+        """
+        policy = self.policy
+        if policy is None:
+            return
+        keys = {r.id: r.key for r in policy.recipients}
+        fresh, self.undone, self.tried = False, None, self.system.clock().uptime
+        for name, lane in sorted(self.lanes.items()):
+            willing, gone = agreed(self.books.consents, policy, name), set(denied(self.books.consents, name))
+            lane.acks.closed = (set(lane.purpose.recipients) - set(willing)) | gone
+            chosen = [(one, keys[one]) for one in willing]
+            if not chosen:
+                self.drop(name)
+            if lane.keys != chosen or name == anew:
+                if lane.seq or name == anew:
+                    if not fresh:
+                        self.mine = replace(self.mine, boot=self.books.next_boot())
+                    fresh = True
+                    lane.move(self.mine, lane.purpose, chosen)
+                lane.keys = chosen
+            if gone & lane.acks.holders():
+                try:
+                    lane.part(gone)
+                except PrivetError as error:  # nothing of it is sent meanwhile; it is tried again
+                    self.undone = error
+
+    def drop(self, name: str) -> None:
+        """Forget what waits to be sealed for a purpose."""
+        self.waiting.pop(name, None)
+        self.late.pop(name, None)
+        self.windows.forget(name)
 
     def settle(self) -> None:
         """Close every bucket: its figures, of what came so far, wait to be sealed."""
@@ -92,7 +131,9 @@ class Outbox:
             raise BadInput(f"one request holds at most {AT_ONCE} readings; send them in several")
         fields = {name: declared(policy.fields, name) for name in {sample.name for sample in samples}}
         for purpose in {field.purpose for field in fields.values()}:
-            require(self.books.consents, policy, purpose)
+            if not self.agreed(purpose):
+                require(self.books.consents, policy, purpose)
+                raise NotConsented(f"nothing was sent: {purpose} is only just being set up; send it again")
         whole = [minimise(fields[sample.name], sample) for sample in samples]  # also refuses what is no number
         self.wait([message for message in whole if not fields[message.name].keep])
         for sample in samples:
@@ -102,8 +143,7 @@ class Outbox:
 
     def post(self, purpose: str, name: str, text: str) -> bool:
         """Queue a text (a warning) under a purpose, if it is declared and the owner has agreed to it."""
-        policy = self.policy
-        if policy is None or purpose not in self.lanes or state_of(self.books.consents, policy, purpose) != GIVEN:
+        if not self.agreed(purpose):
             return False
         self.waiting.setdefault(purpose, ([], []))[1].append((name, text, self.system.clock().wall))
         self.count += 1
@@ -117,6 +157,8 @@ class Outbox:
                 self.waiting.setdefault(purpose, ([], []))[1][:0] = texts
                 self.count += len(texts)
             self.late = {}
+        if self.undone is not None and uptime - self.tried >= AGAIN:
+            self.heed()
         if self.ledger.due():
             self.ledger.keep()
         self.wait(self.windows.closed(self.system.clock().wall))
@@ -172,8 +214,8 @@ class Outbox:
             publish(self.number, suffix, payload)
 
     def agreed(self, name: str) -> bool:
-        """Say whether the owner agrees to this purpose right now."""
-        return self.policy is not None and state_of(self.books.consents, self.policy, name) == GIVEN
+        """Say whether the owner agrees to anybody getting this purpose right now (`heed` has asked)."""
+        return name in self.lanes and bool(self.lanes[name].keys)
 
     def sent(self, number: int) -> None:
         """Note that the broker has one; that makes room and proves nothing."""
@@ -196,20 +238,6 @@ class Outbox:
         lane = self.lanes.get(ack.purpose)
         if lane is None or not lane.acknowledged(ack, self.system.clock().uptime):
             raise BadInput("an acknowledgement was not authentic and was ignored")
-
-    def withdraw(self, name: str) -> None:
-        """Stop a purpose at once: what waits and what is queued is destroyed.
-
-        Its numbers are never told as lost, nor are its ack keys kept: what comes later needs a start of its own.
-        """
-        self.waiting.pop(name, None)
-        self.late.pop(name, None)
-        self.windows.forget(name)
-        lane = self.lanes.get(name)
-        if lane is not None:
-            lane.forget()
-            self.mine = replace(self.mine, boot=self.books.next_boot())
-            lane.move(self.mine, lane.purpose, lane.keys)
 
     def standing(self) -> dict[str, object]:
         """Say for the status what waits and what was lost."""

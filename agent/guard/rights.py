@@ -4,11 +4,11 @@ import hashlib
 from typing import Any
 
 from agent.core import cbor
-from agent.core.consent import notice, notice_digest, require, state_of
+from agent.core.consent import agreed, notice, notice_digest, require, standing, state_of
 from agent.core.errors import BadInput, Missing, PrivetError
 from agent.core.policy import Policy
 from agent.core.record import as_map
-from agent.core.telemetry import Message, declared, minimise, pack, write_number
+from agent.core.telemetry import Message, Recipient, declared, minimise, pack, write_number
 from agent.guard.callers import Caller
 from agent.guard.egress import KIND
 from agent.guard.guard import Guard
@@ -65,10 +65,11 @@ class Rights:
         except PrivetError as error:
             why = str(error)
         chosen = next(p for p in policy.purposes if p.id == purpose)
+        to = agreed(self.guard.books.consents, policy, purpose) or chosen.recipients
         return {
             "purpose": purpose,
             "title": chosen.title,
-            "to": [{"name": r.name, "country": r.country} for r in policy.recipients if r.id in chosen.recipients],
+            "to": [{"name": r.name, "country": r.country} for r in policy.recipients if r.id in to],
             "refused": why,
             "pack": senml(messages),
             "bytes": len(plain),
@@ -98,19 +99,30 @@ class Rights:
         """Return every answer, with the notice as it is today and whether that is the one answered."""
         policy, rows = self.policy(), []
         for purpose in policy.purposes:
-            answer = self.guard.books.consents.get(purpose.id)
+            named = [r for r in policy.recipients if r.id in purpose.recipients]
             rows.append(
                 {
                     "purpose": as_map(purpose),
-                    "state": state_of(self.guard.books.consents, policy, purpose.id),
-                    "answer": None if answer is None else as_map(answer),
+                    "state": standing(self.guard.books.consents, policy, purpose.id),
                     "notice": notice(policy, purpose.id),
                     "digest": notice_digest(policy, purpose.id),
                     "fields": [as_map(field) for field in policy.fields if field.purpose == purpose.id],
-                    "recipients": [readable(as_map(r)) for r in policy.recipients if r.id in purpose.recipients],
+                    "recipients": [self.answered(policy, purpose.id, recipient) for recipient in named],
                 }
             )
         return {"fleet": policy.fleet, "device": policy.device, "rows": rows}
+
+    def answered(self, policy: Policy, purpose: str, recipient: Recipient) -> Reply:
+        """Write how one recipient of a purpose stands: the answer, and the notice as it is today."""
+        consents, to = self.guard.books.consents, (recipient.id,)
+        answer = consents.get((purpose, recipient.id))
+        return {
+            **readable(as_map(recipient)),
+            "state": state_of(consents, policy, purpose, recipient.id),
+            "answer": None if answer is None else as_map(answer),
+            "notice": notice(policy, purpose, to),
+            "digest": notice_digest(policy, purpose, to),
+        }
 
     def declared(self, request: Reply) -> Reply:
         """Return the policy in force, keys as hex."""

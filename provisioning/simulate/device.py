@@ -134,7 +134,7 @@ class Device:
         """Say whether every recipient has said that it keeps all that was queued since this start."""
         for lane in self.running.outbox.lanes.values():
             boot = lane.mine.boot
-            if any(lane.confirmed.get((boot, name), 0) < lane.seq for name in lane.purpose.recipients):
+            if any(lane.confirmed.get((boot, name), 0) < lane.seq for name, _ in lane.keys):
                 return False
         return True
 

@@ -196,7 +196,7 @@ def test_preview_ledger_and_export(running: Running, tmp_path: Path) -> None:
         "egress.jsonl", "journal.jsonl",
     }  # fmt: skip
     assert all(name in files["README.txt"] for name in files if name != "README.txt")
-    records = {r["dct:identifier"].rpartition(":")[2]: r for r in json.loads(files["consents.jsonld"])}
+    records = {r["dct:identifier"].split(":")[-2]: r for r in json.loads(files["consents.jsonld"])}
     assert records["climate"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
     assert records["warnings"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentUnknown"
     assert len(files["journal.jsonl"].splitlines()) > 10
