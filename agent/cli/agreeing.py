@@ -56,8 +56,10 @@ def consent(what: str | None, purpose: str | None, to: tuple[str, ...], *, agree
             click.echo("Nothing was changed.")
             return
         seen = row["seen"]
-    call("control", {"op": "consent", "state": STATES[what], "seen": seen, **request})
+    done = call("control", {"op": "consent", "state": STATES[what], "seen": seen, **request})
     click.echo(f"Kept: {purpose}{' for ' + ', '.join(to) if to else ''} is {STATES[what]}.")
+    if done["asked"]:
+        click.echo(f"To delete what they have is asked of: {', '.join(done['asked'])}. See privet consent.")
 
 
 def answers(answer: dict[str, Any]) -> None:
@@ -82,4 +84,5 @@ def stands(one: dict[str, Any]) -> str:
     said = WORDS.get(one["state"], ASK)
     if one["answer"] and one["state"] == one["answer"]["state"]:
         said += f" on {show.moment(int(one['answer']['at']))}"
-    return f"  {one['name']} ({one['country']}) [{one['id']}]: {said}"
+    line = f"  {one['name']} ({one['country']}) [{one['id']}]: {said}"
+    return line + (f"\n    {show.deletion(one['deletion'])}" if one["deletion"] else "")

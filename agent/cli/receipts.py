@@ -49,6 +49,20 @@ def record(row: dict[str, Any], to: dict[str, Any], fleet: str, device: str) -> 
         event = {"dpv:isIndicatedAtTime": stamp(answer["at"]), "dpv:isIndicatedBy": answer["by"]}
         said = {"@type": STATUS[answer["state"]], "notice_sha256": answer["notice"], **event}
         made["dpv:hasConsentStatus"] = {**made["dpv:hasConsentStatus"], "answer": said}
+    if to["deletion"] is not None:
+        made["dpv:hasRight"] = erasure(to["deletion"])
+    return made
+
+
+def erasure(row: dict[str, Any]) -> dict[str, Any]:
+    """Write that a recipient was asked to delete, and what it answered."""
+    made = {
+        "@type": "legal-eu-gdpr:A17",
+        "dpv:hasStatus": {"@type": "dpv:RequestFulfilled" if row["confirmed"] else "dpv:RequestInitiated"},
+        "dpv:isIndicatedAtTime": stamp(row["asked"]),
+    }
+    if row["confirmed"]:
+        made["dct:date"], made["records_deleted"] = stamp(row["confirmed"]), row["deleted"]
     return made
 
 

@@ -18,6 +18,7 @@ settings.json    every setting, how it was found, what you allowed, every warnin
 policy.json      the rules this device was given: what is declared, for whom
 consents.json    what you were asked, and answered
 consents.jsonld  the same as consent records for other programs (ISO/IEC TS 27560, W3C DPV)
+deletions.json   which recipients were asked to delete what they have: the request as it was signed, and the receipt
 telemetry.json   what waits to be sent; it is sealed to its recipients, nobody on the device can read it any more
 egress.jsonl     every message that was sealed to leave: why, to whom, how large, the sha256 of its content
 journal.jsonl    everything that happened on this device, as Privet saw it
@@ -115,6 +116,7 @@ def export(file: str) -> None:
             consents = part("consents")
             add(archive, "consents.json", told(consents["rows"]))
             add(archive, "consents.jsonld", told(records(consents)))
+            add(archive, "deletions.json", told(consents["deletions"]))
             add(archive, "telemetry.json", told(part("telemetry")["rows"]))
             add(archive, "egress.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ledger()))
             add(archive, "journal.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in entries()))

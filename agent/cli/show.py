@@ -78,8 +78,19 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
     linked(answer)
 
 
+def deletion(row: dict[str, Any]) -> str:
+    """Say when a recipient was asked to delete, and whether it has confirmed."""
+    said = f"asked to delete on {moment(int(row['asked']))}, "
+    if not row["confirmed"]:
+        return said + ("not confirmed yet; it is asked again" if row["sent"] else "waiting for a connection")
+    newer = f", and it keeps {row['kept']} newer ones" if row["kept"] else ""
+    return f"{said}confirmed on {moment(int(row['confirmed']))}: {row['deleted']} records deleted{newer}"
+
+
 def linked(answer: dict[str, Any]) -> None:
-    """Say how the link to the broker is, and what keeps this device from a certificate."""
+    """Say how the link to the broker is, who still owes a deletion, and what keeps this device from a certificate."""
+    for row in answer.get("deletions", ()):
+        click.echo(f"\n{row['name']} has data of {row['purpose']} that you took back: {deletion(row)}.")
     link, why = answer["link"], answer.get("enrolment", {}).get("why")
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
     if why:

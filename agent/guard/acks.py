@@ -57,6 +57,12 @@ class Acks:
         """Return everybody whom anything kept here is sealed to."""
         return {name for names in self._sealed_to.values() for name in names}
 
+    def latest(self, recipient: str) -> bytes:
+        """Return the ack key that a recipient was given last, empty when nothing kept here is sealed to it."""
+        table = self.table()
+        keys = [table[boot][recipient][0] for boot in sorted(table) if recipient in table[boot]]
+        return bytes(keys[-1]) if keys else b""
+
     def of(self, boot: int) -> set[str]:
         """Return whom the records of a boot are sealed to."""
         return self._sealed_to.get(boot, set())

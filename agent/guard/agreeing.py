@@ -1,11 +1,13 @@
 """What the owner is asked and answers: the notice of a purpose, and consent for each of its recipients."""
 
-from agent.core.consent import GIVEN, NO, answer, chosen, notice, notice_digest, standing, state_of
+from agent.core.consent import GIVEN, NO, WITHDRAWN, answer, chosen, notice, notice_digest, standing, state_of
 from agent.core.errors import BadInput, Missing
 from agent.core.policy import Policy
 from agent.core.record import as_map
 from agent.guard.callers import Caller
+from agent.guard.deletions import Deletions
 from agent.guard.guard import Guard
+from agent.guard.lane import Lane
 from agent.guard.outbox import Outbox
 from agent.guard.wire import Reply
 
@@ -13,9 +15,10 @@ from agent.guard.wire import Reply
 class Agreeing:
     """The verbs behind the control socket: everybody who may look sees the notice, the owner answers."""
 
-    def __init__(self, guard: Guard, outbox: Outbox) -> None:
+    def __init__(self, guard: Guard, outbox: Outbox, deletions: Deletions) -> None:
         self.guard = guard
         self.outbox = outbox
+        self.deletions = deletions
         self.table = {"notice": self.notice, "consent": self.consent}
 
     def policy(self) -> Policy:
@@ -46,6 +49,7 @@ class Agreeing:
                 "country": one.country,
                 "state": state_of(consents, policy, name, one.id),
                 "answer": as_map(consents[name, one.id]) if (name, one.id) in consents else None,
+                "deletion": self.deletions.told(name, one.id),
             }
             for one in policy.recipients
             if one.id in chosen(policy, name, to)
@@ -64,11 +68,21 @@ class Agreeing:
             raise BadInput("an answer is one of: given, refused, withdrawn")
         at = self.guard.rules.now(self.guard.system.clock())
         answers = answer(policy, name, state, str(request.get("seen")), caller.name, at, named(request))
-        self.guard.books.keep_consents(answers)
+        lane = self.outbox.lanes[name]
+        holders = [one.recipient for one in answers if state in NO and self.holds(lane, name, one.recipient)]
+        values, notes = self.deletions.ask(policy, lane.acks, name, holders, self.outbox.mine.boot, at)
+        self.guard.books.keep_consents(answers, values, notes)
+        self.deletions.take(values)
         self.outbox.heed(anew=name if state in NO else "")
         if self.outbox.undone is not None:
             raise self.outbox.undone
-        return {"purpose": name, "state": state, "to": [one.recipient for one in answers]}
+        return {"purpose": name, "state": state, "to": [one.recipient for one in answers], "asked": holders}
+
+    def holds(self, lane: Lane, purpose: str, recipient: str) -> bool:
+        """Say whether a recipient may have anything that it was not asked to delete yet."""
+        before = self.guard.books.consents.get((purpose, recipient))
+        unasked = before is not None and before.state == WITHDRAWN and self.deletions.told(purpose, recipient) is None
+        return unasked or (before is not None and before.state == GIVEN) or recipient in lane.acks.holders()
 
 
 def named(request: Reply) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class LateStore:
 
     def may_wait(self, name: str, value: Any) -> bool:
         """Say whether a value is only remembered, or leaves nobody more than before."""
-        if name in REMEMBERED:
+        if name in REMEMBERED or name.startswith("deletion/"):
             return True
         if name in FIRST:
             return self.get("policy") is None

@@ -50,7 +50,7 @@ class Outbox:
         self.publish: Publish | None = None
         self.number = 0
         self.unsent: dict[int, str] = {}
-        self.word: tuple[str, bytes] | None = None  # of no purpose, to be said once
+        self.words: dict[str, tuple[str, bytes]] = {}  # that are no telemetry, to be said once
 
     def adopt(self, policy: Policy) -> None:
         """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue.
@@ -199,19 +199,21 @@ class Outbox:
         publish(self.number, f"up/{name}", payload)
         return True
 
-    def say(self, suffix: str, payload: bytes) -> None:
-        """Hand one message of no purpose to the courier as soon as it has room, once; a newer one takes its place."""
-        self.word = (suffix, payload)
+    def say(self, name: str, suffix: str, payload: bytes) -> None:
+        """Hand one message that is no telemetry to the courier as soon as it has room, once.
+
+        A newer one of the same name takes its place.
+        """
+        self.words[name] = (suffix, payload)
         self.speak()
 
     def speak(self) -> None:
-        """Hand over what was to be said, if there is anything and the courier has room."""
-        publish = self.publish
-        if self.word is not None and publish is not None and len(self.unsent) < IN_FLIGHT:
-            (suffix, payload), self.word = self.word, None
+        """Hand over what was to be said, as far as the courier has room."""
+        while self.words and self.publish is not None and len(self.unsent) < IN_FLIGHT:
+            suffix, payload = self.words.pop(next(iter(self.words)))
             self.number += 1
             self.unsent[self.number] = suffix
-            publish(self.number, suffix, payload)
+            self.publish(self.number, suffix, payload)
 
     def agreed(self, name: str) -> bool:
         """Say whether the owner agrees to anybody getting this purpose right now (`heed` has asked)."""

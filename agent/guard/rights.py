@@ -10,6 +10,7 @@ from agent.core.policy import Policy
 from agent.core.record import as_map
 from agent.core.telemetry import Message, Recipient, declared, minimise, pack, write_number
 from agent.guard.callers import Caller
+from agent.guard.deletions import Deletions
 from agent.guard.egress import KIND
 from agent.guard.guard import Guard
 from agent.guard.lane import fraction
@@ -24,9 +25,10 @@ PAGE = 100  # entries of the journal in one answer: full ones of the ledger fit 
 class Rights:
     """Verbs behind the control socket, for the owner alone."""
 
-    def __init__(self, guard: Guard, outbox: Outbox) -> None:
+    def __init__(self, guard: Guard, outbox: Outbox, deletions: Deletions) -> None:
         self.guard = guard
         self.outbox = outbox
+        self.deletions = deletions
         self.table = {"preview": self.preview, "egress": self.egress, "export": self.export}
 
     def policy(self) -> Policy:
@@ -110,7 +112,8 @@ class Rights:
                     "recipients": [self.answered(policy, purpose.id, recipient) for recipient in named],
                 }
             )
-        return {"fleet": policy.fleet, "device": policy.device, "rows": rows}
+        asked = [readable(row) for row in self.deletions.exported()]
+        return {"fleet": policy.fleet, "device": policy.device, "rows": rows, "deletions": asked}
 
     def answered(self, policy: Policy, purpose: str, recipient: Recipient) -> Reply:
         """Write how one recipient of a purpose stands: the answer, and the notice as it is today."""
@@ -122,6 +125,7 @@ class Rights:
             "answer": None if answer is None else as_map(answer),
             "notice": notice(policy, purpose, to),
             "digest": notice_digest(policy, purpose, to),
+            "deletion": self.deletions.told(purpose, recipient.id),
         }
 
     def declared(self, request: Reply) -> Reply:

@@ -2,7 +2,7 @@
 
 import binascii
 
-from agent.core import consent, policy
+from agent.core import consent, cose, deletion, policy
 
 
 def table_of(a):
@@ -57,3 +57,32 @@ def do_consents(a):
         states = [consent.state_of(known, now, name, one) for one in consent.chosen(now, name)]
         told.append([consent.standing(known, now, name), states, list(consent.agreed(known, now, name))])
     return told + [list(consent.denied(kept, name))]
+
+
+def do_deletion(a):
+    """Lay out a request, its proof and its receipt; take the receipt apart; say when it is asked again."""
+    if "receipt" in a:
+        found = deletion.split_receipt(binascii.unhexlify(a["receipt"]))
+        return None if found is None else [found.purpose, found.recipient, found.at, found.deleted, found.kept]
+    if "tries" in a:
+        return [deletion.patience(n) for n in a["tries"]]
+    row = dict(a["request"])
+    row["key"], row["proof"] = b"k" * 40, b"p" * 32
+    plain = deletion.request_plain(deletion.Request(**row))
+    place = deletion.stream(row["fleet"], row["device"], row["purpose"], row["boot"])
+    made = deletion.Receipt(
+        purpose=row["purpose"],
+        recipient=row["recipient"],
+        id=deletion.name_of(plain),
+        at=9,
+        deleted=3,
+        kept=1,
+        mac=b"m" * 32,
+    )
+    proof = deletion.proof_plain(row["device"], row["purpose"], row["recipient"], row["boot"], row["at"])
+    parts = [plain, deletion.name_of(plain), proof, cose.key_context(place, row["recipient"])]
+    parts += [deletion.join_request(b"signed", b"chain"), deletion.receipt_plain(row["device"], made)]
+    parts.append(deletion.join_receipt(made))
+    body = cose.key_body(1, {row["recipient"]: b"wrapped"})
+    parts.append(deletion.wrapped_of(body, row["recipient"]))
+    return [binascii.hexlify(part).decode() for part in parts]

@@ -33,7 +33,7 @@ from agent.core.order import order
 from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
 from tests.portable import trials
-from tests.portable.agreeing import do_consent, do_consents, table_of
+from tests.portable.agreeing import do_consent, do_consents, do_deletion, table_of
 from tests.portable.cards import do_slot
 from tests.portable.undoing import do_original, do_things
 
@@ -224,7 +224,7 @@ def do_clock(a):
 DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent,
-    "consents": do_consents, "role": do_role,
+    "consents": do_consents, "deletion": do_deletion, "role": do_role,
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
