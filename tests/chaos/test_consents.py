@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.core import cose
-from agent.core.consent import answer
+from agent.core.consent import answer, notice_digest
 from agent.core.errors import NotConsented, Unreadable
 from tests.chaos.test_recipients import Receiver, Scene
 
@@ -167,3 +167,35 @@ def test_a_disk_that_destroys_nothing_sends_nothing(house: House):
     house.kept.system.tick(301)
     house.kept.turn()
     assert house.queued() == []
+
+
+def test_a_start_in_between_still_tells_the_gap(house: House):
+    """What was destroyed is remembered through a restart until it is told, and then no more."""
+    house.say("given")
+    house.measure("18", "19")
+    house.say("withdrawn", "maker")
+    house.kept.reboot()
+    house.measure("20")
+    house.talk(house.home, house.maker)
+    assert (house.home.read(), house.maker.read()) == (["20"], [])
+    assert [(gap.first, gap.last, gap.count) for _, gap in house.home.store.gaps()] == [(1, 3, 3)]
+    assert house.home.store.holes() == () and house.waiting == set()
+    assert house.kept.house.books.store.get("holes/climate") is None
+
+
+def test_an_answer_of_a_version_before_counts_on(house: House):
+    """It was one for all recipients of the purpose: it counts and is kept for each, and is taken back from one."""
+    house.say("given")
+    policy, store = house.kept.house.outbox.policy, house.kept.store
+    assert policy is not None and store is not None
+    (row,) = [row for row in store.get("consents") if row["recipient"] == "collector"]
+    old = {name: value for name, value in row.items() if name != "recipient"}
+    old["notice"] = notice_digest(policy, "climate")  # the digest that version kept: with all recipients
+    store.put({"consents": [old]})
+    house.kept.reboot()
+    assert house.states() == ["given", "given"]
+    house.measure("18")
+    kept = house.kept.house.books.store.get("consents")
+    assert [(row["recipient"], row["state"]) for row in kept] == [("collector", "given"), ("maker", "given")]
+    house.say("withdrawn", "maker")
+    assert house.states() == ["given", "withdrawn"]

@@ -253,3 +253,16 @@ class Root:
     def peer(self) -> "Root":
         """Who is at the other end."""
         return self
+
+
+def test_taken_back_and_given_again_before_anything_was_sealed(asking: Asking):
+    """In a start that sealed nothing yet: what comes after it stands under a number that the request does not reach."""
+    asking.kept.reboot()
+    asking.say("withdrawn", "maker")
+    asking.say("given", "maker")
+    asking.measure("20")
+    out = asking.connect()
+    sent = asking.turn(out)
+    asking.deliver(sent, asking.home, asking.maker)
+    asking.talk(asking.home, asking.maker)
+    assert asking.maker.read() == ["20"]
