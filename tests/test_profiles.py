@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.assess import ABSENT, OK
-from agent.core.consent import NEVER_ASKED, state_of
+from agent.core.consent import NEVER_ASKED, standing
 from agent.core.order import ANY
 from agent.core.telemetry import Sample, minimise
 from provisioning.fleet.identity import Fleet
@@ -116,5 +116,5 @@ def test_a_profile_of_another_platform_asks_for_nothing_of_linux(path: Path, fle
     assert (policy.baseline, policy.credentials, policy.reasons, policy.channels) == ({}, (), {}, ("mqtt",))
     assert policy.fields
     for field in policy.fields:
-        assert state_of({}, policy, field.purpose) == NEVER_ASKED
+        assert standing({}, policy, field.purpose) == NEVER_ASKED
         assert minimise(field, Sample(name=field.name, number="20", at=1_800_000_000)).at % field.bucket == 0

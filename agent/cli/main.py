@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from agent import VERSION
-from agent.cli import local, rights, show
+from agent.cli import agreeing, local, rights, show
 from agent.cli.call import Answered, call, first_boot
 from agent.cli.erase import erase
 from agent.core.errors import BadInput, PrivetError, Refused, Tampered
@@ -60,6 +60,8 @@ main.add_command(local.restore)
 main.add_command(rights.preview)
 main.add_command(rights.export)
 main.add_command(erase)
+main.add_command(agreeing.notice)
+main.add_command(agreeing.consent)
 
 
 @main.command(epilog="\b\nExamples:\n  sudo privet status\n  sudo privet status --all\n  sudo privet status --json")
@@ -144,36 +146,6 @@ def confirm(*, as_json: bool) -> None:
     answer = call("control", {"op": "confirm"})
     if not out(answer, as_json=as_json):
         click.echo(f"Kept: {answer['confirmed']}")
-
-
-@main.command(epilog="\b\nExample:\n  sudo privet notice")
-@json_option
-def notice(*, as_json: bool) -> None:
-    """Show what this device may collect, why, who gets it, and whether you agreed."""
-    answer = call("control", {"op": "notice"})
-    if not out(answer, as_json=as_json):
-        show.notices(answer)
-
-
-@main.command(epilog="\b\nExamples:\n  privet consent give climate\n  privet consent withdraw climate")
-@click.argument("what", type=click.Choice(["give", "refuse", "withdraw"]))
-@click.argument("purpose")
-@click.option("--yes", "agreed", is_flag=True, help="Agree without being asked; the notice is printed all the same.")
-def consent(what: str, purpose: str, *, agreed: bool) -> None:
-    """Give, refuse or withdraw your consent to PURPOSE."""
-    seen = ""
-    if what == "give":
-        rows = [r for r in call("control", {"op": "notice"})["purposes"] if r["purpose"] == purpose]
-        if not rows:
-            raise BadInput(f"no purpose is called {purpose[:40]!r}; privet notice lists them")
-        click.echo(rows[0]["notice"])
-        if not agreed and not click.confirm("Do you agree?", default=False):
-            click.echo("Nothing was changed.")
-            return
-        seen = rows[0]["seen"]
-    state = {"give": "given", "refuse": "refused", "withdraw": "withdrawn"}[what]
-    call("control", {"op": "consent", "purpose": purpose, "state": state, "seen": seen})
-    click.echo(f"Kept: {purpose} is {state}.")
 
 
 @main.command(epilog="\b\nExamples:\n  sudo privet credentials show --once\n  sudo privet credentials sealed")

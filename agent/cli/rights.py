@@ -18,6 +18,7 @@ settings.json    every setting, how it was found, what you allowed, every warnin
 policy.json      the rules this device was given: what is declared, for whom
 consents.json    what you were asked, and answered
 consents.jsonld  the same as consent records for other programs (ISO/IEC TS 27560, W3C DPV)
+deletions.json   which recipients were asked to delete what they have: the request as it was signed, and the receipt
 telemetry.json   what waits to be sent; it is sealed to its recipients, nobody on the device can read it any more
 withheld.json    how many readings did not leave, of which field and why; none of their values is kept
 egress.jsonl     every message that was sealed to leave: why, to whom, how large, the sha256 of its content
@@ -116,6 +117,7 @@ def export(file: str) -> None:
             consents = part("consents")
             add(archive, "consents.json", told(consents["rows"]))
             add(archive, "consents.jsonld", told(records(consents)))
+            add(archive, "deletions.json", told(consents["deletions"]))
             telemetry = part("telemetry")
             add(archive, "telemetry.json", told(telemetry["rows"]))
             add(archive, "withheld.json", told(telemetry["withheld"]))

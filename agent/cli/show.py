@@ -78,12 +78,23 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
     linked(answer)
 
 
+def deletion(row: dict[str, Any]) -> str:
+    """Say when a recipient was asked to delete, and whether it has confirmed."""
+    said = f"asked to delete on {moment(int(row['asked']))}, "
+    if not row["confirmed"]:
+        return said + ("not confirmed yet; it is asked again" if row["sent"] else "waiting for a connection")
+    newer = f", and it keeps {row['kept']} newer ones" if row["kept"] else ""
+    return f"{said}confirmed on {moment(int(row['confirmed']))}: {row['deleted']} records deleted{newer}"
+
+
 def linked(answer: dict[str, Any]) -> None:
-    """Say how the link to the broker is, what did not leave, and what keeps this device from a certificate."""
+    """Say what did not leave, who owes a deletion, how the link is, what keeps this device from a certificate."""
     rows = answer.get("withheld", {}).get("rows", ())
     if rows:
         click.echo(f"\nReadings that did not leave as they were measured: {sum(row['count'] for row in rows)}.")
         click.echo("  of which field and why: privet notice")
+    for row in answer.get("deletions", ()):
+        click.echo(f"\n{row['name']} has data of {row['purpose']} that you took back: {deletion(row)}.")
     link, why = answer["link"], answer.get("enrolment", {}).get("why")
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
     if why:
@@ -145,19 +156,6 @@ def risk(answer: dict[str, Any], value: str, seconds: int, context: str = "") ->
     click.echo(f"You are about to change it{where} from {answer['wanted']} to {value}, for {span(seconds)}.")
     click.secho(f"\n  {answer['risk_of_value']}\n", fg="yellow")
     click.echo("It is set back by itself at the end, also after a restart. You will be warned while it lasts.")
-
-
-def notices(answer: dict[str, Any]) -> None:
-    """Show what is collected."""
-    if not answer["purposes"]:
-        click.echo("This device's profile declares no telemetry: nothing is collected or sent.")
-    for row in answer["purposes"]:
-        said = {"given": "you agreed", "refused": "you refused", "withdrawn": "you withdrew"}
-        click.secho(f"[{row['purpose']}]  {said.get(row['state'], 'off: you were not asked yet')}", bold=True)
-        click.echo(str(row["notice"]))
-        withheld(answer, row["fields"])
-        click.echo()
-    withheld(answer, [""])
 
 
 def withheld(answer: dict[str, Any], fields: list[str]) -> None:

@@ -47,6 +47,15 @@ def find_purpose(policy: "Policy", name: str) -> "Purpose":
     )
 
 
+def chosen(policy: "Policy", name: str, to: "tuple[str, ...]" = ()) -> "tuple[str, ...]":
+    """Return the recipients that an answer is about: those named, which the purpose must have, or all of it."""
+    known = find_purpose(policy, name).recipients
+    for one in to:
+        if one not in known:
+            raise BadInput("%s goes to nobody called %r; it goes to: %s" % (name, one[:40], ", ".join(known)))
+    return tuple([one for one in known if not to or one in to])
+
+
 def leaving(field: "TelemetryField") -> "tuple[Leaving, ...]":
     """Return every row that may leave of a field; nothing else of it does."""
     if field.cell:
@@ -89,9 +98,9 @@ def texts(policy: "Policy", name: str) -> bool:
     return name == WARNINGS and "mqtt" in policy.channels
 
 
-def notice(policy: "Policy", name: str) -> str:
-    """Write the notice of one purpose from the very objects that the sender enforces."""
-    purpose = find_purpose(policy, name)
+def notice(policy: "Policy", name: str, to: "tuple[str, ...]" = ()) -> str:
+    """Write the notice of one purpose, for all or some recipients, from the very objects that the sender enforces."""
+    purpose, named = find_purpose(policy, name), chosen(policy, name, to)
     lines = ["%s: %s" % (purpose.title, purpose.text), "Legal basis: %s." % purpose.basis]
     if texts(policy, name):
         lines.append("Collected: each warning you are shown (%s), word for word, timed to the second." % WARNING)
@@ -100,7 +109,7 @@ def notice(policy: "Policy", name: str) -> str:
             lines.append(collected(field))
     lines.append(sent(span_of(policy.fields, name)))
     for recipient in policy.recipients:
-        if recipient.id in purpose.recipients:
+        if recipient.id in named:
             lines.append("Goes to: %s (%s)." % (recipient.name, recipient.country))
     lines.append("Kept by them for %d days. Nobody else can read it on the way." % purpose.retention_days)
     if purpose.pseudonym:

@@ -5,9 +5,7 @@ from typing import Any
 
 from agent import VERSION, registry
 from agent.core.assess import LOOSENED, OK, WAIVED, Finding
-from agent.core.consent import GIVEN, REFUSED, WITHDRAWN, answer, notice_digest, state_of
 from agent.core.errors import BadInput, Failed, Missing, PrivetError, UnknownSetting
-from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import Value, as_map
 from agent.core.role import require
@@ -36,8 +34,6 @@ class Acts:
             "tighten": self.tighten,
             "enforce": self.enforce,
             "confirm": self.confirm,
-            "notice": self.notice,
-            "consent": self.consent,
             "credentials": self.credentials,
             "password": self.password,
             "journal": self.journal,
@@ -216,27 +212,6 @@ class Acts:
         if policy is None:
             raise Missing("no policy is in force yet; set the device up with privet-fleet")
         return policy
-
-    def notice(self, caller: Caller, request: Reply) -> Reply:
-        """Say what is collected, why, and who gets it, from the objects that the sender enforces."""
-        policy, consents = self.policy(), self.guard.books.consents
-        rows = []
-        for purpose in policy.purposes:
-            row = {"purpose": purpose.id, "state": state_of(consents, policy, purpose.id)}
-            fields = [field.name for field in policy.fields if field.purpose == purpose.id]
-            told = {"notice": notice(policy, purpose.id), "seen": notice_digest(policy, purpose.id)}
-            rows.append({**row, **told, "fields": fields})
-        return {"purposes": rows, "withheld": self.extra().get("withheld", {})}
-
-    def consent(self, caller: Caller, request: Reply) -> Reply:
-        """Record the owner's answer for one purpose: given (proving that the notice was shown), refused, withdrawn."""
-        state, seen = str(request.get("state")), str(request.get("seen"))
-        if state not in (GIVEN, REFUSED, WITHDRAWN):
-            raise BadInput("an answer is one of: given, refused, withdrawn")
-        at = self.guard.rules.now(self.guard.system.clock())
-        record = answer(self.policy(), str(request.get("purpose")), state, seen, caller.name, at)
-        self.guard.books.keep_consent(record)
-        return {"purpose": record.purpose, "state": record.state}
 
     def credentials(self, caller: Caller, request: Reply) -> Reply:
         """Hand out the new secrets of the first boot; `taken` (labels), once they were shown, erases them for good."""

@@ -53,7 +53,7 @@ class Answer:
         if anew:
             self.said = b""
         if self.linked() and (news := self.news()):
-            self.outbox.say("state", news)
+            self.outbox.say("state", "state", news)
 
     def news(self) -> bytes:
         """Return what has not been said yet."""

@@ -1,10 +1,14 @@
 """What the guard remembers across restarts, as records on top of the sealed store."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from agent.core.clock import Clock
-from agent.core.consent import Consent
+from agent.core.consent import Consent, spread
+from agent.core.consent import stored as as_consent
+from agent.core.errors import PrivetError
+from agent.core.policy import Policy
 from agent.core.record import Value, as_map, from_map, frozen
 from agent.core.role import Grant
 from agent.core.waiver import Waiver, advance, stored
@@ -37,8 +41,8 @@ class Books:
         self.store = store
         self.waivers = tuple(stored(row) for row in store.get("waivers") or ())
         self.warnings = tuple(from_map(PrivacyWarning, row) for row in store.get("warnings") or ())
-        rows = [from_map(Consent, row) for row in store.get("consents") or ()]
-        self.consents = {consent.purpose: consent for consent in rows}
+        rows = [as_consent(row) for row in store.get("consents") or ()]
+        self.consents = {(consent.purpose, consent.recipient): consent for consent in rows}
         self.grants = tuple(from_map(Grant, row) for row in store.get("grants") or ())
 
     def next_boot(self) -> int:
@@ -67,13 +71,28 @@ class Books:
             self.store.put({"warnings": [as_map(w) for w in warnings]}, journal)
             self.warnings = warnings
 
-    def keep_consent(self, consent: Consent) -> None:
-        """Remember an answer and journal it."""
-        consents = {**self.consents, consent.purpose: consent}
-        rows = [as_map(consents[p]) for p in sorted(consents)]
-        self.store.put({"consents": rows}, (("consent", as_map(consent)),))
+    def keep_consents(
+        self, answers: Sequence[Consent], more: Mapping[str, Any] | None = None, notes: Sequence[Journal] = ()
+    ) -> None:
+        """Remember answers and journal them, in one piece with `more` values and notes."""
+        consents = {**self.consents, **{(one.purpose, one.recipient): one for one in answers}}
+        said = [("consent", as_map(one)) for one in answers]
+        self.store.put({"consents": rows_of(consents), **(more or {})}, (*said, *notes))
         self.consents = consents
+
+    def spread(self, policy: Policy) -> None:
+        """Take up answers of a version that asked once for all recipients; a full disk keeps them as they were."""
+        consents = spread(self.consents, policy)
+        if consents != self.consents:
+            with suppress(PrivetError):
+                self.store.put({"consents": rows_of(consents)})
+            self.consents = consents
 
     def baseline(self) -> dict[str, Value]:
         """Return the baseline in force, empty before the first policy."""
         return dict(frozen(self.store.get("baseline") or {}))
+
+
+def rows_of(consents: Mapping[tuple[str, str], Consent]) -> list[dict[str, Any]]:
+    """Write answers as they are kept."""
+    return [as_map(consents[key]) for key in sorted(consents)]

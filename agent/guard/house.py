@@ -7,13 +7,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from agent.core.deletion import split_receipt
 from agent.core.errors import BadInput, PrivetError
 from agent.core.health import NORMAL, stage
 from agent.guard import breaker, words
 from agent.guard.acts import Acts
+from agent.guard.agreeing import Agreeing
 from agent.guard.answer import Answer
 from agent.guard.books import Books
 from agent.guard.callers import caller
+from agent.guard.deletions import Deletions
 from agent.guard.enrolment import Enrolment
 from agent.guard.erasure import Erasure
 from agent.guard.guard import Guard
@@ -63,7 +66,11 @@ class House:
         self.guard = Guard(self.system, self.books, self.store, self.rules, parts.settings, self.outbox.post)
         self.answer = Answer(self.guard, self.outbox, lambda: self.link[0] == "connected")
         self.acts = Acts(self.guard, self.standing)
-        self.acts.table.update({**Rights(self.guard, self.outbox).table, **Erasure(self.guard, parts.vault).table})
+        place = (identity.fleet, identity.device)
+        self.deletions = Deletions(self.system, self.store, parts.vault, place, self.outbox.say)
+        agreeing = Agreeing(self.guard, self.outbox, self.deletions)
+        rights = Rights(self.guard, self.outbox, self.deletions)
+        self.acts.table.update({**agreeing.table, **rights.table, **Erasure(self.guard, parts.vault).table})
         self.watch: Watch | None = None
         self.watched: set[str] = set()
         self.servers: list[LineServer] = []
@@ -151,6 +158,8 @@ class House:
         self.guard.tick()
         self.watch_more()
         self.outbox.flush()
+        if self.link[0] == "connected":
+            self.deletions.turn()
         self.outbox.pump()
         for server in self.servers:
             server.tidy(heard)
@@ -171,7 +180,8 @@ class House:
         """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
         left = self.outbox.left()
         enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
-        return min([IDLE, left, enrolment, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
+        asks = self.deletions.wait() if self.link[0] == "connected" else IDLE
+        return min([IDLE, left, enrolment, asks, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
 
     def moved(self, mask: int) -> None:
         """Answer changes in watched directories."""
@@ -182,8 +192,9 @@ class House:
         """Say for the status how telemetry and the link stand."""
         link = dict(zip(("state", "cause"), self.link, strict=True))
         enrolment = {} if self.enrolment is None else self.enrolment.standing()
-        telemetry = {"telemetry": self.outbox.standing(), "withheld": self.outbox.withheld.shown()}
-        return {**telemetry, "link": link, "shut_in": self.shut_in, "enrolment": enrolment}
+        said = {"telemetry": self.outbox.standing(), "withheld": self.outbox.withheld.shown()}
+        told = {"deletions": self.deletions.standing(), "link": link}
+        return {**said, **told, "shut_in": self.shut_in, "enrolment": enrolment}
 
     def control(self, client: Client, request: dict[str, object]) -> Reply:
         """Answer one request on the control socket, by the role of whoever asks."""
@@ -191,7 +202,7 @@ class House:
         who = caller(self.system, peer.uid, peer.gid, self.books.grants, now)
         reply = self.acts.perform(who, {**request, "pid": client.peer.pid})
         if request.get("op") == "consent" and request.get("state") != "given":
-            self.outbox.withdraw(str(request.get("purpose")))
+            self.recall(str(request.get("purpose")))
         self.answer.tell()
         return reply
 
@@ -226,6 +237,13 @@ class House:
             place = {"host": policy.broker["host"], "port": policy.broker["port"]}
             self.port.courier.tell(["link", {**place, "fleet": me.fleet, "device": me.device}])
 
+    def recall(self, purpose: str) -> None:
+        """Take back what the courier has of a purpose and the broker did not answer: it begins anew without it."""
+        if purpose in self.outbox.unsent.values():
+            self.link = ("offline", "the courier begins anew, without what was taken back")
+            self.relink()
+            self.outbox.connected(self.outbox.publish)
+
     def heard(self, message: list[Any]) -> None:
         """Take one message of the courier; what is not authentic changes nothing."""
         kind, rest = message[0], message[1:]
@@ -237,6 +255,7 @@ class House:
                 self.books.store.put({"linked": True})
             if self.link[0] == "connected" != before[0]:  # what the connection before it lost need not wait
                 self.outbox.rewind()
+                self.deletions.again()
                 self.answer.tell(anew=True)
         elif kind == "received" and len(rest) == 2 and isinstance(rest[1], bytes):
             try:
@@ -250,7 +269,9 @@ class House:
 
     def received(self, kind: str, payload: bytes) -> None:
         """Take an acknowledgement or a policy that came over the network."""
-        if kind == "ack":
+        if kind == "ack" and (receipt := split_receipt(payload)) is not None:
+            self.deletions.confirm(receipt, payload, self.rules.now(self.system.clock()))
+        elif kind == "ack":
             self.outbox.acknowledge(payload)
         elif kind == "policy":
             self.take_policy(payload)

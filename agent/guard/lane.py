@@ -1,7 +1,5 @@
 """One lane of telemetry per purpose: sealed, queued on disk, sent, and let go only when every recipient has it."""
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 
 from agent.core import cbor, cose
@@ -10,9 +8,11 @@ from agent.core.errors import PrivetError
 from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.core.telemetry import Message, Purpose, pack
+from agent.guard.acks import Acks
 from agent.guard.books import Store
 from agent.guard.egress import Ledger, digest_of
-from agent.guard.gaps import Gaps
+from agent.guard.gaps import Gaps, joined
+from agent.guard.gaps import lost as lost_of
 from agent.system.queue import Queue
 from agent.system.segment import Lost, Row, cost
 from agent.system.vault import Epoch, Vault
@@ -65,8 +65,9 @@ class Lane:
         self.sealed = 0
         self.since = 0
         self.key: Secret | None = None
-        self.holes: tuple[Lost, ...] = queue.lost
+        self.holes: tuple[Lost, ...] = joined([*queue.lost, *map(lost_of, store.get(f"holes/{purpose.id}") or ())])
         self.gaps = Gaps(store, purpose.id, queue)
+        self.acks = Acks(store, purpose.id)
         self.confirmed: dict[tuple[int, str], int] = {}
         self.released: dict[int, int] = {}
         self.front: Position = START  # the furthest that was sent
@@ -137,6 +138,8 @@ class Lane:
         self.gaps.settle()
         self.dropped += sum(gap.count for gap in lost)
         self.holes = ()
+        if self.store.get(f"holes/{self.purpose.id}"):
+            self.store.put({f"holes/{self.purpose.id}": None})
 
     def note(self, rows: list[Row], digests: list[bytes]) -> None:
         """Write the batch into the ledger."""
@@ -169,17 +172,9 @@ class Lane:
         receiver knows that key records, and gaps told in another start, are of one sender.
         """
         self.epoch = self.seq
-        table = self.store.get(f"acks/{self.purpose.id}") or {}
-        marks = {name: hashlib.sha256(public).digest() for name, public in self.keys}
-        found = [(name, row) for boot in sorted(table) for name, row in table[boot].items()]
-        known = {name: Secret(key) for name, (key, mark) in found if marks.get(name) == mark}
-        made = self.vault.new_epoch(self.stream(), self.keys, known)
-        mine = {name: [key.reveal(), marks[name]] for name, key in made.acks.items()}
-        if table.get(self.mine.boot) != mine:
-            oldest = self.queue.pending(START, 1)
-            floor = oldest[0].boot if oldest else self.mine.boot
-            kept = {boot: keys for boot, keys in table.items() if boot >= floor}
-            self.store.put({f"acks/{self.purpose.id}": {**kept, self.mine.boot: mine}})
+        made = self.vault.new_epoch(self.stream(), self.keys, self.acks.known(self.keys))
+        oldest = self.queue.pending(START, 1)
+        self.acks.enter(self.mine.boot, made.acks, self.keys, oldest[0].boot if oldest else self.mine.boot)
         self.key, self.sealed, self.since = made.key, 0, uptime
         return made
 
@@ -203,9 +198,15 @@ class Lane:
         return [((row.boot, row.seq), cose.message(row.boot, row.seq, row.body)) for row in rows]
 
     def take(self, after: Position, limit: int) -> tuple[Row, ...]:
-        """Return the records that follow, as far as they may leave."""
-        rows = self.queue.pending(after, limit) if limit > 0 else ()
-        return rows if self.gate is None else tuple(row for row in rows if (row.boot, row.seq) <= self.gate)
+        """Return the records that follow and may leave; none that somebody could open who is to get nothing."""
+        rows: list[Row] = []
+        while len(rows) < limit:
+            found = self.queue.pending(after, limit - len(rows))
+            rows += [row for row in found if not self.acks.held(row.boot)]
+            if not found or not self.acks.held(found[-1].boot):
+                break
+            after = (found[-1].boot, cose.MAX_SEQ)
+        return tuple(row for row in rows if self.gate is None or (row.boot, row.seq) <= self.gate)
 
     def insist(self, uptime: int) -> None:
         """Send more although nothing was released for so long.
@@ -230,7 +231,7 @@ class Lane:
 
     def acknowledged(self, ack: Received, uptime: int) -> bool:
         """Let go of what every recipient has; False when the acknowledgement is not authentic."""
-        if not self.authentic(ack):
+        if not self.acks.authentic(self.mine.device, ack):
             return False
         self.flying = 0
         self.confirmed[ack.boot, ack.recipient] = max(ack.seq, self.confirmed.get((ack.boot, ack.recipient), 0))
@@ -253,20 +254,32 @@ class Lane:
 
     def awaited(self, boot: int) -> set[str]:
         """Return who must have the records of a boot: whom they are sealed to and the policy still names."""
-        table = self.store.get(f"acks/{self.purpose.id}") or {}
-        return set(table.get(boot, {})) & set(self.purpose.recipients)
+        return self.acks.of(boot) & set(self.purpose.recipients)
 
     def move(self, mine: Mine, purpose: Purpose, keys: Sequence[tuple[str, bytes]]) -> None:
         """Go on for other recipients: under a boot number of its own, because they cannot open what was before."""
         self.mine, self.purpose, self.keys = mine, purpose, keys
         self.seq, self.epoch, self.key = 0, 0, None
 
-    def authentic(self, ack: Received) -> bool:
-        """Check the MAC against the recipient's ack key in the start it speaks of."""
-        plain = cose.ack_plain(self.mine.device, ack.purpose, ack.recipient, ack.boot, ack.seq)
-        table = self.store.get(f"acks/{self.purpose.id}") or {}
-        row = table.get(ack.boot, {}).get(ack.recipient)
-        return bool(row) and hmac.compare_digest(hmac.digest(row[0], plain, hashlib.sha256), ack.mac)
+    def part(self, gone: set[str]) -> None:
+        """Part from recipients: what is queued is sealed to them too, so it is destroyed; the others are told a gap.
+
+        They may know the epoch keys, and hear what the others hear. Whoever stays keeps its ack key, by which it
+        believes the gap. The loss is durable before anything goes, and the parting is finished last: a start that
+        finds it half done does it again.
+        """
+        left = self.acks.without(gone)
+        if not left:
+            self.forget()
+            return
+        self.key, self.last = None, ()
+        self.ledger.keep()
+        self.holes = joined([*self.holes, *self.queue.losses()])
+        rows = [[one.boot, one.first, one.last, one.count] for one in self.holes]
+        self.store.put({f"holes/{self.purpose.id}": rows})
+        self.queue.erase()
+        self.acks.keep(left)
+        self.rewind()
 
     def forget(self) -> None:
         """Destroy the key of this purpose and everything queued under it (consent was withdrawn)."""
@@ -275,7 +288,8 @@ class Lane:
         self.holes = ()
         self.queue.erase()
         self.gaps.forget()
-        self.store.put({f"acks/{self.purpose.id}": None})
+        self.store.put({f"holes/{self.purpose.id}": None})
+        self.acks.keep({})
         self.rewind()
 
 

@@ -117,7 +117,7 @@ class LateStore:
 
     def may_wait(self, name: str, value: Any) -> bool:
         """Say whether a value is only remembered, or leaves nobody more than before."""
-        if name in REMEMBERED:
+        if name in REMEMBERED or name.startswith("deletion/"):
             return True
         if name in FIRST:
             return self.get("policy") is None
@@ -126,8 +126,9 @@ class LateStore:
             known = [leave(row) for row in before]
             return all(leave(row) in known for row in value)
         if name == "consents":
-            given = [row["purpose"] for row in before if row["state"] == GIVEN]
-            return all(row["state"] != GIVEN or row["purpose"] in given for row in value)
+            given = [(row["purpose"], row.get("recipient", "")) for row in before if row["state"] == GIVEN]
+            asked = [row for row in value if row["state"] == GIVEN]  # an answer for all recipients has no name in it
+            return all({(row["purpose"], row["recipient"]), (row["purpose"], "")} & set(given) for row in asked)
         return False
 
     def hold(self, notes: Sequence[Journal]) -> None:

@@ -3,18 +3,16 @@
 from collections.abc import Callable
 
 from agent.core import cose
-from agent.core.cell import reduced
-from agent.core.consent import GIVEN, require, state_of
-from agent.core.errors import BadInput, PrivetError
-from agent.core.noise import blurred
-from agent.core.pace import NONE_TAKEN, Taken, figures_only, span_of, take_one
+from agent.core.consent import agreed, denied, require
+from agent.core.errors import BadInput, NotConsented, PrivetError
+from agent.core.pace import figures_only, span_of
 from agent.core.policy import Policy
 from agent.core.record import replace
-from agent.core.telemetry import Message, Sample, TelemetryField, declared
-from agent.core.withheld import OUT_OF_RANGE, OVER_RATE, beyond
+from agent.core.telemetry import Message, Sample
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
 from agent.guard.hold import Hold
+from agent.guard.intake import Intake
 from agent.guard.lane import Lane, Mine
 from agent.guard.windows import Windows
 from agent.guard.withheld import Withheld
@@ -43,47 +41,87 @@ class Outbox:
         self.mine = mine
         self.open_queue = open_queue
         self.ledger = Ledger(system, books.store)
-        self.windows = Windows(self.bits)
-        self.withheld = Withheld(system, books.store)
+        self.intake = Intake(system, Withheld(system, books.store))
+        self.windows: Windows = self.intake.windows
+        self.withheld: Withheld = self.intake.withheld
         self.policy: Policy | None = None
         self.lanes: dict[str, Lane] = {}
         self.holds: dict[str, Hold] = {}
-        self.taken: dict[str, Taken] = {}
         self.waiting: dict[str, tuple[list[Message], list[tuple[str, str, int]]]] = {}
         self.tickets: list[Done] = []
         self.late: dict[str, list[tuple[str, str, int]]] = {}  # texts; whoever sent readings was told and keeps them
         self.failed = 0  # when the disk took nothing
         self.count = 0
+        self.undone: PrivetError | None = None  # why what is to be destroyed is still there
+        self.tried = 0  # when that was asked last
         self.publish: Publish | None = None
         self.number = 0
         self.unsent: dict[int, str] = {}
-        self.word: tuple[str, bytes] | None = None  # of no purpose, to be said once
+        self.words: dict[str, tuple[str, bytes]] = {}  # that are no telemetry, to be said once
 
     def adopt(self, policy: Policy) -> None:
-        """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue."""
+        """Take up a policy: one lane per purpose; a purpose that is gone loses its lane and its queue.
+
+        What was taken before is sealed first, to those it was taken for.
+        """
         self.settle()
+        if self.policy is not None:
+            self.flush()
+        self.books.spread(policy)
         self.policy = policy
         self.withheld.only(field.name for field in policy.fields)
-        keys = {r.id: r.key for r in policy.recipients}
         for purpose in policy.purposes:
-            recipients = [(r, keys[r]) for r in purpose.recipients]
             old = self.lanes.get(purpose.id)
-            if old is not None and old.keys != recipients:
-                self.mine = replace(self.mine, boot=self.books.next_boot())
-                old.move(self.mine, purpose, recipients)
-            elif old is not None:
+            if old is not None:
                 old.purpose = purpose
             else:
                 queue = self.open_queue(purpose.id, policy.queue_bytes)
-                self.ledger.missed(purpose.id, purpose.recipients, queue)
-                made = Lane(self.mine, purpose, recipients, queue, self.vault, self.books.store, self.ledger)
+                made = Lane(self.mine, purpose, [], queue, self.vault, self.books.store, self.ledger)
+                self.ledger.missed(purpose.id, sorted(made.acks.holders()), queue)
                 self.lanes[purpose.id] = made
             self.hold(purpose.id, span_of(policy.fields, purpose.id))
         for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
             self.lanes.pop(name).forget()
             self.holds.pop(name, None)
-            self.late.pop(name, None)
-            self.waiting.pop(name, None)
+            self.drop(name)
+        self.heed()
+
+    def heed(self, anew: str = "") -> None:
+        """Seal to those the owner agrees to now and to nobody else; destroy what waits for whom they said no to.
+
+        Each time from what is kept, so that a start finishes what the one before it could not. A stream whose
+        recipients change, or that is to begin `anew`, goes on under a boot number of its own.
+        """
+        policy = self.policy
+        if policy is None:
+            return
+        keys = {r.id: r.key for r in policy.recipients}
+        fresh, self.undone, self.tried = False, None, self.system.clock().uptime
+        for name, lane in sorted(self.lanes.items()):
+            willing, gone = agreed(self.books.consents, policy, name), set(denied(self.books.consents, name))
+            lane.acks.closed = (set(lane.purpose.recipients) - set(willing)) | gone
+            chosen = [(one, keys[one]) for one in willing]
+            if not chosen:
+                self.drop(name)
+            if lane.keys != chosen or name == anew:
+                if lane.seq or name == anew:
+                    if not fresh:
+                        self.mine = replace(self.mine, boot=self.books.next_boot())
+                    fresh = True
+                    lane.move(self.mine, lane.purpose, chosen)
+                lane.keys = chosen
+            if gone & lane.acks.holders():
+                try:
+                    lane.part(gone)
+                except PrivetError as error:  # nothing of it is sent meanwhile; it is tried again
+                    self.undone = error
+
+    def drop(self, name: str) -> None:
+        """Forget what waits to be sealed for a purpose."""
+        self.waiting.pop(name, None)
+        self.late.pop(name, None)
+        self.windows.forget(name)
+        self.withheld.only(field.name for field in (self.policy.fields if self.policy else ()) if field.purpose != name)
 
     def hold(self, name: str, span: int) -> None:
         """Have what belongs to a purpose leave at the end of each span only; 0: at once."""
@@ -109,57 +147,30 @@ class Outbox:
 
         Returns how many are kept: those over the declared number in a span are not.
         """
-        try:
-            return self.accept(samples, done)
-        except PrivetError as error:
-            self.withheld.refused(error, self.policy, samples, self.agreed)
-            raise
-
-    def accept(self, samples: list[Sample], done: Done) -> int:
-        """Accept readings that are declared, agreed to and readable, all of them."""
         policy = self.policy
         if policy is None:
             raise BadInput("no policy is in force yet, so nothing is declared; set the device up first")
         if len(samples) > AT_ONCE:
             raise BadInput(f"one request holds at most {AT_ONCE} readings; send them in several")
-        fields = {name: declared(policy.fields, name) for name in {sample.name for sample in samples}}
-        for purpose in {field.purpose for field in fields.values()}:
-            require(self.books.consents, policy, purpose)
-        whole = [(fields[one.name], one, reduced(fields[one.name], one)) for one in samples]  # refuses what is none
-        whole = [row for row in whole if not row[0].most or self.within(row[0], row[1].at)]
-        for field, sample, messages in whole:
-            if beyond(field, sample, messages[0]):
-                self.withheld.note(field.name, OUT_OF_RANGE)
-            if field.keep:
-                self.windows.count(field, sample)
-        self.wait(
-            [message for field, _, messages in whole if not field.keep for message in self.blurred(field, messages)]
-        )
+        try:
+            kept, messages = self.intake.accept(policy, samples, self.willing)
+        except PrivetError as error:
+            self.withheld.refused(error, policy, samples, self.agreed)
+            raise
+        self.wait(messages)
         self.tickets.append(done)
-        return len(whole)
+        return kept
 
-    def bits(self, count: int) -> int:
-        """Draw so many random bits."""
-        size = (count + 7) // 8
-        return int.from_bytes(self.system.entropy(size), "big") >> (8 * size - count)
-
-    def blurred(self, field: TelemetryField, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """Add the noise that a field declares."""
-        return tuple(blurred(field, message, self.bits) for message in messages) if field.noise else messages
-
-    def within(self, field: TelemetryField, at: int) -> bool:
-        """Take one reading of a field that takes so many in a bucket; False, and counted, when it was one too many."""
-        taken = take_one(field, self.taken.get(field.name, NONE_TAKEN), at)
-        if taken is None:
-            self.withheld.note(field.name, OVER_RATE)
-            return False
-        self.taken[field.name] = taken
-        return True
+    def willing(self, purpose: str) -> None:
+        """Refuse a purpose that the owner does not agree to."""
+        if not self.agreed(purpose):
+            if self.policy is not None:
+                require(self.books.consents, self.policy, purpose)
+            raise NotConsented(f"nothing was sent: {purpose} is only just being set up; send it again")
 
     def post(self, purpose: str, name: str, text: str) -> bool:
         """Queue a text (a warning) under a purpose, if it is declared and the owner has agreed to it."""
-        policy = self.policy
-        if policy is None or purpose not in self.lanes or state_of(self.books.consents, policy, purpose) != GIVEN:
+        if not self.agreed(purpose):
             return False
         self.waiting.setdefault(purpose, ([], []))[1].append((name, text, self.system.clock().wall))
         self.count += 1
@@ -173,6 +184,8 @@ class Outbox:
                 self.waiting.setdefault(purpose, ([], []))[1][:0] = texts
                 self.count += len(texts)
             self.late = {}
+        if self.undone is not None and uptime - self.tried >= AGAIN:
+            self.heed()
         if self.ledger.due():
             self.ledger.keep()
         self.withheld.keep()
@@ -226,23 +239,25 @@ class Outbox:
         publish(self.number, f"up/{name}", payload)
         return True
 
-    def say(self, suffix: str, payload: bytes) -> None:
-        """Hand one message of no purpose to the courier as soon as it has room, once; a newer one takes its place."""
-        self.word = (suffix, payload)
+    def say(self, name: str, suffix: str, payload: bytes) -> None:
+        """Hand one message that is no telemetry to the courier as soon as it has room, once.
+
+        A newer one of the same name takes its place.
+        """
+        self.words[name] = (suffix, payload)
         self.speak()
 
     def speak(self) -> None:
-        """Hand over what was to be said, if there is anything and the courier has room."""
-        publish = self.publish
-        if self.word is not None and publish is not None and len(self.unsent) < IN_FLIGHT:
-            (suffix, payload), self.word = self.word, None
+        """Hand over what was to be said, as far as the courier has room."""
+        while self.words and self.publish is not None and len(self.unsent) < IN_FLIGHT:
+            suffix, payload = self.words.pop(next(iter(self.words)))
             self.number += 1
             self.unsent[self.number] = suffix
-            publish(self.number, suffix, payload)
+            self.publish(self.number, suffix, payload)
 
     def agreed(self, name: str) -> bool:
-        """Say whether the owner agrees to this purpose right now."""
-        return self.policy is not None and state_of(self.books.consents, self.policy, name) == GIVEN
+        """Say whether the owner agrees to anybody getting this purpose right now (`heed` has asked)."""
+        return name in self.lanes and bool(self.lanes[name].keys)
 
     def sent(self, number: int) -> None:
         """Note that the broker has one; that makes room and proves nothing."""
@@ -265,21 +280,6 @@ class Outbox:
         lane = self.lanes.get(ack.purpose)
         if lane is None or not lane.acknowledged(ack, self.system.clock().uptime):
             raise BadInput("an acknowledgement was not authentic and was ignored")
-
-    def withdraw(self, name: str) -> None:
-        """Stop a purpose at once: what waits and what is queued is destroyed.
-
-        Its numbers are never told as lost, nor are its ack keys kept: what comes later needs a start of its own.
-        """
-        self.waiting.pop(name, None)
-        self.late.pop(name, None)
-        self.windows.forget(name)
-        self.withheld.only(field.name for field in (self.policy.fields if self.policy else ()) if field.purpose != name)
-        lane = self.lanes.get(name)
-        if lane is not None:
-            lane.forget()
-            self.mine = replace(self.mine, boot=self.books.next_boot())
-            lane.move(self.mine, lane.purpose, lane.keys)
 
     def standing(self) -> dict[str, object]:
         """Say for the status what waits and what was lost."""

@@ -5,13 +5,14 @@ from typing import Any
 
 from agent.core import cbor
 from agent.core.cell import reduced
-from agent.core.consent import notice_digest, require, state_of
+from agent.core.consent import agreed, notice_digest, require, standing, state_of
 from agent.core.errors import BadInput, Missing, PrivetError
 from agent.core.notice import notice
 from agent.core.policy import Policy
 from agent.core.record import as_map
-from agent.core.telemetry import Message, declared, pack, write_number
+from agent.core.telemetry import Message, Recipient, declared, pack, write_number
 from agent.guard.callers import Caller
+from agent.guard.deletions import Deletions
 from agent.guard.egress import KIND
 from agent.guard.guard import Guard
 from agent.guard.lane import fraction
@@ -26,9 +27,10 @@ PAGE = 100  # entries of the journal in one answer: full ones of the ledger fit 
 class Rights:
     """Verbs behind the control socket, for the owner alone."""
 
-    def __init__(self, guard: Guard, outbox: Outbox) -> None:
+    def __init__(self, guard: Guard, outbox: Outbox, deletions: Deletions) -> None:
         self.guard = guard
         self.outbox = outbox
+        self.deletions = deletions
         self.table = {"preview": self.preview, "egress": self.egress, "export": self.export}
 
     def policy(self) -> Policy:
@@ -45,13 +47,15 @@ class Rights:
             wanted: dict[str, object] = {key: request[key] for key in ("send", "at") if key in request}
             samples = read_samples(wanted, self.guard.system.clock())
             parts: dict[str, list[Message]] = {}
-            counted = Windows(self.outbox.bits)
+            counted = Windows(self.outbox.intake.bits)
             for sample in samples:
                 field = declared(policy.fields, sample.name)
                 if field.keep:
                     counted.count(field, sample)
                 else:
-                    parts.setdefault(field.purpose, []).extend(self.outbox.blurred(field, reduced(field, sample)))
+                    parts.setdefault(field.purpose, []).extend(
+                        self.outbox.intake.blurred(field, reduced(field, sample))
+                    )
             for made in counted.take(list(counted.open)):
                 parts.setdefault(made.purpose, []).append(made)
         else:
@@ -67,10 +71,11 @@ class Rights:
         except PrivetError as error:
             why = str(error)
         chosen = next(p for p in policy.purposes if p.id == purpose)
+        to = agreed(self.guard.books.consents, policy, purpose) or chosen.recipients
         return {
             "purpose": purpose,
             "title": chosen.title,
-            "to": [{"name": r.name, "country": r.country} for r in policy.recipients if r.id in chosen.recipients],
+            "to": [{"name": r.name, "country": r.country} for r in policy.recipients if r.id in to],
             "refused": why,
             "pack": senml(messages),
             "bytes": len(plain),
@@ -100,19 +105,32 @@ class Rights:
         """Return every answer, with the notice as it is today and whether that is the one answered."""
         policy, rows = self.policy(), []
         for purpose in policy.purposes:
-            answer = self.guard.books.consents.get(purpose.id)
+            named = [r for r in policy.recipients if r.id in purpose.recipients]
             rows.append(
                 {
                     "purpose": as_map(purpose),
-                    "state": state_of(self.guard.books.consents, policy, purpose.id),
-                    "answer": None if answer is None else as_map(answer),
+                    "state": standing(self.guard.books.consents, policy, purpose.id),
                     "notice": notice(policy, purpose.id),
                     "digest": notice_digest(policy, purpose.id),
                     "fields": [as_map(field) for field in policy.fields if field.purpose == purpose.id],
-                    "recipients": [readable(as_map(r)) for r in policy.recipients if r.id in purpose.recipients],
+                    "recipients": [self.answered(policy, purpose.id, recipient) for recipient in named],
                 }
             )
-        return {"fleet": policy.fleet, "device": policy.device, "rows": rows}
+        asked = [readable(row) for row in self.deletions.exported()]
+        return {"fleet": policy.fleet, "device": policy.device, "rows": rows, "deletions": asked}
+
+    def answered(self, policy: Policy, purpose: str, recipient: Recipient) -> Reply:
+        """Write how one recipient of a purpose stands: the answer, and the notice as it is today."""
+        consents, to = self.guard.books.consents, (recipient.id,)
+        answer = consents.get((purpose, recipient.id))
+        return {
+            **readable(as_map(recipient)),
+            "state": state_of(consents, policy, purpose, recipient.id),
+            "answer": None if answer is None else as_map(answer),
+            "notice": notice(policy, purpose, to),
+            "digest": notice_digest(policy, purpose, to),
+            "deletion": self.deletions.told(purpose, recipient.id),
+        }
 
     def declared(self, request: Reply) -> Reply:
         """Return the policy in force, keys as hex."""

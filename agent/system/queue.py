@@ -154,6 +154,10 @@ class Queue:
         """Say whether a segment would be deleted by that."""
         return bool(self._done(boot, max(seq, self._released.get(boot, 0))))
 
+    def losses(self) -> tuple[Lost, ...]:
+        """Return what would be lost with everything that is kept."""
+        return merged([lost for lost in map(self._loss, self._segments) if lost is not None])
+
     def erase(self) -> None:
         """Give up everything, at the owner's wish; what could not be deleted is an error."""
         self._open, self._doomed, self._broken = False, [], []

@@ -43,7 +43,8 @@ def collect(
     folder = fleet.safe.directory / f"collector-{recipient}"
     kept = Store(store or folder / "store.db")
     errors = console(err=True)
-    collector = Collector(fleet.name, recipient, fleet.recipient_key(recipient), kept, lambda text: say(errors, text))
+    own, root = fleet.recipient_key(recipient), fleet.trust_anchor()
+    collector = Collector(fleet.name, recipient, own, kept, lambda text: say(errors, text), root)
     context = trusted(*identity(fleet, recipient, folder))
     line = Line(
         collector, host or (known or ("", 0))[0], port or (known or ("", 8883))[1], context, SERVICE + recipient

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
-from agent.core.errors import BadInput, PrivetError, Refused, Tampered
+from agent.core.errors import BadInput, Failed, PrivetError, Refused, Tampered
 from agent.core.record import Record
 from provisioning.collector import open as opening
+from provisioning.collector.deletion import Deletions, is_request
 from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
 from provisioning.collector.store import GAP, KEY, ODD, OPERATOR, PACK, Store, Stored
 
@@ -57,6 +58,7 @@ class Collector:
         key: MLKEM768X25519PrivateKey,
         store: Store,
         say: Callable[[str], None],
+        anchors: bytes = b"",
     ) -> None:
         self.fleet = fleet
         self.recipient = recipient
@@ -67,6 +69,7 @@ class Collector:
         self._keys: dict[tuple[Place, int], EpochKeys] = {}
         self._early: dict[tuple[Place, int], list[Envelope]] = {}
         self._foreign: set[Place] = set()
+        self._deletions = Deletions(fleet, recipient, key, store, anchors, self._epoch)
 
     def __repr__(self) -> str:
         return f"Collector({self.fleet!r}, {self.recipient!r})"
@@ -77,9 +80,11 @@ class Collector:
         Nothing that arrives can make it fail; Failed when the disk refuses, and then nothing of it is acknowledged
         (the messages may be given again).
         """
+        asked = [one for one in messages if is_request(one[1])]
         touched: dict[Place, None] = {}
         with self.store.transaction():
-            for topic, payload in messages:
+            self._deletions.begin()
+            for topic, payload in [one for one in messages if not is_request(one[1])]:
                 try:
                     for place in self._take(opening.read_message(self.fleet, topic, payload)):
                         touched[place] = None
@@ -87,7 +92,27 @@ class Collector:
                     self.tally.refused += 1
                     self._say(str(error))
             reached = [(place, self.store.advance(place)) for place in touched]
-        return [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
+        answers = [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
+        return [*answers, *self._delete(asked)]
+
+    def _delete(self, asked: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Do what owners ask to delete; return the receipts, all of them about what is gone from the disk."""
+        answers: list[tuple[str, bytes]] = []
+        for topic, payload in asked:
+            try:
+                place, receipts = self._deletions.take(topic, payload)
+            except Failed:
+                raise
+            except PrivetError as error:
+                self.tally.refused += 1
+                self._say(str(error))
+                continue
+            answers += receipts
+            if place is not None:
+                self._keys.clear()
+                for key in [key for key in self._early if self._deletions.over(key[0])]:
+                    del self._early[key]
+        return answers
 
     def readings(self, after: int = 0) -> Iterator[Reading]:
         """Return the readings of all records after a number of arrival, in the order of arrival, opened on the way."""
@@ -120,6 +145,8 @@ class Collector:
 
     def _take(self, envelope: Envelope) -> list[Place]:
         """Store one record; return the boots whose reach may have moved or should be told again."""
+        if self._deletions.over(envelope.place):  # its owner took it back
+            return []
         if envelope.wrapped is not None:
             return self._take_key(envelope, envelope.wrapped)
         place = envelope.place

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from agent.core.errors import Failed, Unreadable
 from agent.core.record import Record
@@ -78,6 +79,18 @@ class Store:
         except sqlite3.Error as error:
             self._streams.clear()
             raise Failed(f"the store did not take the records ({error}); check the disk") from None
+
+    def plain(self, words: str, *facts: int | str) -> list[tuple[Any, ...]]:
+        """Run one plain statement, its values marked `?`, of a part of the collector that has tables of its own."""
+        try:
+            return self._base.execute(words, facts).fetchall()
+        except sqlite3.Error as error:
+            raise Failed(f"the store did not do what it was asked ({error}); check the disk") from None
+
+    def scrub(self) -> None:
+        """Leave nothing of what was removed in the files: neither in free pages nor in the log beside them."""
+        self.plain("VACUUM")
+        self.plain("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def add(self, place: Place, seq: int, epoch: int, kind: int, received: int, body: bytes) -> bool:
         """Keep a record; False when one with this number is kept already."""

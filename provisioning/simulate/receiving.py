@@ -22,6 +22,7 @@ class Receiving:
         self._key = fleet.recipient_key(recipient)
         self._fleet, self._recipient, self._place = fleet.name, recipient, place
         self._context = trusted(*identity)
+        self._anchor = fleet.trust_anchor()
         self._store = identity[0].with_name("store.db")
         self._new: list[Reading] = []
         self._lock = threading.Lock()
@@ -58,7 +59,7 @@ class Receiving:
     def _work(self) -> None:
         try:
             store = Store(self._store)
-            collector = Collector(self._fleet, self._recipient, self._key, store, self.said.append)
+            collector = Collector(self._fleet, self._recipient, self._key, store, self.said.append, self._anchor)
             line = Line(collector, *self._place, self._context, SERVICE + self._recipient)
             self._connected = lambda: line.connected
             after = 0

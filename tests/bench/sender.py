@@ -36,7 +36,7 @@ class Sender:
         anchor = read_anchor(system)
         self.policy = Rules(books.store, vault, settings(), anchor).load(system)
         seen = notice_digest(self.policy, "climate")
-        books.keep_consent(answer(self.policy, "climate", GIVEN, seen, "bench", system.clock().wall))
+        books.keep_consents(answer(self.policy, "climate", GIVEN, seen, "bench", system.clock().wall))
         mine = Mine(fleet=anchor.identity.fleet, device=anchor.identity.device, boot=system.boot)
         system.make_directory("/var/lib/privet/queue", 0o700)
         self.system = system

@@ -195,11 +195,11 @@ def test_preview_ledger_and_export(running: Running, tmp_path: Path) -> None:
         assert archive.testzip() is None
         files = {name: archive.read(name).decode() for name in archive.namelist()}
     assert set(files) == {
-        "README.txt", "settings.json", "policy.json", "consents.json", "consents.jsonld", "telemetry.json",
-        "egress.jsonl", "journal.jsonl", "withheld.json",
+        "README.txt", "settings.json", "policy.json", "consents.json", "consents.jsonld", "deletions.json",
+        "telemetry.json", "egress.jsonl", "journal.jsonl", "withheld.json",
     }  # fmt: skip
     assert all(name in files["README.txt"] for name in files if name != "README.txt")
-    records = {r["dct:identifier"].rpartition(":")[2]: r for r in json.loads(files["consents.jsonld"])}
+    records = {r["dct:identifier"].split(":")[-2]: r for r in json.loads(files["consents.jsonld"])}
     assert records["climate"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentGiven"
     assert records["warnings"]["dpv:hasConsentStatus"]["@type"] == "dpv:ConsentUnknown"
     assert "undeclared" in [row["reason"] for row in json.loads(files["withheld.json"])["rows"]]

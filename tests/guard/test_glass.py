@@ -112,7 +112,7 @@ def test_a_wrong_code_changes_nothing_and_is_counted(used: Kept, text: bytes) ->
     """One try at each start of the device; the file is gone, the owner hears of it, and the right one still works."""
     written(used, text)
     assert "number 1" in start(used)[0]
-    assert used.house.books.consents["climate"].state == "given"
+    assert used.house.books.consents["climate", "collector"].state == "given"
     assert used.system.run(("unix_chkpwd", "pi", "nullok"), b"a word of their own\0").code == 0
     used.system.edit(FILE, used.code.encode())
     assert "once at each start" in glass.requested(used.system)[0]

@@ -103,7 +103,6 @@ def test_withdrawn_and_given_again_goes_on_under_a_number_of_its_own(kept: Kept)
     assert kept.store is not None
     old = kept.store.get("acks/climate")
     kept.ask("consent", purpose="climate", state="withdrawn")
-    kept.house.outbox.withdraw("climate")
     assert kept.store.get("acks/climate") is None
     kept.agree("climate")
     send(kept)

@@ -66,7 +66,7 @@ def test_a_preview_is_exactly_what_would_be_sealed(kept: Kept) -> None:
     latest = {m["purpose"]: m for m in kept.ask("preview")["messages"]}
     assert latest["climate"]["digest"] == told[0]["digest"]
     assert latest["warnings"]["pack"] == []
-    kept.house.outbox.withdraw("climate")
+    kept.ask("consent", purpose="climate", state="withdrawn")
     assert {m["purpose"]: m["pack"] for m in kept.ask("preview")["messages"]}["climate"] == []
 
 

@@ -64,7 +64,6 @@ def test_consent_taken_back_forgets_what_was_counted(averaged: Kept) -> None:
     """Nothing of it leaves later."""
     send(averaged)
     averaged.ask("consent", purpose="climate", state="withdrawn")
-    averaged.house.outbox.withdraw("climate")
     averaged.system.tick(60)
     averaged.turn()
     assert averaged.house.outbox.lanes["climate"].queue.size == 0

@@ -84,7 +84,7 @@ def test_a_flood_of_refused_readings_writes_once_an_hour(kept: Kept) -> None:
 def test_consent_taken_back_takes_the_counts_along(kept: Kept) -> None:
     """What was counted of a purpose goes with it; what was never declared stays counted."""
     refuse_some(kept)
-    kept.house.outbox.withdraw("climate")
+    kept.ask("consent", purpose="climate", state="withdrawn")
     assert counts(kept) == {("", "undeclared"): 2}
 
 

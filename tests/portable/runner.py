@@ -15,11 +15,9 @@ if hasattr(gc, "threshold") and sys.implementation.name == "micropython":
 
 from agent.core import (
     cbor,
-    consent,
     cose,
     credential,
     journal,
-    notice,
     policy,
     role,
     setting,
@@ -35,6 +33,7 @@ from agent.core.order import order
 from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
 from tests.portable import minimising, trials
+from tests.portable.agreeing import do_consent, do_consents, do_deletion
 from tests.portable.cards import do_slot
 from tests.portable.undoing import do_original, do_things
 
@@ -154,20 +153,6 @@ def do_policy(a):
     return [[[k, merged[k]] for k in sorted(merged)], looser]
 
 
-def do_consent(a):
-    """Write a notice, answer it, and say the state afterwards, also after the policy changed."""
-    settings = {}
-    made = policy.read_policy(minimising.table_of(a), settings)
-    seen = consent.notice_digest(made, a["purpose"]) if a.get("seen", True) else "old"
-    given = consent.answer(made, a["purpose"], a["state"], seen, "anna", 5)
-    changed = dict(a)
-    changed["policy"] = dict(a["policy"])
-    changed["policy"].update(a.get("change", {}))
-    later = policy.read_policy(minimising.table_of(changed), settings)
-    states = [consent.state_of({}, made, a["purpose"]), consent.state_of({a["purpose"]: given}, made, a["purpose"])]
-    return states + [consent.state_of({a["purpose"]: given}, later, a["purpose"]), notice.notice(made, a["purpose"])]
-
-
 def do_role(a):
     """Find a role and ask whether it may do an act."""
     grants = tuple([from_map(role.Grant, g) for g in a["grants"]])
@@ -236,7 +221,8 @@ def do_clock(a):
 
 DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
-    "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
+    "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent,
+    "consents": do_consents, "deletion": do_deletion, "role": do_role,
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,

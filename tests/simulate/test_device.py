@@ -75,7 +75,7 @@ def test_a_restart_keeps_consent_and_journal(device: Device):
     device.stop()
     device.system.reboot()
     device.boot()
-    assert device.running.books.consents["climate"].state == "given"
+    assert device.running.books.consents["climate", "collector"].state == "given"
     assert len(device.running.books.store.entries()) > entries  # type: ignore[attr-defined]
     assert device.system.boot == 2
 
