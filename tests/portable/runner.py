@@ -33,7 +33,6 @@ from agent.core.order import order
 from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
 from tests.portable import trials
-from tests.portable.agreeing import do_consent, do_consents, do_deletion, table_of
 from tests.portable.cards import do_slot
 from tests.portable.undoing import do_original, do_things
 
@@ -144,6 +143,8 @@ def do_window(a):
 
 def do_policy(a):
     """Read a policy, admit it, and lay it over a baseline."""
+    from tests.portable.agreeing import table_of
+
     settings = {}
     for row in a["settings"]:
         made = setting.read_setting(row)
@@ -221,10 +222,21 @@ def do_clock(a):
     return floor(clock(a["clock"]), a["known"])
 
 
+def agreeing(name):
+    """Return a part of the vectors about consent; it is loaded when it is asked for, the heap is small."""
+
+    def do(a):
+        from tests.portable import agreeing as part
+
+        return getattr(part, name)(a)
+
+    return do
+
+
 DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
-    "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent,
-    "consents": do_consents, "deletion": do_deletion, "role": do_role,
+    "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": agreeing("do_consent"),
+    "consents": agreeing("do_consents"), "deletion": agreeing("do_deletion"), "role": do_role,
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
