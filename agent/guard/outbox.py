@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from agent.core import cose
-from agent.core.consent import agreed, denied, require
+from agent.core.consent import require
 from agent.core.errors import BadInput, NotConsented, PrivetError
 from agent.core.pace import figures_only, span_of
 from agent.core.policy import Policy
-from agent.core.record import replace
 from agent.core.telemetry import Message, Sample
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
+from agent.guard.heeding import heed
 from agent.guard.hold import Hold
 from agent.guard.intake import Intake
 from agent.guard.lane import Lane, Mine
@@ -87,34 +87,9 @@ class Outbox:
         self.heed()
 
     def heed(self, anew: str = "") -> None:
-        """Seal to those the owner agrees to now and to nobody else; destroy what waits for whom they said no to.
-
-        Each time from what is kept, so that a start finishes what the one before it could not. A stream whose
-        recipients change, or that is to begin `anew`, goes on under a boot number of its own.
-        """
-        policy = self.policy
-        if policy is None:
-            return
-        keys = {r.id: r.key for r in policy.recipients}
-        fresh, self.undone, self.tried = False, None, self.system.clock().uptime
-        for name, lane in sorted(self.lanes.items()):
-            willing, gone = agreed(self.books.consents, policy, name), set(denied(self.books.consents, name))
-            lane.acks.closed = (set(lane.purpose.recipients) - set(willing)) | gone
-            chosen = [(one, keys[one]) for one in willing]
-            if not chosen:
-                self.drop(name)
-            if lane.keys != chosen or name == anew:
-                if lane.seq or name == anew:
-                    if not fresh:
-                        self.mine = replace(self.mine, boot=self.books.next_boot())
-                    fresh = True
-                    lane.move(self.mine, lane.purpose, chosen)
-                lane.keys = chosen
-            if gone & lane.acks.holders():
-                try:
-                    lane.part(gone)
-                except PrivetError as error:  # nothing of it is sent meanwhile; it is tried again
-                    self.undone = error
+        """Take up what the owner agrees to now (`heeding`)."""
+        self.tried = self.system.clock().uptime
+        self.undone = None if self.policy is None else heed(self, self.policy, anew)
 
     def drop(self, name: str) -> None:
         """Forget what waits to be sealed for a purpose."""

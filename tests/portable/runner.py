@@ -32,8 +32,7 @@ from agent.core.errors import PrivetError
 from agent.core.order import order
 from agent.core.plan import plan
 from agent.core.record import as_map, from_map, frozen
-from tests.portable import minimising, trials
-from tests.portable.agreeing import do_consent, do_consents, do_deletion
+from tests.portable import trials
 from tests.portable.cards import do_slot
 from tests.portable.undoing import do_original, do_things
 
@@ -122,6 +121,8 @@ def do_warn(a):
 
 def do_minimise(a):
     """Minimise samples of one field and pack them."""
+    from tests.portable import minimising
+
     field = minimising.field_of(a["field"])
     made = [telemetry.minimise(field, telemetry.Sample(name=field.name, number=n, at=t)) for n, t in a["samples"]]
     packed = telemetry.pack(tuple(made), lambda e, m: cbor.Tag(tag=4, value=[e, m]))
@@ -130,6 +131,8 @@ def do_minimise(a):
 
 def do_window(a):
     """Count samples of one field into buckets, and close those that are over at a time."""
+    from tests.portable import minimising
+
     field = minimising.field_of(a["field"])
     held = {}
     for n, t in a["samples"]:
@@ -142,6 +145,8 @@ def do_window(a):
 
 def do_policy(a):
     """Read a policy, admit it, and lay it over a baseline."""
+    from tests.portable import minimising
+
     settings = {}
     for row in a["settings"]:
         made = setting.read_setting(row)
@@ -219,16 +224,26 @@ def do_clock(a):
     return floor(clock(a["clock"]), a["known"])
 
 
+def lazily(part, name):
+    """Return a function of one part of the vectors; it is loaded when it is asked for, the heap is small."""
+
+    def do(a):
+        made = __import__("tests.portable." + part, None, None, (part,))
+        return getattr(made, name)(a)
+
+    return do
+
+
 DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
-    "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent,
-    "consents": do_consents, "deletion": do_deletion, "role": do_role,
+    "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": lazily("agreeing", "do_consent"),
+    "consents": lazily("agreeing", "do_consents"), "deletion": lazily("agreeing", "do_deletion"), "role": do_role,
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
-    "notice": minimising.do_notice, "withheld": minimising.do_withheld,
-    "cell": minimising.do_cell, "reduced": minimising.do_reduced, "pace": minimising.do_pace,
-    "noise": minimising.do_noise,
+    "notice": lazily("minimising", "do_notice"), "withheld": lazily("minimising", "do_withheld"),
+    "cell": lazily("minimising", "do_cell"), "reduced": lazily("minimising", "do_reduced"), "pace": lazily("minimising", "do_pace"),
+    "noise": lazily("minimising", "do_noise"),
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 
