@@ -9,7 +9,8 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,10 +58,11 @@ class Line:
     """
 
     def __init__(
-        self, collector: Collector, host: str, port: int, context: ssl.SSLContext, name: str, group: str = ""
-    ) -> None:
+        self, collector: Collector, host: str, port: int, context: ssl.SSLContext, name: str, group: str = "",
+        others: Sequence[tuple[str, int]] = (),
+    ) -> None:  # fmt: skip
         self.collector = collector
-        self.host, self.port = host, port
+        self._places = deque([(host, port), *others])  # tried in this order when the connection ends
         self.sessions = 0
         self.cause = "not yet connected"
         # Brokers that let clients choose their name refuse dots in it; an underscore, no device's name can have.
@@ -75,6 +77,11 @@ class Line:
         self._due, self._attempts = 0.0, 0
         self._heard = 0.0
         self._subscribed = False
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port of the broker of this moment."""
+        return self._places[0]
 
     @property
     def connected(self) -> bool:
@@ -173,12 +180,12 @@ class Line:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         if self._older:
-            client.connect(self.host, self.port, KEEPALIVE)
+            client.connect(*self.place, KEEPALIVE)
             return
         wishes = cast("Any", Properties)(PacketTypes.CONNECT)
         wishes.MaximumPacketSize, wishes.ReceiveMaximum = MOST_PACKET, BATCH
         wishes.SessionExpiryInterval = 0 if self.group else KEPT
-        client.connect(self.host, self.port, KEEPALIVE, clean_start=bool(self.group), properties=wishes)
+        client.connect(*self.place, KEEPALIVE, clean_start=bool(self.group), properties=wishes)
 
     def _listen(self, client: Client, seconds: float) -> None:
         """Read all that is there, up to a batch; wait for the first of it."""
@@ -219,9 +226,11 @@ class Line:
                 link.close()
         if self._opened and not self._greeted:
             self._older = not self._older  # a broker without MQTT 5 says so, or hangs up without a word
+        if not (self._opened and not self._greeted and self._older):
+            self._places.rotate(-1)
         self._attempts = 0 if self._subscribed else self._attempts + 1
         self._subscribed, self.cause = False, cause
-        most = min(SLOWEST, 500 << min(self._attempts, 6))
+        most = min(SLOWEST, 500 << min(self._attempts // len(self._places), 6))
         self._due = time.monotonic() + secrets.randbelow(most) / 1000
 
     def _on_socket_open(self, _client: Client, _user: object, opened: Any) -> None:
