@@ -64,11 +64,12 @@ def public(fleet: Fleet, recipient: str) -> tuple[str, bytes]:
 
 
 def crowd(site: Site, names: Sequence[str], ports: Sequence[int], count: int) -> list[Device]:
-    """Make devices that send so many records each to the brokers at these ports."""
+    """Make devices that send so many records each to the brokers at these ports, of which each begins with another."""
     key, made = public(site.fleet, "one"), []
-    for name in names:
-        heard = Remembering()
-        made.append(Device(name, site.link(name, ports[0], heard, QUICK), heard, key, count))
+    for number, name in enumerate(names):
+        heard, shift = Remembering(), number % len(ports)
+        first, *others = [*ports[shift:], *ports[:shift]]
+        made.append(Device(name, site.link(name, first, heard, QUICK, others=others), heard, key, count))
     return made
 
 
