@@ -24,6 +24,8 @@ FIELD = {
     "name": str, "title": str, "unit": str, "purpose": str,
     "scale": int, "step": int, "low": int, "high": int, "bucket": int,
 }  # fmt: skip
+BROKER = {"host": str, "port": int}
+MOST_OTHERS = 7  # brokers beside the first
 RECOVERY = {"console": bool, "id": str, "key": bytes}
 RECIPIENT = {"id": str, "name": str, "country": str, "key": bytes}
 
@@ -125,6 +127,19 @@ def read_purposes(table: "dict[str, Any]") -> "tuple[Purpose, ...]":
     return tuple(made)
 
 
+def read_broker(table: "Any") -> "dict[str, Any]":
+    """Read where sealed readings go: one broker, and `others` (not always there) that are tried when it is away."""
+    broker = dict(
+        shaped({k: table[k] for k in table if k != "others"} if type(table) is dict else table, BROKER, "broker")
+    )
+    others = table.get("others", [])
+    if type(others) is not list or len(others) > MOST_OTHERS:
+        raise BadPolicy("the policy names other brokers in no way that is known; compile it again")
+    if others:
+        broker["others"] = tuple([shaped(one, BROKER, "another broker") for one in others])
+    return broker
+
+
 def slug(name: str) -> bool:
     """Say whether a name is made of a-z, 0-9, _ and - only, so that it is safe in a topic and in a path."""
     return bool(name) and len(name) <= 64 and all([c in "abcdefghijklmnopqrstuvwxyz0123456789_-" for c in name])
@@ -135,7 +150,7 @@ def read_policy(table: "Any", settings: "dict[str, Setting]") -> Policy:
     plain = {k: table[k] for k in table if k != "recovery"} if type(table) is dict else table
     t = shaped(plain, TOP, "the policy")
     recovery = shaped(table["recovery"], RECOVERY, "recovery") if "recovery" in table else {}
-    broker = shaped(t["broker"], {"host": str, "port": int}, "broker")
+    broker = read_broker(t["broker"])
     queue = shaped(t["queue"], {"bytes": int}, "queue")
     if t["v"] != 1 or t["sequence"] < 1 or t["expires"] <= t["issued"] or not slug(t["fleet"]) or not slug(t["class"]):
         raise BadPolicy("the policy has a version, sequence, time or name that this version of Privet cannot use")

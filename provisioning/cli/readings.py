@@ -10,7 +10,7 @@ import click
 
 from agent.core.errors import BadInput, Missing, Unreadable
 from provisioning.cli.answer import answer, answers, console, profile_path, with_fleet, with_profiles
-from provisioning.cli.opened import open_fleet
+from provisioning.cli.opened import open_fleet, store_at, with_recipient, with_store
 from provisioning.collector.forms import form, forms
 from provisioning.collector.receive import Collector, Reading
 from provisioning.collector.store import Store
@@ -19,10 +19,6 @@ from provisioning.profile.catalogue import shipped
 from provisioning.profile.inherit import load
 
 DAY = 86400
-with_store = click.option(
-    "--store", type=click.Path(path_type=Path, dir_okay=False), help="The store.  [default: the recipient's]"
-)
-with_recipient = click.option("--recipient", default="collector", show_default=True, help="Whose readings.")
 
 
 @click.group(short_help="Hand out received readings, or forget those over their time.")
@@ -44,7 +40,7 @@ def readings() -> None:
 @click.option("--device", help="Only of this device.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Only what arrived after this number; see --json.")
 def export(
-    fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: Path | None, file: Path, name: str,
+    fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: str | None, file: Path, name: str,
     purpose: str | None, device: str | None, after: int,
 ) -> None:  # fmt: skip
     """Open what was received and write it to FILE, which you alone can read; an existing one is not overwritten.
@@ -100,7 +96,7 @@ def export(
 @click.option("--days", type=click.IntRange(0, 3650), help="Keep this many days, with --purpose.")
 @click.option("--dry-run", "dry", is_flag=True, help="Say what would be forgotten, and forget nothing.")
 def forget(
-    fleet_directory: Path, passphrase_fd: int | None, profiles: Path | None, recipient: str, store: Path | None,
+    fleet_directory: Path, passphrase_fd: int | None, profiles: Path | None, recipient: str, store: str | None,
     profile: str | None, purpose: str | None, device: str, days: int | None, dry: bool,
 ) -> None:  # fmt: skip
     """Remove readings that are kept longer than promised; their numbers stay known. Meant to run every day."""
@@ -137,9 +133,9 @@ def kept_days(profiles: Path | None, profile: str | None, purpose: str | None, d
     return {purpose: days}
 
 
-def opened(fleet: Fleet, recipient: str, store: Path | None, troubles: list[str]) -> Collector:
+def opened(fleet: Fleet, recipient: str, store: str | None, troubles: list[str]) -> Collector:
     """Open a recipient's store, which must be there."""
-    path = store or fleet.safe.directory / f"collector-{recipient}" / "store.db"
-    if not path.exists():
-        raise Missing(f"{path} is not there; receive something first: privet-fleet collect")
-    return Collector(fleet.name, recipient, fleet.recipient_key(recipient), Store(path), troubles.append)
+    place = store_at(fleet, recipient, store)
+    if isinstance(place, Path) and not place.exists():
+        raise Missing(f"{place} is not there; receive something first: privet-fleet collect")
+    return Collector(fleet.name, recipient, fleet.recipient_key(recipient), Store(place), troubles.append)
