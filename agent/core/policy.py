@@ -20,6 +20,8 @@ TOP = {
     "baseline": dict, "reasons": dict, "purposes": list, "fields": list, "recipients": list,
     "credentials": list, "channels": list, "broker": dict, "queue": dict,
 }  # fmt: skip
+BROKER = {"host": str, "port": int}
+MOST_OTHERS = 7  # brokers beside the first
 RECOVERY = {"console": bool, "id": str, "key": bytes}
 
 
@@ -75,12 +77,23 @@ def read_baseline(table: "dict[str, Any]", settings: "dict[str, Setting]") -> "d
     return baseline
 
 
+def read_broker(table: "Any") -> "dict[str, Any]":
+    """Read where sealed readings go: one broker, and `others` (not always there) that are tried when it is away."""
+    broker = dict(shaped(table, BROKER, "broker", {"others": list}))
+    others = broker.pop("others", [])
+    if len(others) > MOST_OTHERS:
+        raise BadPolicy("the policy names more other brokers than can be; compile it again")
+    if others:
+        broker["others"] = tuple([shaped(one, BROKER, "another broker") for one in others])
+    return broker
+
+
 def read_policy(table: "Any", settings: "dict[str, Setting]") -> Policy:
     """Read a decoded, already verified policy; refuse whatever is not exactly right, and use nothing of it then."""
     plain = {k: table[k] for k in table if k != "recovery"} if type(table) is dict else table
     t = shaped(plain, TOP, "the policy")
     recovery = shaped(table["recovery"], RECOVERY, "recovery") if "recovery" in table else {}
-    broker = shaped(t["broker"], {"host": str, "port": int}, "broker")
+    broker = read_broker(t["broker"])
     queue = shaped(t["queue"], {"bytes": int}, "queue")
     if t["v"] != 1 or t["sequence"] < 1 or t["expires"] <= t["issued"] or not slug(t["fleet"]) or not slug(t["class"]):
         raise BadPolicy("the policy has a version, sequence, time or name that this version of Privet cannot use")

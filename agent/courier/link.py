@@ -10,6 +10,7 @@ is kept here; a paho client lives one session only.
     a 256 MiB message is buffered whole                   refused at its announcement (`trust.Bounded`)
     a frozen broker is noticed when it likes              a watchdog on acknowledged progress: 2 x keepalive + 5 s
     does not subscribe again                              subscribes at each start, whatever the broker remembers
+    one address                                           several brokers in their order, each verified by its name
     equal delays: the whole fleet comes back at once      full jitter from the kernel's randomness
     answers wait 44 ms for Nagle                          TCP_NODELAY
 """
@@ -19,7 +20,7 @@ import selectors
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from agent.core.errors import PrivetError
@@ -69,8 +70,10 @@ class Listener(Protocol):
 class Link:
     """See the module. `publish` any time; everything else happens in `step`."""
 
-    def __init__(self, place: Place, trusted: Trusted, listener: Listener, pace: Pace = PACE) -> None:
-        self.place = place
+    def __init__(
+        self, place: Place, trusted: Trusted, listener: Listener, pace: Pace = PACE, others: Sequence[Place] = ()
+    ) -> None:
+        self._places = deque((place, *others))
         self.pace = pace
         self.faults = 0  # exceptions contained
         self.sessions = 0  # sessions that counted
@@ -86,6 +89,11 @@ class Link:
         self._due = time.monotonic() + self._delay()
         self._older = False  # the next session is to speak MQTT 3.1.1
         self._progress = 0.0  # when the broker last acknowledged something, or had nothing to acknowledge
+
+    @property
+    def place(self) -> Place:
+        """The broker of this moment: the one there is a session with, or that is tried next."""
+        return self._places[0]
 
     @property
     def connected(self) -> bool:
@@ -219,13 +227,14 @@ class Link:
             self._later(cause)
 
     def _later(self, cause: str) -> None:
+        self._places.rotate(-1)  # the next one, if there are several; the same one waits longer each time round
         self._due = time.monotonic() + self._delay()
         self._attempts += 1
         self._tell(self._listener.state, "offline", cause)
 
     def _delay(self) -> float:
         """Return seconds drawn anew from the whole range (full jitter); the range doubles with each failure."""
-        most = min(self.pace.most, self.pace.first << min(self._attempts, 16))
+        most = min(self.pace.most, self.pace.first << min(self._attempts // len(self._places), 16))
         return secrets.randbelow(most + 1) / 1000
 
     def _deadline(self, session: Session) -> float:

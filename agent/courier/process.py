@@ -103,7 +103,8 @@ class Courier:
                 self.link.close()
             self._attempts = 0
             self.pairs.tries = 0
-            self.link = Link(place(fields[1]), self.pairs.trusted, self, self.pace)
+            first, *others = places(fields[1])
+            self.link = Link(first, self.pairs.trusted, self, self.pace, others)
         elif fields[0] == "time":
             self.pairs.clock(fields[1])
         elif fields[0] == "enrol":  # the link rests meanwhile: this is seldom, and soon over
@@ -148,12 +149,20 @@ class Courier:
             print(f"courier: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the journal reads standard error
 
 
-def place(fields: dict[Any, Any]) -> Place:
-    """Read where the broker is from a link frame; BadInput when a part is missing or odd."""
-    if set(fields) != {"host", "port", "fleet", "device"}:
+def places(fields: dict[Any, Any]) -> list[Place]:
+    """Read where the brokers are from a link frame, in their order; BadInput when a part is missing or odd."""
+    if set(fields) | {"others"} != {"host", "port", "fleet", "device", "others"}:
         raise BadInput("a link frame names host, port, fleet and device; both sides must be of the same version")
-    host, port, fleet, device = fields["host"], fields["port"], fields["fleet"], fields["device"]
-    names = all(type(name) is str and 0 < len(name) <= 253 and name.isprintable() for name in (host, fleet, device))
-    if not names or type(port) is not int or not 0 < port < 1 << 16 or set(fleet + device) & set("+#/\0"):
+    fleet, device, others = fields["fleet"], fields["device"], fields.get("others", [])
+    if type(others) is not list or len(others) % 2:
+        raise BadInput("a link frame names a host and a port for each broker; both sides must be of the same version")
+    found = [(fields["host"], fields["port"]), *zip(others[::2], others[1::2], strict=True)]
+    names = [fleet, device, *(host for host, _ in found)]
+    fine = all(type(name) is str and 0 < len(name) <= 253 and name.isprintable() for name in names)
+    if (
+        not fine
+        or any(type(p) is not int or not 0 < p < 1 << 16 for _, p in found)
+        or set(fleet + device) & set("+#/\0")
+    ):
         raise BadInput("a link frame holds a name or port that cannot be used; compile the policy anew")
-    return Place(host=host, port=port, fleet=fleet, device=device)
+    return [Place(host=host, port=port, fleet=fleet, device=device) for host, port in found]

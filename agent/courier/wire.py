@@ -13,7 +13,7 @@ from agent.core.cbor import decode, encode
 from agent.core.errors import BadInput
 
 LIMIT = 320 * 1024  # bytes of the array in one frame
-DEPTH = 2  # an array with a map in it
+DEPTH = 3  # an array with a map of lists in it
 HEAD = 4  # bytes of the length
 VERSION = 1
 SUFFIXES = ("warning", "state")  # beside up/<purpose>

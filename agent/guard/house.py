@@ -235,6 +235,8 @@ class House:
         policy, me = self.rules.policy, self.parts.anchor.identity
         if policy is not None and self.port is not None and self.port.courier is not None:
             place = {"host": policy.broker["host"], "port": policy.broker["port"]}
+            if others := [fact for one in policy.broker.get("others", ()) for fact in (one["host"], one["port"])]:
+                place["others"] = others
             self.port.courier.tell(["link", {**place, "fleet": me.fleet, "device": me.device}])
 
     def recall(self, purpose: str) -> None:

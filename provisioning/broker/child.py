@@ -37,6 +37,18 @@ class Setup(Record):
     durable: bool
 
 
+class Member(Record):
+    """Which node of a cluster a broker is: its number from 1, and where each node is reached by the others, in order.
+
+    `host:port`, or `host` alone where the engine finds the port itself. Routes speak TLS with the nodes' own
+    certificates at both ends; a node listens for them at its own place in `nodes`.
+    """
+
+    __slots__ = ("nodes", "number")
+    number: int
+    nodes: tuple[str, ...]
+
+
 def place_of(setup: Setup) -> tuple[str, int]:
     """Return address and port; BadInput when a configuration cannot hold them."""
     if not 0 < setup.port < 1 << 16:

@@ -4,7 +4,7 @@ Run `privet-fleet audit-broker` on it before a device connects. What it should c
 nothing else, the certificate's common name as user and as client, and our topics.
 """
 
-from provisioning.broker.child import STEWARD, Setup, place_of
+from provisioning.broker.child import STEWARD, Member, Setup, place_of
 from provisioning.fleet.identity import SERVICE, checked
 
 TRIED = False
@@ -39,7 +39,7 @@ mqtt {{
   peer_cert_as_clientid = cn
   max_packet_size = {MOST_PACKET}
   retain_available = false
-  shared_subscription = false
+  shared_subscription = true
   max_mqueue_len = 10000
 }}
 retainer.enable = false
@@ -51,6 +51,29 @@ authorization {{
   sources = [{{ type = file, enable = true, path = "acl.conf" }}]
 }}
 dashboard.listeners.http.bind = 0
+"""
+
+
+def clustered(member: Member) -> str:
+    """Return what emqx.conf holds besides on a node of a cluster; not tried either.
+
+    Erlang's own protocol between the nodes in TLS is `etc/ssl_dist.conf` there: the words of RabbitMQ's
+    `inter_node_tls.config`, and `-proto_dist inet_tls` in `vm.args`.
+    """
+    seeds = ", ".join(f'"privet@{host}"' for host in member.nodes)
+    tls = 'cacertfile = "nodes.pem", certfile = "node.pem", keyfile = "node.key"'
+    return f"""node.name = "privet@{member.nodes[member.number - 1]}"
+cluster {{
+  name = privet
+  discovery_strategy = static
+  static.seeds = [{seeds}]
+  proto_dist = inet_tls
+}}
+rpc {{
+  protocol = ssl
+  driver = ssl
+  {tls}
+}}
 """
 
 

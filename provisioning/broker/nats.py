@@ -8,10 +8,13 @@ import json
 import signal
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from provisioning.broker.child import STEWARD, Child, Setup, place_of
+from provisioning.broker.child import STEWARD, Child, Member, Setup, place_of
 from provisioning.fleet.identity import SERVICE, Credential, checked
+from provisioning.fleet.nodes import Node
 
+MOST_COPIES = 3  # of what is kept, in a cluster
 MOST_PAYLOAD = 336 * 1024  # bytes
 SUITES = (
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
@@ -27,8 +30,8 @@ LIMITS = {
 }
 
 
-def configuration(setup: Setup, devices: Iterable[str]) -> str:
-    """Return nats.conf: JSON, which NATS reads as its own form."""
+def configuration(setup: Setup, devices: Iterable[str], member: Member | None = None) -> str:
+    """Return nats.conf: JSON, which NATS reads as its own form; of one node, when it is to be a cluster."""
     address, port = place_of(setup)
     tls = {
         "cert_file": "broker.pem",
@@ -38,7 +41,7 @@ def configuration(setup: Setup, devices: Iterable[str]) -> str:
         "cipher_suites": list(SUITES),
         "timeout": 5,
     }
-    whole = {
+    whole: dict[str, Any] = {
         "server_name": f"privet-{checked(setup.fleet, 'fleet')}",
         "listen": "127.0.0.1:-1",  # its own protocol cannot be switched off: loopback, a free port, the same TLS
         "tls": tls,
@@ -53,7 +56,24 @@ def configuration(setup: Setup, devices: Iterable[str]) -> str:
         "trace": False,  # the log must not say who was awake when
         "authorization": {"users": [*_devices(setup.fleet, devices), *_collectors(setup)]},
     }
+    if member is not None:
+        whole |= {"server_name": f"{whole['server_name']}-{member.number}", "cluster": _cluster(setup.fleet, member)}
+        # What was taken, and the sessions, are on a majority of the nodes before NATS says yes.
+        copies = min(len(member.nodes), MOST_COPIES)
+        whole["mqtt"] |= {"stream_replicas": copies, "consumer_replicas": copies}
     return json.dumps(whole, indent=1) + "\n"
+
+
+def _cluster(fleet: str, member: Member) -> dict[str, object]:
+    """Write the routes between the nodes: TLS, with a certificate of the nodes' own authority at both ends."""
+    tls = {"cert_file": "node.pem", "key_file": "node.key", "ca_file": "nodes.pem", "verify": True, "timeout": 5}
+    return {
+        "name": f"privet-{fleet}",
+        "listen": member.nodes[member.number - 1],
+        "routes": [f"nats://{one}" for number, one in enumerate(member.nodes, 1) if number != member.number],
+        "tls": tls | {"cipher_suites": list(SUITES)},
+        "no_advertise": True,
+    }
 
 
 def _devices(fleet: str, devices: Iterable[str]) -> list[dict[str, object]]:
@@ -91,14 +111,18 @@ class Broker(Child):
     ready = 15.0
 
     def __init__(
-        self, directory: Path, setup: Setup, credential: Credential, client_anchors: bytes, devices: Iterable[str]
-    ) -> None:
+        self, directory: Path, setup: Setup, credential: Credential, client_anchors: bytes, devices: Iterable[str],
+        member: Member | None = None, node: Node | None = None,
+    ) -> None:  # fmt: skip
+        self.member = member
         files = {
-            "nats.conf": configuration(setup, devices).encode(),
+            "nats.conf": configuration(setup, devices, member).encode(),
             "clients.pem": client_anchors,
             "broker.pem": credential.certificate,
             "broker.key": credential.key,
         }
+        if node is not None:
+            files |= {"node.pem": node.certificate, "node.key": node.key, "nodes.pem": node.anchors}
         super().__init__(directory, setup, files)
 
     def words(self, program: str) -> list[str]:
@@ -107,5 +131,5 @@ class Broker(Child):
 
     def admit(self, devices: Iterable[str]) -> None:
         """Let these in and nobody else, without a restart; sessions of those who are gone end."""
-        self.lay("nats.conf", configuration(self.setup, devices).encode())
+        self.lay("nats.conf", configuration(self.setup, devices, self.member).encode())
         self.signal(signal.SIGHUP)

@@ -30,6 +30,7 @@ LIMITS = {
     "kept": "RabbitMQ keeps what is published as retained; a device's own words only, for the collector alone",
     "takeover": "a client chooses its session's name: another device can end a session, but hears nothing of it",
 }
+ENABLED = b"[rabbitmq_mqtt,rabbitmq_auth_mechanism_ssl].\n"
 FIXED = (
     "listeners.tcp = none",
     "mqtt.listeners.tcp = none",
@@ -123,11 +124,11 @@ class Broker(Child):
     ) -> None:
         self.devices = set(devices)
         self._epmd: subprocess.Popen[bytes] | None = None
-        self._ports = free_port(), free_port()
+        self.ports = free_port(), free_port()
         files = {
             "rabbitmq.conf": configuration(setup).encode(),
             "environment.conf": b"",
-            "enabled_plugins": b"[rabbitmq_mqtt,rabbitmq_auth_mechanism_ssl].\n",
+            "enabled_plugins": ENABLED,
             "definitions.json": definitions(setup, self.devices).encode(),
             "clients.pem": client_anchors,
             "broker.pem": credential.certificate,
@@ -143,17 +144,17 @@ class Broker(Child):
             "PATH": f"{os.environ.get('PATH', '')}:{PLACES}",
             "LANG": "C.UTF-8",
             "HOME": ".",
-            "RABBITMQ_NODENAME": f"privet-{self._ports[0]}@localhost",
+            "RABBITMQ_NODENAME": f"privet-{self.ports[0]}@localhost",
             "RABBITMQ_CONFIG_FILE": "rabbitmq.conf",
             "RABBITMQ_CONF_ENV_FILE": "./environment.conf",
             "RABBITMQ_ENABLED_PLUGINS_FILE": "enabled_plugins",
             "RABBITMQ_MNESIA_BASE": "store",
             "RABBITMQ_LOG_BASE": ".",
-            "RABBITMQ_DIST_PORT": str(self._ports[1]),
+            "RABBITMQ_DIST_PORT": str(self.ports[1]),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": listens,
             "RABBITMQ_CTL_ERL_ARGS": listens,
             "ERL_EPMD_ADDRESS": LOOPBACK,
-            "ERL_EPMD_PORT": str(self._ports[0]),
+            "ERL_EPMD_PORT": str(self.ports[0]),
             "RUNNING_UNDER_SYSTEMD": "true",  # its script becomes Erlang instead of staying as a parent
         }
 
@@ -161,20 +162,24 @@ class Broker(Child):
         """Start epmd, then RabbitMQ."""
         if self.process is None:
             self._reachable()
-            found = shutil.which("epmd")
-            if found is None:
-                raise Missing("epmd is not installed; install the package rabbitmq-server")
-            words = [found, "-address", LOOPBACK, "-port", str(self._ports[0])]
-            quiet = subprocess.DEVNULL
-            self._epmd = subprocess.Popen(
-                [*self.as_its_user(), *words], cwd=self.directory, env=self.environment(), stdin=quiet, stdout=quiet,
-                stderr=quiet, start_new_session=True,
-            )  # fmt: skip
+            self.start_epmd()
         try:
             super().start()
         except PrivetError:
             self.end(signal.SIGKILL)
             raise
+
+    def start_epmd(self) -> None:
+        """Start what finds the nodes of a machine, on loopback."""
+        found = shutil.which("epmd")
+        if found is None:
+            raise Missing("epmd is not installed; install the package rabbitmq-server")
+        words = [found, "-address", LOOPBACK, "-port", str(self.ports[0])]
+        quiet = subprocess.DEVNULL
+        self._epmd = subprocess.Popen(
+            [*self.as_its_user(), *words], cwd=self.directory, env=self.environment(), stdin=quiet, stdout=quiet,
+            stderr=quiet, start_new_session=True,
+        )  # fmt: skip
 
     def _reachable(self) -> None:
         """Say so when its user cannot come to its directory: unlike the others it works by whole paths."""

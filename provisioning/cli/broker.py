@@ -12,6 +12,7 @@ from provisioning.broker import emqx, nats, rabbitmq
 from provisioning.broker.mosquitto import Broker, Setup, access, configuration
 from provisioning.broker.watch import Watch
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
+from provisioning.cli.cluster import cluster
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.revocation import crl, revoke
@@ -35,6 +36,9 @@ def with_address(command: click.decorators.FC) -> click.decorators.FC:
 @click.group()
 def broker() -> None:
     """Run the fleet's broker, or show its configuration."""
+
+
+broker.add_command(cluster)
 
 
 @broker.command(epilog="\b\nExamples:\n  privet-fleet broker up\n  privet-fleet broker up --listen 192.0.2.7")

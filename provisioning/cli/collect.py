@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -9,7 +11,8 @@ from rich.console import Console
 
 from agent.core.errors import BadInput
 from provisioning.cli.answer import answers, console, wants_json, with_fleet
-from provisioning.cli.opened import open_fleet
+from provisioning.cli.init import host_and_port
+from provisioning.cli.opened import open_fleet, store_at, with_store
 from provisioning.collector.line import Line, trusted
 from provisioning.collector.receive import Collector, Reading
 from provisioning.collector.store import Store
@@ -20,46 +23,55 @@ from provisioning.profile.issue import fleet_broker
 
 @click.command(
     epilog="\b\nExamples:\n  privet-fleet collect\n  privet-fleet collect --host 127.0.0.1 --count 10 --json\n"
-    "  privet-fleet collect --all --seconds 0"
+    "  privet-fleet collect --all --seconds 0\n"
+    "  privet-fleet collect --store postgresql:///readings --worker 1"
 )
 @with_fleet
 @answers
 @click.option("--recipient", default="collector", show_default=True, help="Whose key opens the readings.")
 @click.option("--host", help="The broker.  [default: the fleet's]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Its port.  [default: the fleet's]")
-@click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="Where to keep what comes, sealed.")
+@click.option("--other", "others", multiple=True, help="Another broker of the same cluster, as host:port; repeat it.")
+@with_store
+@click.option("--worker", type=click.IntRange(1, 999), help="Be one of several that share the work and the store.")
+@click.option("--follow/--quiet", default=None, help="Show what comes.  [default: --quiet for a worker]")
 @click.option("--all", "old", is_flag=True, help="Show what was received before, too.")
 @click.option("--count", type=click.IntRange(1), help="End after so many readings.")
 @click.option("--seconds", type=click.IntRange(0), help="End after so long.  [default: until Ctrl-C]")
 def collect(
     fleet_directory: Path, passphrase_fd: int | None, recipient: str, host: str | None, port: int | None,
-    store: Path | None, old: bool, count: int | None, seconds: int | None,
+    others: tuple[str, ...], store: str | None, worker: int | None, follow: bool | None, old: bool,
+    count: int | None, seconds: int | None,
 ) -> None:  # fmt: skip
     """Receive telemetry, keep it durably, tell the devices so, and show the readings; with --json one object a line."""
     fleet = open_fleet(fleet_directory, passphrase_fd)
     known = fleet_broker(fleet)
     if not host and not known:
         raise BadInput("the fleet names no broker; give --host and --port")
-    folder = fleet.safe.directory / f"collector-{recipient}"
-    kept = Store(store or folder / "store.db")
+    name = f"{recipient}-{worker}" if worker else recipient
+    folder = fleet.safe.directory / f"collector-{name}"
+    kept = Store(store_at(fleet, recipient, store))
     errors = console(err=True)
     own, root = fleet.recipient_key(recipient), fleet.trust_anchor()
     collector = Collector(fleet.name, recipient, own, kept, lambda text: say(errors, text), root)
-    context = trusted(*identity(fleet, recipient, folder))
+    context = trusted(*identity(fleet, name, folder))
+    where = host or (known or ("", 0))[0], port or (known or ("", 8883))[1]
     line = Line(
-        collector, host or (known or ("", 0))[0], port or (known or ("", 8883))[1], context, SERVICE + recipient
+        collector,
+        *where,
+        context,
+        SERVICE + name,
+        group=recipient if worker else "",
+        others=[host_and_port(o) for o in others],
     )
-    ends = time.monotonic() + seconds if seconds is not None else float("inf")
-    after = 0 if old else newest(collector)
-    shown = 0
+    over = time.monotonic() + seconds if seconds is not None else float("inf")
+    quiet = bool(worker) if follow is None else not follow
     try:
-        for reading in line.follow(after, lambda: time.monotonic() >= ends):
-            show(reading)
-            shown += 1
-            if count and shown >= count:
-                break
-    except KeyboardInterrupt:
-        pass
+        shown = (
+            received(line, over, lambda text: say(errors, text))
+            if quiet
+            else shown_as_it_comes(line, 0 if old else kept.last(), count, over)
+        )
     finally:
         line.close()
         kept.close()
@@ -68,9 +80,28 @@ def collect(
         click.get_current_context().exit(69)
 
 
-def newest(collector: Collector) -> int:
-    """Return the number of the last reading that is here already."""
-    return max((reading.arrival for reading in collector.readings()), default=0)
+def received(line: Line, over: float, tell: Callable[[str], None]) -> int:
+    """Receive until it is over; say when the broker is reached or lost, and nothing of what comes."""
+    before = False
+    with suppress(KeyboardInterrupt):
+        while time.monotonic() < over:
+            line.turn(1.0)
+            if line.connected != before:
+                before = line.connected
+                tell("receiving" if before else f"the broker is not reached: {line.cause}")
+    return 0
+
+
+def shown_as_it_comes(line: Line, after: int, count: int | None, over: float) -> int:
+    """Receive and show until it is over, or so many were shown; return how many."""
+    shown = 0
+    with suppress(KeyboardInterrupt):
+        for reading in line.follow(after, lambda: time.monotonic() >= over):
+            show(reading)
+            shown += 1
+            if count and shown >= count:
+                break
+    return shown
 
 
 def identity(fleet: Fleet, recipient: str, folder: Path) -> tuple[Path, Path, Path]:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import click
+
 from agent.core.errors import Missing
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.safe import FACTS, Passphrase, passphrase_asked, passphrase_from
@@ -24,3 +26,17 @@ def passphrase(directory: Path, descriptor: int | None) -> Passphrase | None:
     if not (isinstance(facts, dict) and facts.get("salt")):
         return None
     return passphrase_asked() if descriptor is None else passphrase_from(descriptor)
+
+
+with_store = click.option(
+    "--store", envvar="PRIVET_STORE", metavar="FILE|URL", show_envvar=True,
+    help="A file, or PostgreSQL such as postgresql:///readings.  [default: the recipient's file]",
+)  # fmt: skip
+with_recipient = click.option("--recipient", default="collector", show_default=True, help="Whose readings.")
+
+
+def store_at(fleet: Fleet, recipient: str, store: str | None) -> Path | str:
+    """Return where a recipient's store is: the URL of a database, or a path."""
+    if store and "://" in store:
+        return store
+    return Path(store) if store else fleet.safe.directory / f"collector-{recipient}" / "store.db"

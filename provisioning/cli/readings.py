@@ -10,7 +10,7 @@ import click
 
 from agent.core.errors import BadInput, Missing, Unreadable
 from provisioning.cli.answer import answer, answers, console, profile_path, with_fleet, with_profiles
-from provisioning.cli.opened import open_fleet
+from provisioning.cli.opened import open_fleet, store_at, with_recipient, with_store
 from provisioning.collector.forms import form, forms
 from provisioning.collector.pseudonym import Pseudonyms
 from provisioning.collector.receive import Collector, Reading
@@ -21,10 +21,6 @@ from provisioning.profile.inherit import load
 from provisioning.profile.issue import pseudonym_spans
 
 DAY = 86400
-with_store = click.option(
-    "--store", type=click.Path(path_type=Path, dir_okay=False), help="The store.  [default: the recipient's]"
-)
-with_recipient = click.option("--recipient", default="collector", show_default=True, help="Whose readings.")
 
 
 @click.group(short_help="Hand out received readings, or forget those over their time.")
@@ -47,7 +43,7 @@ def readings() -> None:
 @click.option("--after", type=click.IntRange(0), default=0, help="Only what arrived after this number; see --json.")
 @click.option("--named", is_flag=True, help="With the devices' own names, counts and seconds instead of pseudonyms.")
 def export(
-    fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: Path | None, file: Path, name: str,
+    fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: str | None, file: Path, name: str,
     purpose: str | None, device: str | None, after: int, named: bool,
 ) -> None:  # fmt: skip
     """Open what was received and write it to FILE, which you alone can read; an existing one is not overwritten.
@@ -115,7 +111,7 @@ def written(file: Path, name: str, wanted: Iterator[Reading]) -> int:
 @click.option("--days", type=click.IntRange(0, 3650), help="Keep this many days, with --purpose.")
 @click.option("--dry-run", "dry", is_flag=True, help="Say what would be forgotten, and forget nothing.")
 def forget(
-    fleet_directory: Path, passphrase_fd: int | None, profiles: Path | None, recipient: str, store: Path | None,
+    fleet_directory: Path, passphrase_fd: int | None, profiles: Path | None, recipient: str, store: str | None,
     profile: str | None, purpose: str | None, device: str, days: int | None, dry: bool,
 ) -> None:  # fmt: skip
     """Remove readings that are kept longer than promised; their numbers stay known. Meant to run every day."""
@@ -152,9 +148,9 @@ def kept_days(profiles: Path | None, profile: str | None, purpose: str | None, d
     return {purpose: days}
 
 
-def opened(fleet: Fleet, recipient: str, store: Path | None, troubles: list[str]) -> Collector:
+def opened(fleet: Fleet, recipient: str, store: str | None, troubles: list[str]) -> Collector:
     """Open a recipient's store, which must be there."""
-    path = store or fleet.safe.directory / f"collector-{recipient}" / "store.db"
-    if not path.exists():
-        raise Missing(f"{path} is not there; receive something first: privet-fleet collect")
-    return Collector(fleet.name, recipient, fleet.recipient_key(recipient), Store(path), troubles.append)
+    place = store_at(fleet, recipient, store)
+    if isinstance(place, Path) and not place.exists():
+        raise Missing(f"{place} is not there; receive something first: privet-fleet collect")
+    return Collector(fleet.name, recipient, fleet.recipient_key(recipient), Store(place), troubles.append)

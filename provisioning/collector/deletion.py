@@ -45,11 +45,6 @@ SHAPE = {
     "key": bytes,
     "proof": bytes,
 }
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS deletion (id TEXT PRIMARY KEY, device TEXT NOT NULL, purpose TEXT NOT NULL,"
-    " boot BIGINT NOT NULL, asked BIGINT NOT NULL, at BIGINT NOT NULL, deleted BIGINT NOT NULL, kept BIGINT NOT NULL,"
-    " done INTEGER NOT NULL, request TEXT NOT NULL)"
-)
 ROW = "SELECT deleted, kept, at, done FROM deletion WHERE id = ?"
 COUNT = (
     "SELECT count(*) FROM record WHERE kind IN (1, 3) AND length(body) > 0"  # readings, understood or not
@@ -96,7 +91,6 @@ class Deletions:
         self._key, self._keys = key, keys
         self._roots = x509.load_pem_x509_certificates(anchors) if anchors else []
         self._over: dict[tuple[str, str], int] = {}
-        store.plain(SCHEMA)
 
     def begin(self) -> None:
         """Forget what was known of others' deletions: a batch of records begins."""
@@ -228,5 +222,4 @@ class Deletions:
 
 def done(store: Store) -> list[dict[str, Any]]:
     """Return what was asked and deleted, oldest first."""
-    store.plain(SCHEMA)
     return [dict(zip(NAMES, row, strict=True)) for row in store.plain(DONE)]

@@ -9,7 +9,8 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from agent.core.errors import BadInput, Failed, Missing, PrivetError, Unreachable
+from agent.core.errors import BadInput, Failed, Missing, PrivetError, Refused, Unreachable
 from provisioning.collector.receive import Collector, Reading
 
 BATCH = 500  # messages stored by one transaction at most
@@ -29,6 +30,7 @@ KEPT = 90 * 24 * 3600  # seconds the broker keeps messages for a collector that 
 GOODBYE = 5.0  # seconds that the broker has to take what was answered, before the connection is closed
 SLOWEST = 15000  # milliseconds between two tries
 UNKNOWN_VERSION = {"Unsupported protocol version", "Connection Refused: unacceptable protocol version."}
+NO_SHARES = "this broker cannot share its messages among several collectors; run a single one, without --worker"
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
@@ -49,14 +51,23 @@ def trusted(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class Line:
-    """One collector on one broker. Call `turn` again and again, or iterate over `follow`."""
+    """One collector on one broker. Call `turn` again and again, or iterate over `follow`.
 
-    def __init__(self, collector: Collector, host: str, port: int, context: ssl.SSLContext, name: str) -> None:
+    Lines of one `group` share what comes: each message goes to one of them. A worker's session ends with its
+    connection, so that its share goes to the others; what it had not acknowledged to the device, that sends again.
+    """
+
+    def __init__(
+        self, collector: Collector, host: str, port: int, context: ssl.SSLContext, name: str, group: str = "",
+        others: Sequence[tuple[str, int]] = (),
+    ) -> None:  # fmt: skip
         self.collector = collector
-        self.host, self.port = host, port
+        self._places = deque([(host, port), *others])  # tried in this order when the connection ends
         self.sessions = 0
         self.cause = "not yet connected"
         # Brokers that let clients choose their name refuse dots in it; an underscore, no device's name can have.
+        self.group = group
+        self._hopeless = ""  # why trying again is of no use
         self._context, self._name = context, name.replace(".", "_")
         self._older = False  # the next session is to speak MQTT 3.1.1
         self._opened = self._greeted = False  # there is a connection; the broker answered in the language we spoke
@@ -68,6 +79,11 @@ class Line:
         self._subscribed = False
 
     @property
+    def place(self) -> tuple[str, int]:
+        """Host and port of the broker of this moment."""
+        return self._places[0]
+
+    @property
     def connected(self) -> bool:
         """True while the broker delivers."""
         return self._subscribed
@@ -75,15 +91,19 @@ class Line:
     def follow(self, after: int = 0, until: Callable[[], bool] = lambda: False) -> Iterator[Reading]:
         """Yield readings as they come, those already stored first, until `until` says so (asked once a second)."""
         while True:
-            for reading in self.collector.readings(after):
-                after = reading.arrival
-                yield reading
+            with contextlib.suppress(Unreachable):  # the store is tried again, as the broker is
+                for reading in self.collector.readings(after):
+                    after = reading.arrival
+                    yield reading
             if until():
                 return
             self.turn(1.0)
 
     def turn(self, seconds: float) -> int:
-        """Wait so long at most for messages, store, acknowledge; return how many. Failed when the disk refuses."""
+        """Wait so long at most for messages, store, acknowledge; return how many. Failed when the disk refuses.
+
+        Refused when the broker cannot do what this collector needs.
+        """
         client = self._client
         if client is None:
             pause = self._due - time.monotonic()
@@ -93,8 +113,10 @@ class Line:
                 self._contained(self._connect)
             return 0
         self._contained(self._listen, client, seconds)
+        if self._hopeless:
+            raise Refused(self._hopeless)
         messages, self._inbox = self._inbox, []
-        if messages:
+        if messages or self.collector.waits:
             self._store(client, messages)
         return len(messages)
 
@@ -121,8 +143,11 @@ class Line:
     def _store(self, client: Client, messages: list[MQTTMessage]) -> None:
         try:
             answers = self.collector.receive([(_topic(m), bytes(m.payload)) for m in messages])
+        except Unreachable as error:
+            self._drop(str(error))  # unacknowledged, they come again
+            return
         except Failed:
-            self._drop("the store does not take records")  # unacknowledged, they come again
+            self._drop("the store does not take records")
             raise
         for message in messages:
             self._contained(client.ack, message.mid, message.qos)
@@ -155,11 +180,12 @@ class Line:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         if self._older:
-            client.connect(self.host, self.port, KEEPALIVE)
+            client.connect(*self.place, KEEPALIVE)
             return
         wishes = cast("Any", Properties)(PacketTypes.CONNECT)
-        wishes.MaximumPacketSize, wishes.ReceiveMaximum, wishes.SessionExpiryInterval = MOST_PACKET, BATCH, KEPT
-        client.connect(self.host, self.port, KEEPALIVE, clean_start=False, properties=wishes)
+        wishes.MaximumPacketSize, wishes.ReceiveMaximum = MOST_PACKET, BATCH
+        wishes.SessionExpiryInterval = 0 if self.group else KEPT
+        client.connect(*self.place, KEEPALIVE, clean_start=bool(self.group), properties=wishes)
 
     def _listen(self, client: Client, seconds: float) -> None:
         """Read all that is there, up to a batch; wait for the first of it."""
@@ -200,21 +226,26 @@ class Line:
                 link.close()
         if self._opened and not self._greeted:
             self._older = not self._older  # a broker without MQTT 5 says so, or hangs up without a word
+        if not (self._opened and not self._greeted and self._older):
+            self._places.rotate(-1)
         self._attempts = 0 if self._subscribed else self._attempts + 1
         self._subscribed, self.cause = False, cause
-        most = min(SLOWEST, 500 << min(self._attempts, 6))
+        most = min(SLOWEST, 500 << min(self._attempts // len(self._places), 6))
         self._due = time.monotonic() + secrets.randbelow(most) / 1000
 
     def _on_socket_open(self, _client: Client, _user: object, opened: Any) -> None:
         self._opened = True
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _on_connect(self, client: Client, _user: object, _flags: object, reason: Any, _facts: object) -> None:
+    def _on_connect(self, client: Client, _user: object, _flags: object, reason: Any, facts: object) -> None:
         self._greeted = str(reason) not in UNKNOWN_VERSION
         if reason.is_failure:
             self._drop(f"the broker refused this collector ({str(reason).lower()})")
+        elif self.group and (self._older or not getattr(facts, "SharedSubscriptionAvailable", 1)):
+            self._hopeless = NO_SHARES
         else:
-            client.subscribe(f"privet/1/{self.collector.fleet}/+/up/+", qos=1)
+            shared = f"$share/{self.group}/" if self.group else ""
+            client.subscribe(f"{shared}privet/1/{self.collector.fleet}/+/up/+", qos=1)
 
     def _on_subscribe(self, _client: Client, _user: object, _mid: int, reasons: list[Any], _facts: object) -> None:
         if any(reason.is_failure for reason in reasons):

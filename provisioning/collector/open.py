@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
 
+from agent.core.catalogue import slug
 from agent.core.cbor import Tag, decode
 from agent.core.errors import BadInput, Tampered
 from agent.core.record import Record
@@ -95,7 +96,12 @@ def canonical(value: Any) -> bytes:
 def read_topic(fleet: str, topic: str) -> tuple[str, str]:
     """Return device and purpose of a telemetry topic of this fleet; BadInput for any other topic."""
     parts = topic.split("/")
-    if len(parts) != 6 or parts[:3] != ["privet", "1", fleet] or parts[4] != "up" or not parts[3] or not parts[5]:
+    if (
+        len(parts) != 6
+        or parts[:3] != ["privet", "1", fleet]
+        or parts[4] != "up"
+        or not (slug(parts[3]) and slug(parts[5]))
+    ):
         raise BadInput("a message came on a topic that is no device's of this fleet; it was put aside")
     return parts[3], parts[5]
 

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
-from agent.core.errors import BadInput, Failed, PrivetError, Refused, Tampered
+from agent.core.errors import BadInput, Failed, PrivetError, Refused, Tampered, Unreachable
 from agent.core.record import Record
 from provisioning.collector import open as opening
 from provisioning.collector.deletion import Deletions, is_request
@@ -14,6 +15,7 @@ from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
 from provisioning.collector.store import GAP, KEY, ODD, OPERATOR, PACK, Store, Stored
 
 EARLY = 2000  # records kept in memory until their key record comes
+RIPENING = 0.2  # seconds between two looks whether a key record they wait for came to another collector
 KEPT_KEYS = 4096  # epochs whose keys are kept open
 
 
@@ -48,6 +50,19 @@ class Tally:
         self.refused = 0  # damaged, changed or no record at all
 
 
+class Look:
+    """A message as far as it was read: its envelope; with which keys it was opened, and what was found in it."""
+
+    __slots__ = ("envelope", "gap", "keys", "kind", "odd")
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+        self.keys: EpochKeys | None = None
+        self.kind = PACK
+        self.gap: Gap | None = None
+        self.odd = ""  # why its content was not understood
+
+
 class Collector:
     """One recipient's receiving side for one fleet. `say` gets one sentence for what an operator should know."""
 
@@ -68,6 +83,7 @@ class Collector:
         self._say = say
         self._keys: dict[tuple[Place, int], EpochKeys] = {}
         self._early: dict[tuple[Place, int], list[Envelope]] = {}
+        self._asked = 0.0  # when the store was last asked for what the early ones wait for
         self._foreign: set[Place] = set()
         self._deletions = Deletions(fleet, recipient, key, store, anchors, self._epoch)
 
@@ -81,17 +97,25 @@ class Collector:
         (the messages may be given again).
         """
         asked = [one for one in messages if is_request(one[1])]
+        records = [one for one in messages if not is_request(one[1])]
+        looked = [one for topic, payload in records if (one := self._look(topic, payload)) is not None]
+        looked += self._ripe()
+        if not looked:
+            return self._delete(asked)
         touched: dict[Place, None] = {}
-        with self.store.transaction():
-            self._deletions.begin()
-            for topic, payload in [one for one in messages if not is_request(one[1])]:
-                try:
-                    for place in self._take(opening.read_message(self.fleet, topic, payload)):
-                        touched[place] = None
-                except PrivetError as error:
-                    self.tally.refused += 1
-                    self._say(str(error))
-            reached = [(place, self.store.advance(place)) for place in touched]
+        try:
+            with self.store.transaction():
+                self._deletions.begin()
+                for one in looked:
+                    try:
+                        for place in self._take(one):
+                            touched[place] = None
+                    except PrivetError as error:
+                        self._refuse(error)
+                reached = [(place, self.store.advance(place)) for place in touched]
+        except BaseException:
+            self._keys.clear()  # what this batch taught was not kept, and may be otherwise the next time
+            raise
         answers = [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
         return [*answers, *self._delete(asked)]
 
@@ -101,11 +125,10 @@ class Collector:
         for topic, payload in asked:
             try:
                 place, receipts = self._deletions.take(topic, payload)
-            except Failed:
+            except (Failed, Unreachable):
                 raise
             except PrivetError as error:
-                self.tally.refused += 1
-                self._say(str(error))
+                self._refuse(error)
                 continue
             answers += receipts
             if place is not None:
@@ -113,6 +136,11 @@ class Collector:
                 for key in [key for key in self._early if self._deletions.over(key[0])]:
                     del self._early[key]
         return answers
+
+    @property
+    def waits(self) -> bool:
+        """True while records wait for their key record, which another collector of the same store may have got."""
+        return bool(self._early)
 
     def readings(self, after: int = 0) -> Iterator[Reading]:
         """Return the readings of all records after a number of arrival, in the order of arrival, opened on the way."""
@@ -143,8 +171,39 @@ class Collector:
             reach = self.store.advance(place)
         return self._acknowledge(place, reach)
 
-    def _take(self, envelope: Envelope) -> list[Place]:
+    def _refuse(self, error: PrivetError) -> None:
+        self.tally.refused += 1
+        self._say(str(error))
+
+    def _look(self, topic: str, payload: bytes) -> Look | None:
+        """Take a message apart and open it, as far as that goes before it is our turn to write: the long part."""
+        try:
+            look = Look(opening.read_message(self.fleet, topic, payload))
+        except PrivetError as error:
+            self._refuse(error)
+            return None
+        place, epoch = look.envelope.place, look.envelope.epoch
+        if look.envelope.wrapped is None and (keys := self._epoch(place, epoch)) is not None:
+            with suppress(PrivetError):  # told when it is its turn
+                self._open(look, keys)
+        return look
+
+    def _open(self, look: Look, keys: EpochKeys) -> None:
+        """Open a record with these keys, unless they are those it was opened with."""
+        if look.keys is not keys:
+            plain = opening.open_record(self.fleet, look.envelope, keys)
+            look.kind, look.gap, look.odd = PACK, None, ""
+            try:
+                content = opening.read_plain(plain)
+                if isinstance(content, Gap):
+                    look.kind, look.gap = GAP, content
+            except BadInput as error:
+                look.kind, look.odd = ODD, str(error)
+            look.keys = keys
+
+    def _take(self, look: Look) -> list[Place]:
         """Store one record; return the boots whose reach may have moved or should be told again."""
+        envelope = look.envelope
         if self._deletions.over(envelope.place):  # its owner took it back
             return []
         if envelope.wrapped is not None:
@@ -157,19 +216,13 @@ class Collector:
         if keys is None:
             self._keep_early(envelope)
             return []
-        plain = opening.open_record(self.fleet, envelope, keys)
+        self._open(look, keys)
         touched = [place]
-        kind, gap = PACK, None
-        try:
-            content = opening.read_plain(plain)
-            if isinstance(content, Gap):
-                kind, gap = GAP, content
-        except BadInput as error:
-            kind = ODD  # it is the device's own: keep and acknowledge it, or the device would send it for ever
-            self._say(f"{place.device}: {error}")
-        if self._add(envelope, kind) and gap is not None:
-            self.store.add_gap(place, gap, opening.sender(keys))
-            touched.append(Place(device=place.device, purpose=place.purpose, boot=gap.boot))
+        if look.odd:  # it is the device's own: keep and acknowledge it, or the device would send it for ever
+            self._say(f"{place.device}: {look.odd}")
+        if self._add(envelope, look.kind) and look.gap is not None:
+            self.store.add_gap(place, look.gap, opening.sender(keys))
+            touched.append(Place(device=place.device, purpose=place.purpose, boot=look.gap.boot))
         return touched
 
     def _take_key(self, envelope: Envelope, wrapped: dict[str, bytes]) -> list[Place]:
@@ -185,22 +238,26 @@ class Collector:
         if epoch != envelope.seq:
             raise Tampered(f"a key record of {place.device} came under another number; look who runs the broker")
         mine = wrapped[self.recipient]
-        known = self.store.wrapped(place, epoch)
+        known, keys = self.store.wrapped(place, epoch), None
         if known is None:
             keys = opening.open_key(place, epoch, self.recipient, mine, self._key)
             # Anybody can seal a key to us. Only the device knows which ack key it gave us, and so can go on with it.
             if not self.store.bind(place, opening.sender(keys)):
                 self.tally.forked += 1
                 raise Tampered(f"{place.device} has key records of two senders in one start; look who runs the broker")
-            self._remember(place, epoch, keys)
         elif known != mine:
             self.tally.forked += 1
             raise Tampered(f"{place.device} sent two keys for one epoch; look whether the device was cloned")
         if self._add(envelope, KEY):
             self.store.add_epoch(place, epoch, mine)
+        if keys is not None:
+            self._remember(place, epoch, keys)
         touched = [place]
         for early in self._early.pop((place, epoch), []):
-            touched += self._take(early)
+            try:
+                touched += self._take(Look(early))
+            except PrivetError as error:
+                self._refuse(error)
         return touched
 
     def _add(self, envelope: Envelope, kind: int) -> bool:
@@ -222,6 +279,16 @@ class Collector:
             self._early.clear()
             self._say("many records came without their keys; if this goes on, a key record was lost")
         self._early.setdefault((envelope.place, envelope.epoch), []).append(envelope)
+
+    def _ripe(self) -> list[Look]:
+        """Return the records that waited for a key record which is in the store by now."""
+        found: list[Look] = []
+        if time.monotonic() - self._asked < RIPENING:
+            return found
+        self._asked = time.monotonic()
+        for place, epoch in [one for one in self._early if self._epoch(*one) is not None]:
+            found += [Look(envelope) for envelope in self._early.pop((place, epoch))]
+        return found
 
     def _epoch(self, place: Place, epoch: int) -> EpochKeys | None:
         """Return the keys of an epoch, None when its key record has not come."""

@@ -1,36 +1,26 @@
 """What a collector keeps: records as they came, still sealed, each once; a transaction is on the disk when it ends.
 
-The file alone opens nothing: the epoch keys in it are sealed to the recipient's key, which lies elsewhere. So a copy of
-the store is no leak, and forgetting a key record is forgetting its readings.
+The database alone opens nothing: the epoch keys in it are sealed to the recipient's key, which lies elsewhere. So a
+copy of it is no leak, and forgetting a key record is forgetting its readings. It is one SQLite file, or PostgreSQL by a
+URL; any number of collectors share it.
 """
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from agent.core.errors import Failed, Unreadable
+from sqlalchemy.sql.elements import ClauseElement
+
+from agent.core.errors import Failed, Unreachable
 from agent.core.record import Record
+from provisioning.collector import asking
+from provisioning.collector.asking import GAP, KEY, ODD, OPERATOR, PACK, PAGE
+from provisioning.collector.base import Base
 from provisioning.collector.open import MOST_SEQ, Gap, Place
 
-KEY, PACK, GAP, ODD = 0, 1, 2, 3  # kinds of records: key, readings, gap, opened but not understood
-OPERATOR = b""  # the sender of gaps that an operator accepted
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY, device TEXT NOT NULL, purpose TEXT NOT NULL,
-    UNIQUE (device, purpose));
-CREATE TABLE IF NOT EXISTS record (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, boot INTEGER NOT NULL,
-    seq INTEGER NOT NULL, epoch INTEGER NOT NULL, kind INTEGER NOT NULL, received INTEGER NOT NULL, body BLOB NOT NULL,
-    UNIQUE (stream, boot, seq));
-CREATE TABLE IF NOT EXISTS epoch (stream INTEGER, boot INTEGER, epoch INTEGER, wrapped BLOB NOT NULL,
-    PRIMARY KEY (stream, boot, epoch)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sender (stream INTEGER, boot INTEGER, mark BLOB NOT NULL,
-    PRIMARY KEY (stream, boot)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gap (stream INTEGER, boot INTEGER, first INTEGER, last INTEGER, count INTEGER NOT NULL,
-    mark BLOB NOT NULL, PRIMARY KEY (stream, boot, first, last, mark)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reach (stream INTEGER, boot INTEGER, seq INTEGER NOT NULL,
-    PRIMARY KEY (stream, boot)) WITHOUT ROWID;
-"""
+__all__ = ["GAP", "KEY", "ODD", "OPERATOR", "PACK", "Store", "Stored"]
+MOST_KNOWN = 65536  # streams, or senders of boots, kept in memory
 
 
 class Stored(Record):
@@ -47,141 +37,125 @@ class Stored(Record):
 
 
 class Store:
-    """One SQLite file (WAL, synchronous=FULL), mode 0600."""
+    """One SQLite file (WAL, synchronous=FULL, mode 0600) at a path, or PostgreSQL at a URL."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Path | str) -> None:
         self._streams: dict[tuple[str, str], int] = {}
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            self._base = sqlite3.connect(path, isolation_level=None)
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = FULL")
-            self._base.executescript(SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise Unreadable(f"the store {path} cannot be opened ({error}); check the disk, or restore it") from None
+        self._senders: dict[Place, bytes] = {}
+        self.base = Base(place)
 
     def close(self) -> None:
-        """Close the file."""
-        self._base.close()
+        """Close it."""
+        self.base.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it, durably, or nothing; Failed when the disk refuses."""
-        try:
-            self._base.execute("BEGIN IMMEDIATE")
+        """All of it, durably, or nothing, beside no other writer; Failed when the disk refuses, or Unreachable."""
+        with self._spoken():
             try:
+                self.base.begin()
                 yield
+                self.base.commit()
             except BaseException:
-                self._base.execute("ROLLBACK")
+                self._streams.clear()
+                self._senders.clear()
+                with suppress(self.base.errors):  # what went wrong first is what is told
+                    self.base.rollback()
                 raise
-            self._base.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._streams.clear()
-            raise Failed(f"the store did not take the records ({error}); check the disk") from None
 
     def plain(self, words: str, *facts: int | str) -> list[tuple[Any, ...]]:
         """Run one plain statement, its values marked `?`, of a part of the collector that has tables of its own."""
-        try:
-            return self._base.execute(words, facts).fetchall()
-        except sqlite3.Error as error:
-            raise Failed(f"the store did not do what it was asked ({error}); check the disk") from None
+        with self._spoken():
+            return self.base.plain(words, facts)
 
     def scrub(self) -> None:
         """Leave nothing of what was removed in the files: neither in free pages nor in the log beside them."""
-        self.plain("VACUUM")
-        self.plain("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._spoken():
+            self.base.scrub()
 
     def add(self, place: Place, seq: int, epoch: int, kind: int, received: int, body: bytes) -> bool:
         """Keep a record; False when one with this number is kept already."""
-        row = (self._stream(place), place.boot, seq, epoch, kind, received, body)
-        sql = "INSERT OR IGNORE INTO record (stream, boot, seq, epoch, kind, received, body) VALUES (?,?,?,?,?,?,?)"
-        return self._base.execute(sql, row).rowcount == 1
+        row = {"seq": seq, "epoch": epoch, "kind": kind, "received": received, "body": body}
+        return bool(self._run(asking.ADD, stream=self._stream(place), boot=place.boot, **row).rowcount)
 
     def body(self, place: Place, seq: int) -> bytes | None:
         """Return the sealed body kept under a number, None when there is none."""
-        sql = "SELECT body FROM record WHERE stream = ? AND boot = ? AND seq = ?"
-        found = self._base.execute(sql, (self._stream(place), place.boot, seq)).fetchone()
-        return None if found is None else bytes(found[0])
+        return self._bytes(asking.BODY, place, seq=seq)
 
     def add_epoch(self, place: Place, epoch: int, wrapped: bytes) -> bool:
         """Keep the sealed key of an epoch; False when the epoch has one already."""
-        row = (self._stream(place), place.boot, epoch, wrapped)
-        return self._base.execute("INSERT OR IGNORE INTO epoch VALUES (?,?,?,?)", row).rowcount == 1
+        row = {"stream": self._stream(place), "boot": place.boot, "epoch": epoch, "wrapped": wrapped}
+        return bool(self._run(asking.ADD_EPOCH, **row).rowcount)
 
     def bind(self, place: Place, mark: bytes) -> bool:
         """Tie a boot to the sender of its first key record that came; False when it is another's."""
-        row = (self._stream(place), place.boot, mark)
-        self._base.execute("INSERT OR IGNORE INTO sender VALUES (?,?,?)", row)
+        self._run(asking.BIND, stream=self._stream(place), boot=place.boot, mark=mark)
         return self.sender(place) == mark
 
     def sender(self, place: Place) -> bytes:
         """Return the mark of the sender of a boot, empty when none of its key records came."""
-        sql = "SELECT mark FROM sender WHERE stream = ? AND boot = ?"
-        found = self._base.execute(sql, (self._stream(place), place.boot)).fetchone()
-        return b"" if found is None else bytes(found[0])
+        if place not in self._senders:
+            found = self._bytes(asking.SENDER, place)
+            if found is None:
+                return b""
+            self._senders = {} if len(self._senders) >= MOST_KNOWN else self._senders
+            self._senders[place] = found
+        return self._senders[place]
 
     def wrapped(self, place: Place, epoch: int) -> bytes | None:
         """Return the sealed key of an epoch, None when its key record never came."""
-        sql = "SELECT wrapped FROM epoch WHERE stream = ? AND boot = ? AND epoch = ?"
-        found = self._base.execute(sql, (self._stream(place), place.boot, epoch)).fetchone()
-        return None if found is None else bytes(found[0])
+        return self._bytes(asking.WRAPPED, place, at_epoch=epoch)
 
     def newest_epoch(self, place: Place) -> int:
         """Return the newest epoch of a boot whose key we have, 0 when there is none."""
-        sql = "SELECT max(epoch) FROM epoch WHERE stream = ? AND boot = ?"
-        return int(self._base.execute(sql, (self._stream(place), place.boot)).fetchone()[0] or 0)
+        return self._number(asking.NEWEST, place)
 
     def add_gap(self, place: Place, gap: Gap, mark: bytes) -> None:
         """Keep that a range will never come, says the sender with this mark. The boot is the gap's own.
 
         It counts for boots of the same sender only: whoever makes up a boot cannot give up another's records in it.
         """
-        key = (self._stream(place), gap.boot, mark)
-        sql = "SELECT 1 FROM gap WHERE stream = ? AND boot = ? AND mark = ? AND first <= ? AND last >= ?"
-        if self._base.execute(sql, (*key, gap.first, gap.last)).fetchone():
+        stream = self._stream(place)
+        key = {"at_stream": stream, "at_boot": gap.boot, "at_mark": mark, "begins": gap.first, "ends": gap.last}
+        if self._run(asking.COVERED, **key).fetchone():
             return
-        sql = "DELETE FROM gap WHERE stream = ? AND boot = ? AND mark = ? AND first >= ? AND last <= ?"
-        self._base.execute(sql, (*key, gap.first, gap.last))  # told again, in a larger one
-        row = (*key[:2], gap.first, gap.last, gap.count, mark)
-        self._base.execute("INSERT INTO gap VALUES (?,?,?,?,?,?)", row)
+        self._run(asking.SWALLOW, **key)  # told again, in a larger one
+        row = {"first": gap.first, "last": gap.last, "count": gap.count, "mark": mark}
+        self._run(asking.ADD_GAP, stream=stream, boot=gap.boot, **row)
 
     def reach(self, place: Place) -> int:
         """Return up to which number a boot is complete (kept or owned up to), 0 when its beginning is missing."""
-        sql = "SELECT seq FROM reach WHERE stream = ? AND boot = ?"
-        found = self._base.execute(sql, (self._stream(place), place.boot)).fetchone()
-        return 0 if found is None else int(found[0])
+        return self._number(asking.REACH, place)
 
     def advance(self, place: Place) -> int:
         """Move the reach over all that is there without a hole; return it."""
-        key, mark = (self._stream(place), place.boot), self.sender(place)
+        key = {"at_stream": self._stream(place), "at_boot": place.boot}
+        mark = self.sender(place)
         reach = before = self.reach(place)
         while True:
-            covered = self._base.execute(
-                "SELECT max(last) FROM gap"
-                " WHERE stream = ? AND boot = ? AND first <= ? AND last > ? AND mark IN (?, ?)",
-                (*key, reach + 1, reach, mark, OPERATOR),
-            ).fetchone()[0]
-            start, reach = reach, max(reach, int(covered or 0))
-            sql = "SELECT seq FROM record WHERE stream = ? AND boot = ? AND seq > ? ORDER BY seq"
-            for (seq,) in self._base.execute(sql, (*key, reach)):
+            found = self._run(asking.BEYOND, **key, reach=reach).fetchall()
+            for (seq,) in found:
                 if seq != reach + 1:
                     break
                 reach = seq
-            if reach == start:
+            covered = self._run(asking.OVER_GAPS, **key, reach=reach, at_mark=mark).fetchone()[0]
+            if covered is not None:
+                reach = int(covered)
+            elif len(found) < PAGE or found[-1][0] != reach:
                 break
         if reach > before:
-            self._base.execute("INSERT OR REPLACE INTO reach VALUES (?,?,?)", (*key, reach))
+            self._run(asking.SET_REACH, stream=key["at_stream"], boot=place.boot, seq=reach)
         return reach
 
     def records(self, after: int = 0, kind: int | None = PACK) -> Iterator[Stored]:
         """Return records in the order of their arrival, those after number `after`; of one kind, or None for all."""
-        sql = (
-            "SELECT record.id, device, purpose, boot, seq, epoch, kind, received, body FROM record"
-            " JOIN stream ON stream.id = record.stream WHERE record.id > ? AND (kind = ? OR ? IS NULL)"
-            " ORDER BY record.id LIMIT 500"
-        )
-        while rows := self._base.execute(sql, (after, kind, kind)).fetchall():
+        statement = asking.ALL_RECORDS if kind is None else asking.RECORDS
+        only = {} if kind is None else {"kind": kind}
+        while True:
+            with self._spoken():
+                rows = self._run(statement, after=after, **only).fetchall()
+            if not rows:
+                return
             for number, device, purpose, boot, seq, epoch, this, received, body in rows:
                 place = Place(device=device, purpose=purpose, boot=boot)
                 yield Stored(
@@ -189,10 +163,14 @@ class Store:
                 )
             after = rows[-1][0]
 
+    def last(self) -> int:
+        """Return the number of arrival of the newest record with readings, 0 when there is none."""
+        with self._spoken():
+            return int(self._run(asking.LAST).fetchone()[0] or 0)
+
     def gaps(self) -> tuple[tuple[Place, Gap], ...]:
         """Return every gap a device owned up to, and those an operator accepted."""
-        sql = "SELECT device, purpose, boot, first, last, count FROM gap JOIN stream ON stream.id = gap.stream"
-        rows = self._base.execute(f"{sql} ORDER BY device, purpose, boot, first, last").fetchall()
+        rows = self._run(asking.GAPS).fetchall()
         return tuple(
             (Place(device=d, purpose=p, boot=b), Gap(boot=b, first=f, last=t, count=c)) for d, p, b, f, t, c in rows
         )
@@ -203,54 +181,64 @@ class Store:
         The last number known counts as the end of a boot whose end the device does not know. Of a boot of which nothing
         came at all, no record and no key, it is what a gap says.
         """
-        key = (self._stream(place), place.boot)
         if not self.sender(place):
-            sql = "SELECT coalesce(max(claim), 0) FROM (SELECT sum(last - first + 1) AS claim FROM gap"
-            sql += " WHERE stream = ? AND boot = ? AND last < ? GROUP BY mark)"
-            return int(self._base.execute(sql, (*key, MOST_SEQ)).fetchone()[0])
-        sql = (
-            "SELECT max(seq) FROM (SELECT seq FROM record WHERE stream = ? AND boot = ?"
-            " UNION ALL SELECT last FROM gap WHERE stream = ? AND boot = ? AND last < ?)"
-        )
-        known = int(self._base.execute(sql, (*key, *key, MOST_SEQ)).fetchone()[0] or 0)
-        end = min(self.reach(place), known)
-        sql = "SELECT count(*) FROM record WHERE stream = ? AND boot = ? AND seq <= ?"
-        return end - int(self._base.execute(sql, (*key, end)).fetchone()[0])
+            return self._number(asking.CLAIMED, place, most=MOST_SEQ)
+        end = min(self.reach(place), self._number(asking.KNOWN, place, most=MOST_SEQ))
+        return end - self._number(asking.KEPT, place, ends=end)
 
     def holes(self) -> tuple[tuple[Place, int, int], ...]:
         """Return where a boot stands still: its place, the first number missing, the first kept behind it."""
-        sql = (
-            "SELECT device, purpose, record.boot, coalesce(reach.seq, 0) + 1, min(record.seq) FROM record"
-            " JOIN stream ON stream.id = record.stream"
-            " LEFT JOIN reach ON reach.stream = record.stream AND reach.boot = record.boot"
-            " WHERE record.seq > coalesce(reach.seq, 0) GROUP BY record.stream, record.boot"
-            " ORDER BY device, purpose, record.boot"
-        )
-        return tuple((Place(device=d, purpose=p, boot=b), f, s) for d, p, b, f, s in self._base.execute(sql))
+        rows = self._run(asking.HOLES).fetchall()
+        return tuple((Place(device=d, purpose=p, boot=b), f, s) for d, p, b, f, s in rows)
 
     def forget(self, before: int, device: str = "", purpose: str = "") -> int:
         """Remove the readings that came before a time (Unix seconds), of one device or purpose; return how many.
 
         Their places stay known, so that a late repetition of the same record does not bring them back.
         """
-        sql = (
-            "UPDATE record SET body = x'', kind = ? WHERE received < ? AND kind IN (?, ?) AND stream IN"
-            " (SELECT id FROM stream WHERE (device = ? OR ? = '') AND (purpose = ? OR ? = ''))"
-        )
-        return self._base.execute(sql, (GAP, before, PACK, ODD, device, device, purpose, purpose)).rowcount
+        return int(self._run(asking.FORGET, before=before, device=device, purpose=purpose).rowcount)
 
     def over(self, before: int, device: str = "", purpose: str = "") -> int:
         """Return how many records `forget` would empty."""
-        sql = (
-            "SELECT count(*) FROM record JOIN stream ON stream.id = record.stream WHERE received < ? AND kind IN (?, ?)"
-            " AND (device = ? OR ? = '') AND (purpose = ? OR ? = '')"
-        )
-        return int(self._base.execute(sql, (before, PACK, ODD, device, device, purpose, purpose)).fetchone()[0])
+        return int(self._run(asking.OVER, before=before, device=device, purpose=purpose).fetchone()[0])
 
-    def _stream(self, place: Place) -> int:
+    @contextmanager
+    def _spoken(self) -> Iterator[None]:
+        try:
+            yield
+        except self.base.errors as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            if self.base.lost:
+                raise Unreachable(f"the store's database went away ({said}); it is tried again") from None
+            raise Failed(f"the store did not take the records ({said}); check the disk") from None
+
+    def _run(self, statement: ClauseElement, **values: Any) -> Any:
+        return self.base.run(statement, **values)
+
+    def _bytes(self, statement: ClauseElement, place: Place, **more: int) -> bytes | None:
+        stream = self._known(place)
+        row = None if stream is None else self._run(statement, at_stream=stream, at_boot=place.boot, **more).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _number(self, statement: ClauseElement, place: Place, **more: int) -> int:
+        stream = self._known(place)
+        row = None if stream is None else self._run(statement, at_stream=stream, at_boot=place.boot, **more).fetchone()
+        return 0 if row is None else int(row[0] or 0)
+
+    def _known(self, place: Place) -> int | None:
+        """Return the number of a stream, None when nothing of it was ever kept."""
         name = (place.device, place.purpose)
         if name not in self._streams:
-            self._base.execute("INSERT OR IGNORE INTO stream (device, purpose) VALUES (?, ?)", name)
-            sql = "SELECT id FROM stream WHERE device = ? AND purpose = ?"
-            self._streams[name] = int(self._base.execute(sql, name).fetchone()[0])
+            row = self._run(asking.FIND_STREAM, device=name[0], purpose=name[1]).fetchone()
+            if row is None:
+                return None
+            self._streams = {} if len(self._streams) >= MOST_KNOWN else self._streams
+            self._streams[name] = int(row[0])
         return self._streams[name]
+
+    def _stream(self, place: Place) -> int:
+        found = self._known(place)
+        if found is None:
+            self._run(asking.ADD_STREAM, device=place.device, purpose=place.purpose)
+            found = self._known(place)
+        return int(found or 0)

@@ -153,7 +153,7 @@ def leaf(
     key: ec.EllipticCurvePublicKey,
     name: str,
     also: Sequence[x509.GeneralName],
-    usage: x509.ObjectIdentifier,
+    usage: x509.ObjectIdentifier | tuple[x509.ObjectIdentifier, ...],
     days: int,
 ) -> x509.Certificate:
     """Make the certificate of a device, a service or a server; it never outlives its authority."""
@@ -167,7 +167,8 @@ def leaf(
     builder = _builder(named(name), key, above.subject, issuer_key.public_key(), start, end)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    usages = usage if isinstance(usage, tuple) else (usage,)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName(list(also)), critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
 

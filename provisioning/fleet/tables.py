@@ -116,16 +116,16 @@ def database(place: str, folder: Path) -> Engine:
     return engine
 
 
-def checked_place(place: str) -> str:
-    """Return a registry's URL when it is one of PostgreSQL, without a password in it; BadInput or Refused else."""
+def checked_place(place: str, what: str = "registry") -> str:
+    """Return a database's URL when it is one of PostgreSQL, without a password in it; BadInput or Refused else."""
     try:
         url = make_url(place)
     except ArgumentError:
         raise BadInput(f"{place!r} is no database URL; write it like postgresql:///fleet") from None
     if url.get_backend_name() != "postgresql":
-        raise BadInput(f"a registry is kept in SQLite or PostgreSQL, not in {url.get_backend_name()}; use one of them")
+        raise BadInput(f"a {what} is kept in SQLite or PostgreSQL, not in {url.get_backend_name()}; use one of them")
     if url.password:
-        raise Refused("the registry's URL holds a password; put it into ~/.pgpass and leave it out of the URL")
+        raise Refused(f"the {what}'s URL holds a password; put it into ~/.pgpass and leave it out of the URL")
     return place
 
 

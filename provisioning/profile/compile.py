@@ -38,8 +38,9 @@ class Issue(NamedTuple):
 def policy_map(profile: Profile, catalogue: Catalogue, issue: Issue) -> PolicyMap:
     """Turn a whole profile (see `inherit.load`) into a policy map; BadInput when the issue does not fit it."""
     broker = (profile.broker.host, profile.broker.port) if profile.broker else issue.broker
+    others = profile.broker.others if profile.broker else []
     if not profile.recipient:  # nothing is ever sent
-        broker = ("", 0)
+        broker, others = ("", 0), []
     if broker is None:
         raise BadInput(f"{profile.model} names no broker and the fleet has none; add [broker] host = … to the profile")
     if profile.queue is None:
@@ -62,7 +63,8 @@ def policy_map(profile: Profile, catalogue: Catalogue, issue: Issue) -> PolicyMa
         ],
         "credentials": [{"kind": one.kind, "params": dict(one.params)} for one in profile.credential],
         "channels": list(profile.channels),
-        "broker": {"host": broker[0], "port": broker[1]},
+        "broker": {"host": broker[0], "port": broker[1]}
+        | ({"others": [{"host": one.host, "port": one.port} for one in others]} if others else {}),
         "queue": {"bytes": size_bytes(profile.queue.size)},
     }
     if profile.recovery is not None:

@@ -188,7 +188,10 @@ def lists_moved(old: Policy, new: Policy) -> Iterable[Difference]:
         direction = STRICTER if hands(new) < hands(old) else LOOSER
         yield Difference(direction, "recovery", f"The owner's new secrets: {handed(old)} before, {handed(new)} now.")
     if old.broker != new.broker:
-        was, now = (f"{one.broker['host']}:{one.broker['port']}" for one in (old, new))
+        was, now = (
+            " or ".join(f"{b['host']}:{b['port']}" for b in (one.broker, *one.broker.get("others", ())))
+            for one in (old, new)
+        )
         text = f"Sealed readings go through {now} instead of {was}."
         yield Difference(OTHER, "broker", text)
     if old.queue_bytes != new.queue_bytes:

@@ -192,8 +192,8 @@ class Credential(Strict):
     params: dict[str, Value] = {}
 
 
-class Broker(Strict):
-    """Where sealed readings are sent; always TLS with a client certificate."""
+class OneBroker(Strict):
+    """Where a broker is."""
 
     host: str
     port: int = Field(default=8883, ge=1, le=65535)
@@ -206,6 +206,12 @@ class Broker(Strict):
         if len(host) > 253 or not re.fullmatch(pattern, host):
             raise ValueError('must be a bare host name or address, such as "broker.example"; correct it')
         return host
+
+
+class Broker(OneBroker):
+    """Where sealed readings are sent; always TLS with a client certificate."""
+
+    others: list[OneBroker] = Field(default=[], max_length=7)  # tried in their order when it is not reached
 
 
 class Queue(Strict):

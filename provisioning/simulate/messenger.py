@@ -13,7 +13,7 @@ from agent.core.errors import BadInput
 from agent.courier import est, wire
 from agent.courier.link import Link, Pace
 from agent.courier.pairs import Pairs
-from agent.courier.process import place
+from agent.courier.process import places
 
 CHUNK = 64 * 1024
 PACE = Pace(keepalive=30, slack=5, first=200, most=2000)  # a broker on loopback is soon back
@@ -76,7 +76,8 @@ class Messenger:
             if self.link is not None:
                 self.link.close()
             self.pairs.tries = 0
-            self.link = Link(place(fields[1]), self.pairs.trusted, self, self.pace)
+            first, *others = places(fields[1])
+            self.link = Link(first, self.pairs.trusted, self, self.pace, others)
         elif fields[0] == "time":
             self.pairs.clock(fields[1])
         elif fields[0] == "enrol":

@@ -24,7 +24,7 @@ class Believing(Store):
 
     def advance(self, place: object) -> int:
         """Believe every gap."""
-        self._base.execute("UPDATE gap SET mark = x''")
+        self.base.link.execute("UPDATE gap SET mark = x''")
         return super().advance(place)  # type: ignore[arg-type]
 
     def newest_epoch(self, place: object) -> int:

@@ -11,14 +11,20 @@ from tests.collector.device import KEY, Make
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def place(tmp_path: Path) -> Path | str:
+    """Give where the store is: a path, or a URL where other tests say so."""
+    return tmp_path / "store" / "telemetry.db"
+
+
+@pytest.fixture
+def make(place: Path | str) -> Iterator[Make]:
     """Give a way to (re)open one collector over one store; what it says is in `said` of each."""
     opened: list[Store] = []
 
     def collector() -> Collector:
         for store in opened:
             store.close()
-        opened.append(Store(tmp_path / "store" / "telemetry.db"))
+        opened.append(Store(place))
         said: list[str] = []
         made = Collector("meadow", "home", KEY, opened[-1], said.append)
         made.said = said  # type: ignore[attr-defined]

@@ -121,25 +121,25 @@ def test_a_full_disk_acknowledges_nothing(make: Make):
     """When the store cannot take a batch, the error is told and no answer leaves; given again, it is stored."""
     sender, collector = Sender([HOME]), make()
     messages = [sender.epoch(), *(sender.send(n) for n in range(200))]
-    pages = collector.store._base.execute("PRAGMA page_count").fetchone()[0]
-    collector.store._base.execute(f"PRAGMA max_page_count = {pages}")
+    pages = collector.store.base.link.execute("PRAGMA page_count").fetchone()[0]
+    collector.store.base.link.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(PrivetError, match="did not take"):
         collector.receive(messages)
-    collector.store._base.execute("PRAGMA max_page_count = 1000000")
+    collector.store.base.link.execute("PRAGMA max_page_count = 1000000")
     assert sender.released(collector.receive(messages)) == 201
 
 
-def test_a_killed_collector_has_what_it_acknowledged(tmp_path: Path):
+def test_a_killed_collector_has_what_it_acknowledged(place: Path | str):
     """A child is killed right after it answered: every record it answered for is in the store."""
     sender = Sender([HOME])
     messages = [sender.epoch(), *(sender.send(n) for n in range(50))]
     child = os.fork()
     if child == 0:
-        collector = Collector("meadow", "home", KEY, Store(tmp_path / "t.db"), print)
+        collector = Collector("meadow", "home", KEY, Store(place), print)
         released = sender.released(collector.receive(messages))
         os.kill(os.getpid(), 9 if released == 51 else 15)
     assert os.waitpid(child, 0)[1] == 9
-    store = Store(tmp_path / "t.db")
+    store = Store(place)
     assert len(list(store.records(kind=None))) == 51
     assert store.reach(Place(device="r7k2", purpose="comfort", boot=1)) == 51
     store.close()

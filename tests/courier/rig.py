@@ -66,10 +66,14 @@ class Site:
         setup = Setup(fleet=FLEET, address="127.0.0.1", port=free_port(), collectors=("one", "two"), durable=durable)
         return Broker(self.directory / name, setup, self.fleet.server(list(names)), self.fleet.client_anchors())
 
-    def link(self, name: str, port: int, listener: "Remembering", pace: Pace = QUICK, host: str = "127.0.0.1") -> Link:
-        """Return a link of a device."""
+    def link(
+        self, name: str, port: int, listener: "Remembering", pace: Pace = QUICK, host: str = "127.0.0.1",
+        others: Iterable[int] = (),
+    ) -> Link:  # fmt: skip
+        """Return a link of a device, to one broker or to others on their ports too."""
         home = self.device(name)
-        return Link(Place(host=host, port=port, fleet=FLEET, device=name), trusting(home), listener, pace)
+        first, *more = (Place(host=host, port=one, fleet=FLEET, device=name) for one in (port, *others))
+        return Link(first, trusting(home), listener, pace, more)
 
 
 def trusting(home: Path) -> Trusted:

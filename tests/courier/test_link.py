@@ -12,7 +12,7 @@ from agent.core.errors import Refused
 from agent.courier import trust
 from agent.courier.link import STALLED, Link, Pace
 from agent.courier.session import WINDOW
-from provisioning.broker.mosquitto import Broker
+from provisioning.broker.mosquitto import Broker, free_port
 from provisioning.collector.line import Line, trusted
 from provisioning.collector.receive import Collector
 from provisioning.collector.store import Store
@@ -221,3 +221,24 @@ def send_from_collector(site: Site, broker: Broker, device: str, payload: bytes)
         line.turn(0.02)
     line.close()
     store.close()
+
+
+def test_several_brokers_are_tried_in_their_order(site: Site):
+    """Where nobody listens or the certificate has another name it goes on; a killed one is left for the next."""
+    first, second = site.broker("first"), site.broker("second")
+    stranger = site.broker("elsewhere", names=["elsewhere.example"])
+    listener = Remembering()
+    ports = [stranger.setup.port, first.setup.port, second.setup.port]
+    link = site.link("several", free_port(), listener, others=ports)
+    with stranger, first, second:
+        assert drive([link], lambda: link.connected), listener.states
+        assert link.place.port == first.setup.port
+        assert [cause for word, cause in listener.states if word == "offline"][-1] == trust.ADDRESS
+        first.kill()
+        assert drive([link], lambda: link.connected and link.place.port == second.setup.port), listener.states
+        assert feed(link, listener, 20)
+        second.kill()
+        first.start()
+        assert drive([link], lambda: link.connected and link.place.port == first.setup.port), listener.states
+    link.close()
+    assert link.faults == 0

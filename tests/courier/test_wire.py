@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agent.core.errors import BadInput
 from agent.courier import wire
-from agent.courier.process import place
+from agent.courier.process import places
 
 FRAMES = st.one_of(
     st.tuples(st.just("publish"), st.integers(0, 2**32), st.text(max_size=30), st.binary(max_size=300)),
@@ -68,11 +68,17 @@ def test_other_topics_are_refused(text: str):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"port": 0}, {"port": True}, {"port": "1"}, {"host": ""}, {"device": "a/b"}, {"fleet": "+"}, {"more": 1}]
+    "wrong",
+    [
+        *({"port": 0}, {"port": True}, {"port": "1"}, {"host": ""}, {"device": "a/b"}, {"fleet": "+"}, {"more": 1}),
+        *({"others": ["c"]}, {"others": "c"}, {"others": ["c", 0]}, {"others": ["", 1]}, {"others": [["c", 1], 1]}),
+    ],
 )
 def test_odd_places_are_refused(wrong: dict[str, object]):
     """Where to connect is read strictly; a name that would reach into other topics is refused."""
     good = {"host": "localhost", "port": 8883, "fleet": "meadow", "device": "one"}
-    assert place(dict(good)).device == "one"
+    assert [one.device for one in places(dict(good))] == ["one"]
+    (frame,) = wire.Frames(wire.GUARD_FRAMES).feed(wire.frame("link", good | {"others": ["c", 1, "::1", 2]}))
+    assert [(one.host, one.port) for one in places(frame[1])] == [("localhost", 8883), ("c", 1), ("::1", 2)]
     with pytest.raises(BadInput):
-        place(good | wrong)
+        places(good | wrong)

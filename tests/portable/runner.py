@@ -242,7 +242,8 @@ DO = {
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol,
     "notice": lazily("minimising", "do_notice"), "withheld": lazily("minimising", "do_withheld"),
-    "cell": lazily("minimising", "do_cell"), "reduced": lazily("minimising", "do_reduced"), "pace": lazily("minimising", "do_pace"),
+    "cell": lazily("minimising", "do_cell"), "reduced": lazily("minimising", "do_reduced"),
+    "pace": lazily("minimising", "do_pace"),
     "noise": lazily("minimising", "do_noise"),
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip

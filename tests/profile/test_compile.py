@@ -17,7 +17,7 @@ from provisioning.profile.diff import compare
 from provisioning.profile.editor import json_schema
 from provisioning.profile.explain import explained
 from provisioning.profile.inherit import load
-from provisioning.profile.schema import Profile, TelemetryField
+from provisioning.profile.schema import Broker, Profile, TelemetryField
 from provisioning.profile.sign import payload_of, sign, verify
 
 TEXT = """
@@ -99,6 +99,15 @@ def test_the_policy_says_what_the_profile_says(made):
     }  # fmt: skip
     assert made["queue"] == {"bytes": 1 << 20}
     assert made["broker"] == {"host": "broker.example", "port": 8883}
+
+
+def test_several_brokers_are_compiled(loaded, catalogue):
+    """Those that are tried when the first is away stand beside it, and the device reads them."""
+    brokers = Broker(host="a.example", others=[{"host": "b.example"}, {"host": "c.example", "port": 1}])
+    made = policy_map(loaded.profile.model_copy(update={"broker": brokers}), catalogue, ISSUE)
+    others = [{"host": "b.example", "port": 8883}, {"host": "c.example", "port": 1}]
+    assert made["broker"] == {"host": "a.example", "port": 8883, "others": others}
+    assert as_policy(made, catalogue).broker["others"] == tuple(others)
 
 
 def test_the_byte_form_is_one(made):

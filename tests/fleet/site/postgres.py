@@ -14,9 +14,13 @@ USER = "postgres"  # the package makes it; postgres refuses to run as root
 
 
 class Postgres:
-    """One server in a directory of its own; `fresh` empties its database and returns the URL."""
+    """One server in a directory of its own; `fresh` empties its database and returns the URL.
 
-    def __init__(self) -> None:
+    Unless it is to be `durable`, it says yes before it has written, which is quicker.
+    """
+
+    def __init__(self, durable: bool = False) -> None:
+        self._hasty = () if durable else ("-F",)
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         assert found, "postgresql is missing: make test-fleet installs it"
         self._programs = found[-1].parent
@@ -29,7 +33,7 @@ class Postgres:
     def __enter__(self) -> Self:
         at = self._folder / "data"
         self._ran("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--pgdata", str(at))
-        argv = ["-D", str(at), "-c", "listen_addresses=", "-c", f"unix_socket_directories={self._folder}", "-F"]
+        argv = ["-D", str(at), "-c", "listen_addresses=", "-c", f"unix_socket_directories={self._folder}", *self._hasty]
         self._process = subprocess.Popen(
             self._as_user("postgres", *argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder
         )
@@ -55,6 +59,10 @@ class Postgres:
     def crash(self) -> None:
         """End every session at once, as a restart of the server does."""
         self._told("postgres", "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'fleet'")
+
+    def told(self, *lines: str) -> None:
+        """Run lines of SQL in its database."""
+        self._told("fleet", *lines)
 
     def _told(self, database: str, *lines: str) -> None:
         words = [word for line in lines for word in ("--command", line)]
