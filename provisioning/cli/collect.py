@@ -12,7 +12,7 @@ from rich.console import Console
 from agent.core.errors import BadInput
 from provisioning.cli.answer import answers, console, wants_json, with_fleet
 from provisioning.cli.init import host_and_port
-from provisioning.cli.opened import open_fleet, store_at, with_store
+from provisioning.cli.opened import hand_out, open_fleet, store_at, with_reader, with_store
 from provisioning.collector.line import Line, trusted
 from provisioning.collector.receive import Collector, Reading
 from provisioning.collector.store import Store
@@ -33,6 +33,7 @@ from provisioning.profile.issue import fleet_broker
 @click.option("--port", type=click.IntRange(1, 65535), help="Its port.  [default: the fleet's]")
 @click.option("--other", "others", multiple=True, help="Another broker of the same cluster, as host:port; repeat it.")
 @with_store
+@with_reader
 @click.option("--worker", type=click.IntRange(1, 999), help="Be one of several that share the work and the store.")
 @click.option("--follow/--quiet", default=None, help="Show what comes.  [default: --quiet for a worker]")
 @click.option("--all", "old", is_flag=True, help="Show what was received before, too.")
@@ -40,7 +41,7 @@ from provisioning.profile.issue import fleet_broker
 @click.option("--seconds", type=click.IntRange(0), help="End after so long.  [default: until Ctrl-C]")
 def collect(
     fleet_directory: Path, passphrase_fd: int | None, recipient: str, host: str | None, port: int | None,
-    others: tuple[str, ...], store: str | None, worker: int | None, follow: bool | None, old: bool,
+    others: tuple[str, ...], store: str | None, reader: str, worker: int | None, follow: bool | None, old: bool,
     count: int | None, seconds: int | None,
 ) -> None:  # fmt: skip
     """Receive telemetry, keep it durably, tell the devices so, and show the readings; with --json one object a line."""
@@ -55,22 +56,17 @@ def collect(
     collector = Collector(fleet.name, recipient, fleet.recipient_key(recipient), kept, lambda text: say(errors, text))
     context = trusted(*identity(fleet, name, folder))
     where = host or (known or ("", 0))[0], port or (known or ("", 8883))[1]
-    line = Line(
-        collector,
-        *where,
-        context,
-        SERVICE + name,
-        group=recipient if worker else "",
-        others=[host_and_port(o) for o in others],
-    )
+    more = [host_and_port(other) for other in others]
+    line = Line(collector, *where, context, SERVICE + name, recipient if worker else "", more)
     over = time.monotonic() + seconds if seconds is not None else float("inf")
     quiet = bool(worker) if follow is None else not follow
     try:
-        shown = (
-            received(line, over, lambda text: say(errors, text))
-            if quiet
-            else shown_as_it_comes(line, 0 if old else kept.last(), count, over)
-        )
+        if quiet:
+            shown = received(line, over, lambda text: say(errors, text))
+        else:
+            after = 0 if old else kept.last()
+            hand_out(collector, reader, "follow", None, after)
+            shown = shown_as_it_comes(line, after, count, over)
     finally:
         line.close()
         kept.close()

@@ -77,6 +77,7 @@ class Collector:
         self.recipient = recipient
         self.store = store
         self.tally = Tally()
+        self.allowed: Callable[[], frozenset[str] | None] = lambda: None  # whose readings are handed out, None: all
         self._key = key
         self._say = say
         self._keys: dict[tuple[Place, int], EpochKeys] = {}
@@ -119,7 +120,10 @@ class Collector:
 
     def readings(self, after: int = 0) -> Iterator[Reading]:
         """Return the readings of all records after a number of arrival, in the order of arrival, opened on the way."""
+        purposes = self.allowed()
         for stored in self.store.records(after, PACK):
+            if purposes is not None and stored.place.purpose not in purposes:
+                continue
             try:
                 content = opening.read_plain(self._plain(stored))
             except PrivetError as error:

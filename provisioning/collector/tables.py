@@ -68,3 +68,23 @@ reach = Table(
     _number("seq"),
     sqlite_with_rowid=False,
 )
+reader = Table(  # who may read which purpose, and until when that is due for review
+    "reader",
+    ALL,
+    Column("name", Text, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    _number("review_by"),
+    sqlite_with_rowid=False,
+)
+seen = Table(  # who read what, and when: from record `first` on, up to `last`, the newest there was
+    "seen",
+    ALL,
+    Column("id", NUMBER, primary_key=True),
+    _number("at"),
+    Column("name", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("purposes", Text, nullable=False),
+    _number("first"),
+    _number("last"),
+    sqlite_autoincrement=True,
+)
