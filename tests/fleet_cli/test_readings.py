@@ -94,3 +94,16 @@ def test_who_may_read_and_who_did(fleet: Fleet, tmp_path: Path) -> None:
     ]
     assert run(fleet, "withdraw", "ada")[1]["withdrawn"] == 1
     assert run(fleet, "export", str(tmp_path / "again.csv"))[1]["readings"] == 3  # nobody is named: the owner's alone
+
+
+def test_a_collector_forgets_by_itself(fleet: Fleet) -> None:
+    """While it runs, and at its start, what is over the time that a profile promises goes, and it says so."""
+    path = fleet.safe.directory / "collector-collector" / "store.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("UPDATE record SET received = 1700000000")
+    words = ["--fleet", str(fleet.safe.directory), "--host", "127.0.0.1", "--quiet", "--seconds", "0"]
+    done = CliRunner().invoke(cli, ["collect", *words, "--profile", "base"])
+    assert "forgotten: climate 1" in done.stderr
+    store = Store(path)
+    assert [one.place.purpose for one in store.records()] == ["weather"]
+    store.close()

@@ -10,6 +10,7 @@ from tests.collector.conftest import make  # noqa: F401 - a fixture
 from tests.collector.device import HOME, Make, Sender, values
 from tests.collector.test_receive import *  # noqa: F403 - the same tests, on another database
 from tests.collector.test_refuse import *  # noqa: F403
+from tests.collector.test_retention import *  # noqa: F403
 from tests.collector.test_store import *  # type: ignore[assignment]  # noqa: F403
 from tests.collector.test_store import AT, keep
 from tests.fleet.site.postgres import Postgres
