@@ -101,12 +101,14 @@ def take(store: Store, name: str, purpose: str = "") -> int:
 
 def grants(store: Store) -> list[Grant]:
     """Return all grants; with PostgreSQL a reader sees their own."""
-    return [Grant(name=n, purpose=p, review_by=int(r)) for n, p, r in store.base.run(GRANTS).fetchall()]
+    with store.spoken():
+        return [Grant(name=n, purpose=p, review_by=int(r)) for n, p, r in store.base.run(GRANTS).fetchall()]
 
 
 def notes(store: Store) -> list[Note]:
     """Return the journal, the oldest first; with PostgreSQL a reader sees their own lines."""
-    rows = store.base.run(NOTES).fetchall()
+    with store.spoken():
+        rows = store.base.run(NOTES).fetchall()
     return [Note(at=a, name=n, act=c, purposes=p, first=f, last=t) for a, n, c, p, f, t in rows]
 
 
@@ -131,7 +133,9 @@ def allowed(store: Store, name: str, purpose: str | None = None) -> frozenset[st
 def note(store: Store, name: str, act: str, purposes: frozenset[str] | None, after: int) -> None:
     """Keep that a reader reads these purposes now, all that came after a number; it is on the disk before they do."""
     told = "*" if purposes is None else ",".join(sorted(purposes))
-    store.base.run(NOTE, at=int(time.time()), name=name, act=act, purposes=told, first=after + 1, last=store.last())
+    last = store.last()
+    with store.spoken():
+        store.base.run(NOTE, at=int(time.time()), name=name, act=act, purposes=told, first=after + 1, last=last)
 
 
 def _owner(store: Store) -> bool:

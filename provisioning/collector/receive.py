@@ -7,11 +7,12 @@ from decimal import Decimal
 
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
-from agent.core.errors import BadInput, PrivetError, Refused, Tampered
+from agent.core.errors import BadInput, PrivetError, Refused, Tampered, Unreachable
 from agent.core.record import Record
 from provisioning.collector import open as opening
 from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
 from provisioning.collector.store import GAP, KEY, ODD, OPERATOR, PACK, Store, Stored
+from provisioning.collector.tally import Tally
 
 EARLY = 2000  # records kept in memory until their key record comes
 RIPENING = 0.2  # seconds between two looks whether a key record they wait for came to another collector
@@ -33,20 +34,6 @@ class Reading(Record):
     value: Decimal | str
     at: int
     received: int
-
-
-class Tally:
-    """What has happened since the collector started, in numbers of messages."""
-
-    __slots__ = ("duplicates", "early", "foreign", "forked", "refused", "stored")
-
-    def __init__(self) -> None:
-        self.stored = 0  # new records
-        self.duplicates = 0  # had already
-        self.early = 0  # came before their key record
-        self.foreign = 0  # not sealed to us
-        self.forked = 0  # another record under a number that is taken: a cloned device, or a forger
-        self.refused = 0  # damaged, changed or no record at all
 
 
 class Look:
@@ -94,8 +81,9 @@ class Collector:
         Nothing that arrives can make it fail; Failed when the disk refuses, and then nothing of it is acknowledged
         (the messages may be given again).
         """
-        looked = [one for topic, payload in messages if (one := self._look(topic, payload)) is not None]
-        looked += self._ripe()
+        with self.store.spoken():
+            looked = [one for topic, payload in messages if (one := self._look(topic, payload)) is not None]
+            looked += self._ripe()
         if not looked:
             return []
         touched: dict[Place, None] = {}
@@ -111,7 +99,8 @@ class Collector:
         except BaseException:
             self._keys.clear()  # what this batch taught was not kept, and may be otherwise the next time
             raise
-        return [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
+        with self.store.spoken():
+            return [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
 
     @property
     def waits(self) -> bool:
@@ -125,7 +114,10 @@ class Collector:
             if purposes is not None and stored.place.purpose not in purposes:
                 continue
             try:
-                content = opening.read_plain(self._plain(stored))
+                with self.store.spoken():
+                    content = opening.read_plain(self._plain(stored))
+            except Unreachable:
+                raise  # it comes again, where what is damaged does not
             except PrivetError as error:
                 self._say(str(error))
                 continue

@@ -51,7 +51,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it, durably, or nothing, beside no other writer; Failed when the disk refuses, or Unreachable."""
-        with self._spoken():
+        with self.spoken():
             try:
                 self.base.begin()
                 yield
@@ -142,7 +142,7 @@ class Store:
         statement = asking.ALL_RECORDS if kind is None else asking.RECORDS
         only = {} if kind is None else {"kind": kind}
         while True:
-            with self._spoken():
+            with self.spoken():
                 rows = self._run(statement, after=after, **only).fetchall()
             if not rows:
                 return
@@ -155,7 +155,7 @@ class Store:
 
     def last(self) -> int:
         """Return the number of arrival of the newest record with readings, 0 when there is none."""
-        with self._spoken():
+        with self.spoken():
             return int(self._run(asking.LAST).fetchone()[0] or 0)
 
     def gaps(self) -> tuple[tuple[Place, Gap], ...]:
@@ -193,7 +193,8 @@ class Store:
         return int(self._run(asking.OVER, before=before, device=device, purpose=purpose).fetchone()[0])
 
     @contextmanager
-    def _spoken(self) -> Iterator[None]:
+    def spoken(self) -> Iterator[None]:
+        """Turn what the database says into one sentence: Unreachable when it went away, Failed else."""
         try:
             yield
         except self.base.errors as error:
