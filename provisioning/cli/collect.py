@@ -10,11 +10,13 @@ import click
 from rich.console import Console
 
 from agent.core.errors import BadInput
-from provisioning.cli.answer import answers, console, wants_json, with_fleet
+from provisioning.cli.answer import answers, console, wants_json, with_fleet, with_profiles
 from provisioning.cli.init import host_and_port
-from provisioning.cli.opened import open_fleet, store_at, with_store
+from provisioning.cli.opened import hand_out, open_fleet, store_at, with_reader, with_store
+from provisioning.cli.readings import kept_days
 from provisioning.collector.line import Line, trusted
 from provisioning.collector.receive import Collector, Reading
+from provisioning.collector.retention import Retention
 from provisioning.collector.store import Store
 from provisioning.fleet.identity import SERVICE, Fleet
 from provisioning.fleet.safe import whole_file
@@ -24,24 +26,27 @@ from provisioning.profile.issue import fleet_broker
 @click.command(
     epilog="\b\nExamples:\n  privet-fleet collect\n  privet-fleet collect --host 127.0.0.1 --count 10 --json\n"
     "  privet-fleet collect --all --seconds 0\n"
-    "  privet-fleet collect --store postgresql:///readings --worker 1"
+    "  privet-fleet collect --store postgresql:///readings --worker 1 --profile base"
 )
 @with_fleet
+@with_profiles
 @answers
 @click.option("--recipient", default="collector", show_default=True, help="Whose key opens the readings.")
 @click.option("--host", help="The broker.  [default: the fleet's]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Its port.  [default: the fleet's]")
 @click.option("--other", "others", multiple=True, help="Another broker of the same cluster, as host:port; repeat it.")
 @with_store
+@with_reader
+@click.option("--profile", "promised", multiple=True, help="Forget what is over the time that this profile promises.")
 @click.option("--worker", type=click.IntRange(1, 999), help="Be one of several that share the work and the store.")
 @click.option("--follow/--quiet", default=None, help="Show what comes.  [default: --quiet for a worker]")
 @click.option("--all", "old", is_flag=True, help="Show what was received before, too.")
 @click.option("--count", type=click.IntRange(1), help="End after so many readings.")
 @click.option("--seconds", type=click.IntRange(0), help="End after so long.  [default: until Ctrl-C]")
 def collect(
-    fleet_directory: Path, passphrase_fd: int | None, recipient: str, host: str | None, port: int | None,
-    others: tuple[str, ...], store: str | None, worker: int | None, follow: bool | None, old: bool,
-    count: int | None, seconds: int | None,
+    fleet_directory: Path, passphrase_fd: int | None, profiles: Path | None, recipient: str, host: str | None,
+    port: int | None, others: tuple[str, ...], store: str | None, reader: str, worker: int | None,
+    follow: bool | None, old: bool, count: int | None, seconds: int | None, promised: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Receive telemetry, keep it durably, tell the devices so, and show the readings; with --json one object a line."""
     fleet = open_fleet(fleet_directory, passphrase_fd)
@@ -56,22 +61,23 @@ def collect(
     collector = Collector(fleet.name, recipient, own, kept, lambda text: say(errors, text), root)
     context = trusted(*identity(fleet, name, folder))
     where = host or (known or ("", 0))[0], port or (known or ("", 8883))[1]
-    line = Line(
-        collector,
-        *where,
-        context,
-        SERVICE + name,
-        group=recipient if worker else "",
-        others=[host_and_port(o) for o in others],
-    )
+    more = [host_and_port(other) for other in others]
+    line = Line(collector, *where, context, SERVICE + name, recipient if worker else "", more)
     over = time.monotonic() + seconds if seconds is not None else float("inf")
+    retention = Retention(kept, shortest(profiles, promised), lambda text: say(errors, text))
+
+    def ended() -> bool:
+        retention.turn()
+        return time.monotonic() >= over
+
     quiet = bool(worker) if follow is None else not follow
     try:
-        shown = (
-            received(line, over, lambda text: say(errors, text))
-            if quiet
-            else shown_as_it_comes(line, 0 if old else kept.last(), count, over)
-        )
+        if quiet:
+            shown = received(line, ended, lambda text: say(errors, text))
+        else:
+            after = 0 if old else kept.last()
+            hand_out(collector, reader, "follow", None, after)
+            shown = shown_as_it_comes(line, after, count, ended)
     finally:
         line.close()
         kept.close()
@@ -80,11 +86,11 @@ def collect(
         click.get_current_context().exit(69)
 
 
-def received(line: Line, over: float, tell: Callable[[str], None]) -> int:
+def received(line: Line, ended: Callable[[], bool], tell: Callable[[str], None]) -> int:
     """Receive until it is over; say when the broker is reached or lost, and nothing of what comes."""
     before = False
     with suppress(KeyboardInterrupt):
-        while time.monotonic() < over:
+        while not ended():
             line.turn(1.0)
             if line.connected != before:
                 before = line.connected
@@ -92,16 +98,25 @@ def received(line: Line, over: float, tell: Callable[[str], None]) -> int:
     return 0
 
 
-def shown_as_it_comes(line: Line, after: int, count: int | None, over: float) -> int:
+def shown_as_it_comes(line: Line, after: int, count: int | None, ended: Callable[[], bool]) -> int:
     """Receive and show until it is over, or so many were shown; return how many."""
     shown = 0
     with suppress(KeyboardInterrupt):
-        for reading in line.follow(after, lambda: time.monotonic() >= over):
+        for reading in line.follow(after, ended):
             show(reading)
             shown += 1
             if count and shown >= count:
                 break
     return shown
+
+
+def shortest(profiles: Path | None, promised: tuple[str, ...]) -> dict[str, int]:
+    """Return how many days each purpose is kept; where profiles promise differently, the shortest."""
+    spans: dict[str, int] = {}
+    for name in promised:
+        for purpose, days in kept_days(profiles, name, None, None).items():
+            spans[purpose] = min(days, spans.get(purpose, days))
+    return spans
 
 
 def identity(fleet: Fleet, recipient: str, folder: Path) -> tuple[Path, Path, Path]:

@@ -2,8 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from provisioning.collector.receive import Collector
+    from provisioning.collector.store import Store
 
 from agent.core.errors import Missing
 from provisioning.fleet.identity import Fleet
@@ -33,6 +38,31 @@ with_store = click.option(
     help="A file, or PostgreSQL such as postgresql:///readings.  [default: the recipient's file]",
 )  # fmt: skip
 with_recipient = click.option("--recipient", default="collector", show_default=True, help="Whose readings.")
+
+
+with_reader = click.option(
+    "--reader", default="", help="Who reads.  [default: this account; with PostgreSQL always the database's role]"
+)
+
+
+def opened_store(fleet: Fleet, recipient: str, store: str | None) -> "Store":
+    """Open a recipient's store, which must be there."""
+    from provisioning.collector.store import Store  # noqa: PLC0415 - SQLAlchemy, which --help does not need
+
+    place = store_at(fleet, recipient, store)
+    if isinstance(place, Path) and not place.exists():
+        raise Missing(f"{place} is not there; receive something first: privet-fleet collect")
+    return Store(place)
+
+
+def hand_out(collector: "Collector", reader: str, act: str, purpose: str | None, after: int) -> None:
+    """Let a collector hand out what a reader may read, as long as they may, and note that they do; Refused else."""
+    from provisioning.collector import readers  # noqa: PLC0415 - the same
+
+    store = collector.store
+    name = readers.caller(store, reader)
+    readers.note(store, name, act, readers.allowed(store, name, purpose), after)
+    collector.allowed = lambda: readers.allowed(store, name, purpose)
 
 
 def store_at(fleet: Fleet, recipient: str, store: str | None) -> Path | str:

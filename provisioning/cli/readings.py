@@ -2,19 +2,20 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
-from agent.core.errors import BadInput, Missing, Unreadable
+from agent.core.errors import BadInput, Unreadable
 from provisioning.cli.answer import answer, answers, console, profile_path, with_fleet, with_profiles
-from provisioning.cli.opened import open_fleet, store_at, with_recipient, with_store
+from provisioning.cli.opened import hand_out, open_fleet, opened_store, with_reader, with_recipient, with_store
+from provisioning.cli.readers import grant, who, withdraw
 from provisioning.collector.forms import form, forms
 from provisioning.collector.pseudonym import Pseudonyms
 from provisioning.collector.receive import Collector, Reading
-from provisioning.collector.store import Store
 from provisioning.fleet.identity import Fleet
 from provisioning.profile.catalogue import shipped
 from provisioning.profile.inherit import load
@@ -25,7 +26,11 @@ DAY = 86400
 
 @click.group(short_help="Hand out received readings, or forget those over their time.")
 def readings() -> None:
-    """Hand received readings to other programs, and forget those over their time."""
+    """Hand received readings to other programs, and forget those over their time; say who may read them."""
+
+
+for verb in (grant, withdraw, who):
+    readings.add_command(verb)
 
 
 @readings.command(
@@ -36,6 +41,7 @@ def readings() -> None:
 @answers
 @with_recipient
 @with_store
+@with_reader
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--as", "name", type=click.Choice(forms()), default="csv", show_default=True, help="The form.")
 @click.option("--purpose", help="Only of this purpose.")
@@ -43,8 +49,8 @@ def readings() -> None:
 @click.option("--after", type=click.IntRange(0), default=0, help="Only what arrived after this number; see --json.")
 @click.option("--named", is_flag=True, help="With the devices' own names, counts and seconds instead of pseudonyms.")
 def export(
-    fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: str | None, file: Path, name: str,
-    purpose: str | None, device: str | None, after: int, named: bool,
+    fleet_directory: Path, passphrase_fd: int | None, recipient: str, store: str | None, reader: str, file: Path,
+    name: str, purpose: str | None, device: str | None, after: int, named: bool,
 ) -> None:  # fmt: skip
     """Open what was received and write it to FILE, which you alone can read; an existing one is not overwritten.
 
@@ -57,34 +63,36 @@ def export(
     troubles: list[str] = []
     collector = opened(fleet, recipient, store, troubles)
     names = Pseudonyms(fleet.pseudonym_key(recipient), pseudonym_spans(fleet))
-    last = [after]
+    until = max(after, collector.store.last())
 
     def wanted() -> Iterator[Reading]:
         for one in collector.readings(after):
-            last[0] = one.arrival
+            if one.arrival > until:
+                return
             if purpose in (None, one.place.purpose) and device in (None, one.place.device):
                 yield one
 
     try:
-        count = written(file, name, wanted() if named else names.renamed(wanted()))
+        if file.exists():
+            raise BadInput(f"{file} is there already; choose another name")
+        hand_out(collector, reader, "export", purpose, after)
+        count = put(file, lambda out: form(name).write(wanted() if named else names.renamed(wanted()), out))
     finally:
         collector.store.close()
     for text in troubles:
         console(err=True).print(f"privet-fleet: {text}", markup=False)
-    result = {"file": str(file), "form": name, "readings": count, "after": last[0], "troubles": troubles}
+    result = {"file": str(file), "form": name, "readings": count, "after": until, "troubles": troubles}
     answer({**result, "named": named}, lambda to: to.print(f"✓ {count} readings: {file}", markup=False))
 
 
-def written(file: Path, name: str, wanted: Iterator[Reading]) -> int:
-    """Write readings in a form into a new file that its owner alone can read; return how many."""
+def put(file: Path, write: Callable[[BinaryIO], int]) -> int:
+    """Write a file whole or not at all, for its owner's eyes; return what `write` says."""
     part = file.with_name(file.name + ".part")
     try:
-        if file.exists():
-            raise BadInput(f"{file} is there already; choose another name")
         number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(number, "wb") as out:
             os.fchmod(out.fileno(), 0o600)
-            count = form(name).write(wanted, out)
+            count = write(out)
             out.flush()
             os.fsync(out.fileno())
         part.rename(file)
@@ -150,7 +158,5 @@ def kept_days(profiles: Path | None, profile: str | None, purpose: str | None, d
 
 def opened(fleet: Fleet, recipient: str, store: str | None, troubles: list[str]) -> Collector:
     """Open a recipient's store, which must be there."""
-    place = store_at(fleet, recipient, store)
-    if isinstance(place, Path) and not place.exists():
-        raise Missing(f"{place} is not there; receive something first: privet-fleet collect")
-    return Collector(fleet.name, recipient, fleet.recipient_key(recipient), Store(place), troubles.append)
+    kept = opened_store(fleet, recipient, store)
+    return Collector(fleet.name, recipient, fleet.recipient_key(recipient), kept, troubles.append)

@@ -38,6 +38,7 @@ class Base:
         self.engine = _sqlite(place) if isinstance(place, Path) else _postgres(place)
         self._compiled: dict[int, tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
         self._held: Any = None
+        self._writing = False
         try:
             ALL.create_all(self.engine)
         except SQLAlchemyError as error:
@@ -52,6 +53,8 @@ class Base:
     def link(self) -> Any:
         """The driver's own connection; Unreachable when there is none to be had."""
         if self._held is None or self.lost:
+            if self._writing:  # never half of a transaction on another connection
+                raise Unreachable("the store's database went away; it is tried again")
             try:
                 self._held = self.engine.raw_connection()
             except SQLAlchemyError as error:
@@ -88,15 +91,18 @@ class Base:
     def begin(self) -> None:
         """Become the one writer."""
         self.link.execute("BEGIN IMMEDIATE" if self.file else "BEGIN")
+        self._writing = True
         if not self.file:
             self.link.execute(f"LOCK TABLE {record.name} IN SHARE ROW EXCLUSIVE MODE")
 
     def commit(self) -> None:
         """Let all of it count; it is on the disk then."""
         self.link.execute("COMMIT")
+        self._writing = False
 
     def rollback(self) -> None:
         """Let nothing of it count."""
+        self._writing = False
         if self._held is not None and not self.lost:
             self._held.driver_connection.execute("ROLLBACK")
 

@@ -8,7 +8,7 @@ comes late of a start that was deleted is not taken any more.
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from cryptography.x509 import verification
 
 from agent.core.cbor import decode
 from agent.core.cose import ES256, Signed, key_id, split_sign1
-from agent.core.errors import BadInput, Refused, Tampered
+from agent.core.errors import BadInput, Failed, PrivetError, Refused, Tampered, Unreachable
 from provisioning.collector.open import MOST_BOOT, WRAPPED, EpochKeys, Place, canonical, open_key, read_topic
 from provisioning.collector.store import Store
 
@@ -103,6 +103,27 @@ class Deletions:
             found = self.store.plain("SELECT max(boot) FROM deletion WHERE device = ? AND purpose = ?", *name)
             self._over[name] = int(found[0][0] or 0)
         return place.boot <= self._over[name]
+
+    def take_all(
+        self, asked: Iterable[tuple[str, bytes]], refuse: Callable[[PrivetError], None]
+    ) -> tuple[Answers, bool]:
+        """Do what genuine requests ask for; return the receipts, all about what is gone from the disk, and if any is.
+
+        Failed and Unreachable: the disk or the database refuses, and the message may be given again.
+        """
+        answers: Answers = []
+        gone = False
+        for topic, payload in asked:
+            try:
+                place, receipts = self.take(topic, payload)
+            except (Failed, Unreachable):
+                raise
+            except PrivetError as error:
+                refuse(error)
+                continue
+            answers += receipts
+            gone = gone or place is not None
+        return answers, gone
 
     def take(self, topic: str, payload: bytes) -> tuple[Place | None, Answers]:
         """Do what a genuine request asks for, if it is for us; return what went (up to this start) and the answer.

@@ -68,6 +68,7 @@ class Line:
         # Brokers that let clients choose their name refuse dots in it; an underscore, no device's name can have.
         self.group = group
         self._hopeless = ""  # why trying again is of no use
+        self._shareless = False  # a broker has said that it cannot share
         self._context, self._name = context, name.replace(".", "_")
         self._older = False  # the next session is to speak MQTT 3.1.1
         self._opened = self._greeted = False  # there is a connection; the broker answered in the language we spoke
@@ -242,7 +243,10 @@ class Line:
         if reason.is_failure:
             self._drop(f"the broker refused this collector ({str(reason).lower()})")
         elif self.group and (self._older or not getattr(facts, "SharedSubscriptionAvailable", 1)):
-            self._hopeless = NO_SHARES
+            if self._shareless:
+                self._hopeless = NO_SHARES
+            self._shareless, self._older = True, False  # it may have hung up on MQTT 5 for another reason: once more
+            self._drop(NO_SHARES)
         else:
             shared = f"$share/{self.group}/" if self.group else ""
             client.subscribe(f"{shared}privet/1/{self.collector.fleet}/+/up/+", qos=1)

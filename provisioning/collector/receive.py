@@ -7,15 +7,15 @@ from decimal import Decimal
 
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
-from agent.core.errors import BadInput, Failed, PrivetError, Refused, Tampered, Unreachable
+from agent.core.errors import BadInput, PrivetError, Refused, Tampered, Unreachable
 from agent.core.record import Record
 from provisioning.collector import open as opening
 from provisioning.collector.deletion import Deletions, is_request
+from provisioning.collector.early import Early
 from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
 from provisioning.collector.store import GAP, KEY, ODD, OPERATOR, PACK, Store, Stored
+from provisioning.collector.tally import Tally
 
-EARLY = 2000  # records kept in memory until their key record comes
-RIPENING = 0.2  # seconds between two looks whether a key record they wait for came to another collector
 KEPT_KEYS = 4096  # epochs whose keys are kept open
 
 
@@ -34,20 +34,6 @@ class Reading(Record):
     value: Decimal | str
     at: int
     received: int
-
-
-class Tally:
-    """What has happened since the collector started, in numbers of messages."""
-
-    __slots__ = ("duplicates", "early", "foreign", "forked", "refused", "stored")
-
-    def __init__(self) -> None:
-        self.stored = 0  # new records
-        self.duplicates = 0  # had already
-        self.early = 0  # came before their key record
-        self.foreign = 0  # not sealed to us
-        self.forked = 0  # another record under a number that is taken: a cloned device, or a forger
-        self.refused = 0  # damaged, changed or no record at all
 
 
 class Look:
@@ -79,11 +65,11 @@ class Collector:
         self.recipient = recipient
         self.store = store
         self.tally = Tally()
+        self.allowed: Callable[[], frozenset[str] | None] = lambda: None  # whose readings are handed out, None: all
         self._key = key
         self._say = say
         self._keys: dict[tuple[Place, int], EpochKeys] = {}
-        self._early: dict[tuple[Place, int], list[Envelope]] = {}
-        self._asked = 0.0  # when the store was last asked for what the early ones wait for
+        self._early = Early()
         self._foreign: set[Place] = set()
         self._deletions = Deletions(fleet, recipient, key, store, anchors, self._epoch)
 
@@ -98,8 +84,9 @@ class Collector:
         """
         asked = [one for one in messages if is_request(one[1])]
         records = [one for one in messages if not is_request(one[1])]
-        looked = [one for topic, payload in records if (one := self._look(topic, payload)) is not None]
-        looked += self._ripe()
+        with self.store.spoken():
+            looked = [one for topic, payload in records if (one := self._look(topic, payload)) is not None]
+            looked += self._ripe()
         if not looked:
             return self._delete(asked)
         touched: dict[Place, None] = {}
@@ -116,37 +103,34 @@ class Collector:
         except BaseException:
             self._keys.clear()  # what this batch taught was not kept, and may be otherwise the next time
             raise
-        answers = [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
+        with self.store.spoken():
+            answers = [answer for place, seq in reached for answer in self._acknowledge(place, seq)]
         return [*answers, *self._delete(asked)]
 
     def _delete(self, asked: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Do what owners ask to delete; return the receipts, all of them about what is gone from the disk."""
-        answers: list[tuple[str, bytes]] = []
-        for topic, payload in asked:
-            try:
-                place, receipts = self._deletions.take(topic, payload)
-            except (Failed, Unreachable):
-                raise
-            except PrivetError as error:
-                self._refuse(error)
-                continue
-            answers += receipts
-            if place is not None:
-                self._keys.clear()
-                for key in [key for key in self._early if self._deletions.over(key[0])]:
-                    del self._early[key]
+        """Do what owners ask to delete; return the receipts."""
+        answers, gone = self._deletions.take_all(asked, self._refuse)
+        if gone:
+            self._keys.clear()
+            self._early.drop(self._deletions.over)
         return answers
 
     @property
     def waits(self) -> bool:
         """True while records wait for their key record, which another collector of the same store may have got."""
-        return bool(self._early)
+        return bool(self._early.held)
 
     def readings(self, after: int = 0) -> Iterator[Reading]:
         """Return the readings of all records after a number of arrival, in the order of arrival, opened on the way."""
+        purposes = self.allowed()
         for stored in self.store.records(after, PACK):
+            if purposes is not None and stored.place.purpose not in purposes:
+                continue
             try:
-                content = opening.read_plain(self._plain(stored))
+                with self.store.spoken():
+                    content = opening.read_plain(self._plain(stored))
+            except Unreachable:
+                raise  # it comes again, where what is damaged does not
             except PrivetError as error:
                 self._say(str(error))
                 continue
@@ -253,7 +237,7 @@ class Collector:
         if keys is not None:
             self._remember(place, epoch, keys)
         touched = [place]
-        for early in self._early.pop((place, epoch), []):
+        for early in self._early.take(place, epoch):
             try:
                 touched += self._take(Look(early))
             except PrivetError as error:
@@ -273,22 +257,14 @@ class Collector:
         return False
 
     def _keep_early(self, envelope: Envelope) -> None:
-        """Hold a record in memory until its key comes; it is not acknowledged, so the device has it too."""
+        """Hold a record until its key comes."""
         self.tally.early += 1
-        if sum(len(held) for held in self._early.values()) >= EARLY:
-            self._early.clear()
+        if self._early.keep(envelope):
             self._say("many records came without their keys; if this goes on, a key record was lost")
-        self._early.setdefault((envelope.place, envelope.epoch), []).append(envelope)
 
     def _ripe(self) -> list[Look]:
         """Return the records that waited for a key record which is in the store by now."""
-        found: list[Look] = []
-        if time.monotonic() - self._asked < RIPENING:
-            return found
-        self._asked = time.monotonic()
-        for place, epoch in [one for one in self._early if self._epoch(*one) is not None]:
-            found += [Look(envelope) for envelope in self._early.pop((place, epoch))]
-        return found
+        return [Look(one) for one in self._early.ripe(lambda place, epoch: self._epoch(place, epoch) is not None)]
 
     def _epoch(self, place: Place, epoch: int) -> EpochKeys | None:
         """Return the keys of an epoch, None when its key record has not come."""

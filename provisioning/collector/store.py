@@ -51,7 +51,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it, durably, or nothing, beside no other writer; Failed when the disk refuses, or Unreachable."""
-        with self._spoken():
+        with self.spoken():
             try:
                 self.base.begin()
                 yield
@@ -65,12 +65,12 @@ class Store:
 
     def plain(self, words: str, *facts: int | str) -> list[tuple[Any, ...]]:
         """Run one plain statement, its values marked `?`, of a part of the collector that has tables of its own."""
-        with self._spoken():
+        with self.spoken():
             return self.base.plain(words, facts)
 
     def scrub(self) -> None:
         """Leave nothing of what was removed in the files: neither in free pages nor in the log beside them."""
-        with self._spoken():
+        with self.spoken():
             self.base.scrub()
 
     def add(self, place: Place, seq: int, epoch: int, kind: int, received: int, body: bytes) -> bool:
@@ -152,7 +152,7 @@ class Store:
         statement = asking.ALL_RECORDS if kind is None else asking.RECORDS
         only = {} if kind is None else {"kind": kind}
         while True:
-            with self._spoken():
+            with self.spoken():
                 rows = self._run(statement, after=after, **only).fetchall()
             if not rows:
                 return
@@ -165,7 +165,7 @@ class Store:
 
     def last(self) -> int:
         """Return the number of arrival of the newest record with readings, 0 when there is none."""
-        with self._spoken():
+        with self.spoken():
             return int(self._run(asking.LAST).fetchone()[0] or 0)
 
     def gaps(self) -> tuple[tuple[Place, Gap], ...]:
@@ -203,7 +203,8 @@ class Store:
         return int(self._run(asking.OVER, before=before, device=device, purpose=purpose).fetchone()[0])
 
     @contextmanager
-    def _spoken(self) -> Iterator[None]:
+    def spoken(self) -> Iterator[None]:
+        """Turn what the database says into one sentence: Unreachable when it went away, Failed else."""
         try:
             yield
         except self.base.errors as error:

@@ -82,3 +82,23 @@ deletion = Table(  # what owners asked to delete, and was
     _number("done"),
     Column("request", Text, nullable=False),  # hex of what was signed
 )
+reader = Table(  # who may read which purpose, and until when that is due for review
+    "reader",
+    ALL,
+    Column("name", Text, primary_key=True),
+    Column("purpose", Text, primary_key=True),
+    _number("review_by"),
+    sqlite_with_rowid=False,
+)
+seen = Table(  # who read what, and when: from record `first` on, up to `last`, the newest there was
+    "seen",
+    ALL,
+    Column("id", NUMBER, primary_key=True),
+    _number("at"),
+    Column("name", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("purposes", Text, nullable=False),
+    _number("first"),
+    _number("last"),
+    sqlite_autoincrement=True,
+)

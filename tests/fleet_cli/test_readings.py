@@ -100,3 +100,36 @@ def test_forget_keeps_what_was_promised(fleet: Fleet, tmp_path: Path) -> None:
     assert (code, told["readings"]) == (0, 1)
     assert run(fleet, "forget")[0] == 65
     assert run(fleet, "forget", "--profile", "base", "--purpose", "nothing")[0] == 65
+
+
+def test_who_may_read_and_who_did(fleet: Fleet, tmp_path: Path) -> None:
+    """A granted reader gets their purposes, everybody else a sentence; each reading is a line; withdrawn at once."""
+    code, told = run(fleet, "grant", "ada", "--purpose", "climate", "--days", "30")
+    assert (code, told["reader"]) == (0, "ada")
+    code, told = run(fleet, "export", str(tmp_path / "ada.csv"), "--reader", "ada")
+    assert (code, told["readings"]) == (0, 2)
+    for words in (("--reader", "ada", "--purpose", "weather"), ("--reader", "bob"), ()):
+        code, told = run(fleet, "export", str(tmp_path / "no.csv"), *words)
+        assert (code, "may not read" in told["error"]) == (77, True)
+    assert not (tmp_path / "no.csv").exists()
+    assert [(one["reader"], one["purpose"], one["due"]) for one in run(fleet, "readers")[1]["readers"]] == [
+        ("ada", "climate", False)
+    ]
+    assert [(one["name"], one["purposes"]) for one in run(fleet, "readers", "--seen")[1]["seen"]] == [
+        ("ada", "climate")
+    ]
+    assert run(fleet, "withdraw", "ada")[1]["withdrawn"] == 1
+    assert run(fleet, "export", str(tmp_path / "again.csv"))[1]["readings"] == 3  # nobody is named: the owner's alone
+
+
+def test_a_collector_forgets_by_itself(fleet: Fleet) -> None:
+    """While it runs, and at its start, what is over the time that a profile promises goes, and it says so."""
+    path = fleet.safe.directory / "collector-collector" / "store.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as base:
+        base.execute("UPDATE record SET received = 1700000000")
+    words = ["--fleet", str(fleet.safe.directory), "--host", "127.0.0.1", "--quiet", "--seconds", "0"]
+    done = CliRunner().invoke(cli, ["collect", *words, "--profile", "base"])
+    assert "forgotten: climate 1" in done.stderr
+    store = Store(path)
+    assert [one.place.purpose for one in store.records()] == ["weather"]
+    store.close()

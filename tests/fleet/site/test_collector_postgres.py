@@ -10,6 +10,7 @@ from tests.collector.conftest import make  # noqa: F401 - a fixture
 from tests.collector.device import HOME, Make, Sender, values
 from tests.collector.test_receive import *  # noqa: F403 - the same tests, on another database
 from tests.collector.test_refuse import *  # noqa: F403
+from tests.collector.test_retention import *  # noqa: F403
 from tests.collector.test_store import *  # type: ignore[assignment]  # noqa: F403
 from tests.collector.test_store import AT, keep
 from tests.fleet.site.postgres import Postgres
@@ -60,6 +61,38 @@ def test_a_lost_database_is_found_again(make: Make, postgres: Postgres):  # noqa
         collector.receive(messages[2:])
     assert sender.released(collector.receive(messages[2:])) == 3
     assert len(values(collector)) == 2
+
+
+def test_a_database_lost_while_it_is_asked_for_a_key(make: Make, postgres: Postgres):  # noqa: F811
+    """A collector that has yet to look for the key of what came says the same, and goes on."""
+    sender, first = Sender([HOME]), make()
+    first.receive([sender.epoch()])
+    collector = make()
+    list(collector.readings())
+    postgres.crash()
+    record = sender.send(1)
+    with pytest.raises(Unreachable, match="tried again"):
+        collector.receive([record])
+    assert sender.released(collector.receive([record])) == 2
+
+
+def test_half_a_transaction_is_never_on_another_connection(postgres: Postgres):
+    """When the session ends in the middle, nothing of it is kept, not even what was asked for after that."""
+    store = Store(postgres.fresh())
+
+    def broken() -> None:
+        with store.transaction():
+            store.add(AT, 1, 1, PACK, 0, b"1")
+            postgres.crash()
+            with pytest.raises(store.base.errors):
+                store.add(AT, 2, 1, PACK, 0, b"2")
+            store.add(AT, 3, 1, PACK, 0, b"3")
+
+    with pytest.raises(Unreachable, match="went away"):
+        broken()
+    assert list(store.records(kind=None)) == []
+    keep(store, 1)
+    store.close()
 
 
 def test_it_is_written_before_it_says_yes(postgres: Postgres):

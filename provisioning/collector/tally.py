@@ -1,0 +1,15 @@
+"""What a collector counts."""
+
+
+class Tally:
+    """What has happened since the collector started, in numbers of messages."""
+
+    __slots__ = ("duplicates", "early", "foreign", "forked", "refused", "stored")
+
+    def __init__(self) -> None:
+        self.stored = 0  # new records
+        self.duplicates = 0  # had already
+        self.early = 0  # came before their key record
+        self.foreign = 0  # not sealed to us
+        self.forked = 0  # another record under a number that is taken: a cloned device, or a forger
+        self.refused = 0  # damaged, changed or no record at all
