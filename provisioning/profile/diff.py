@@ -93,6 +93,10 @@ def fields_moved(old: Policy, new: Policy) -> Iterable[Difference]:
             was, now = (f"{grain(one)}, for {one.purpose}" for one in (before[name], after[name]))
             text = f"{after[name].title}: {was} becomes {now}."
             yield Difference(STRICTER if less else LOOSER, f"field {name}", text)
+        elif before[name].noise != after[name].noise:
+            least = (one.noise[2] for one in (after[name], before[name]))
+            text = "{}: a mean is reckoned as of {} readings at least, instead of {}.".format(after[name].title, *least)
+            yield Difference(OTHER, f"field {name}", text)
         elif before[name].title != after[name].title:
             text = f'"{before[name].title}" is now called "{after[name].title}", so the owner is asked again.'
             yield Difference(OTHER, f"field {name}", text)
