@@ -98,12 +98,12 @@ def test_nothing_is_collected_before_the_owner_agrees(device: Device):
     policy = device.running.rules.policy
     assert policy is not None
     for field in policy.fields:
-        device.measure(**{field.name: "20"})
+        device.measure(**{field.name: "48.1,11.6" if field.cell else "20"})
         assert (device.accepted, "has not agreed" in device.refused) == (0, True)
     for purpose in policy.purposes:
         device.agree(purpose.id)
     for field in policy.fields:
-        device.measure(**{field.name: "20"})
+        device.measure(**{field.name: "48.1,11.6" if field.cell else "20"})
     device.running.turn(0.0)
     assert (device.accepted, device.refused) == (len(policy.fields), "")
 

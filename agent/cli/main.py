@@ -200,7 +200,7 @@ def journal(since: int, *, verify: bool, egress: bool, as_json: bool) -> None:
         click.echo(f"{row['seq']:>6}  {show.moment(int(row['wall']))}  {row['kind']:<16} {body}")
 
 
-@main.command(epilog="\b\nExample:\n  privet send temperature=21.5 humidity=48")
+@main.command(epilog="\b\nExamples:\n  privet send temperature=21.5 humidity=48\n  privet send position=48.137,11.575")
 @click.argument("readings", nargs=-1, required=True)
 @click.option("--at", type=int, help="When it was measured, Unix seconds; otherwise now.")
 def send(readings: tuple[str, ...], at: int | None) -> None:

@@ -136,8 +136,8 @@ def sent(held: int) -> str:
     """Say when it is sent."""
     if not held:
         return "Sent: as soon as there is something."
-    later = span(min(held, SPREAD))
-    return "Sent: within %s after the end of each span of %s, whenever in it it was measured." % (later, span(held))
+    said = "Sent: within %s after the end of each span of %s; when within it something was measured does not show."
+    return said % (span(min(held, SPREAD)), span(held))
 
 
 def collected(field: "TelemetryField") -> str:
