@@ -55,6 +55,11 @@ def show_egress(*, as_json: bool) -> None:
         click.echo(f"{lost} more could not be written down, because the disk took nothing for too long.")
     if not days:
         click.echo("Nothing was sealed to leave this device.")
+    counted = call("control", {"op": "egress", "counted": True})["counted"]
+    if counted:
+        click.echo(f"What left: {show.reconciled(counted)}")
+        for name, size in counted.get("parts", {}).items():
+            click.echo(f"  {name:<12} explains up to {size:>9} bytes")
 
 
 @click.command(epilog="\b\nExamples:\n  sudo privet preview\n  sudo privet preview temperature=21.537 --json")

@@ -1,6 +1,7 @@
 """What the owner may see and take: the next message before it is sealed, everything that left, everything kept here."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from agent.core import cbor
@@ -24,9 +25,10 @@ PAGE = 100  # entries of the journal in one answer: full ones of the ledger fit 
 class Rights:
     """Verbs behind the control socket, for the owner alone."""
 
-    def __init__(self, guard: Guard, outbox: Outbox) -> None:
+    def __init__(self, guard: Guard, outbox: Outbox, counted: Callable[[], Reply]) -> None:
         self.guard = guard
         self.outbox = outbox
+        self.counted = counted  # how what left stands by the kernel's count
         self.table = {"preview": self.preview, "egress": self.egress, "export": self.export}
 
     def policy(self) -> Policy:
@@ -76,7 +78,12 @@ class Rights:
         }
 
     def egress(self, caller: Caller, request: Reply) -> Reply:
-        """Return a page of the egress ledger: lines that are kept, and after the last page those that wait."""
+        """Return a page of the egress ledger: lines that are kept, and after the last page those that wait.
+
+        With `counted`: how the kernel's count of what left compares.
+        """
+        if request.get("counted") is True:
+            return {"counted": self.counted()}
         store: Any = self.guard.books.store
         since = request.get("since")
         after = since if type(since) is int and since >= 0 else 0

@@ -251,7 +251,7 @@ DO = {
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": do_consent, "role": do_role,
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
-    "recovery": trials.do_recovery, "enrol": trials.do_enrol,
+    "recovery": trials.do_recovery, "enrol": trials.do_enrol, "egress": trials.do_egress,
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
 }  # fmt: skip
 
