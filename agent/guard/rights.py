@@ -90,7 +90,7 @@ class Rights:
         entries = store.entries(after, PAGE)
         rows = [{"entry": e.seq, **lined(e.body)} for e in entries if e.kind == KIND]
         if entries:
-            return {"rows": rows, "next": entries[-1].seq}
+            return {"rows": rows, "next": entries[-1].seq, "head": store.head.count}
         return {"rows": [{"entry": 0, **lined(body)} for body in self.outbox.ledger.waiting()], "next": None}
 
     def export(self, caller: Caller, request: Reply) -> Reply:
