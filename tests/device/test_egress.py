@@ -36,6 +36,40 @@ with socket.create_server((sys.argv[1], int(sys.argv[2]))) as door:
         wire.close()
 """
 
+# Many connections to one that does not read yet; each takes what it is given, and is closed before anything of it left.
+LEAVER = """
+import os, socket, sys
+os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
+total = 0
+for _ in range(60):
+    wire = socket.socket()
+    wire.connect(("127.0.0.1", 7071))
+    wire.setblocking(False)
+    try:
+        while True:
+            total += wire.send(bytes(1 << 16))
+    except BlockingIOError:
+        pass
+    wire.close()
+print(total)
+"""
+LATE = """
+import os, socket, time
+with socket.socket() as door:
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    door.bind(("127.0.0.1", 7071))
+    door.listen(64)
+    print("ready", flush=True)
+    while not os.path.exists("/run/go"):
+        time.sleep(0.05)
+    total = 0
+    for _ in range(60):
+        wire, _ = door.accept()
+        while part := wire.recv(1 << 16):
+            total += len(part)
+    print(total, flush=True)
+"""
+
 
 @pytest.fixture(scope="module")
 def whole(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
@@ -185,3 +219,16 @@ def test_the_twin_whose_count_stands_still_is_not_called_fine(whole: Whole):
     whole.until(told, 30, "the missing count to be seen")
     seen = stands(whole)
     assert seen["state"] == "explained", seen
+
+
+def test_what_a_closed_socket_leaves_behind_is_counted(whole: Whole):
+    """Bytes that go out when no process owns the socket any more are the courier's all the same."""
+    sink = whole.device.spawn(whole.device.python("-c", LATE))
+    assert sink.stdout is not None and sink.stdout.readline()
+    uid = whole.device.must(["id", "-u", "privet"]).strip()
+    left = int(whole.device.agent(LEAVER, uid).stdout)
+    before = stands(whole)["sent"]
+    whole.device.write("/run/go", "")
+    came = int(sink.stdout.readline())
+    assert came == left
+    assert stands(whole)["sent"] - before > 500_000, (left, before)
