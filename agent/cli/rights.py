@@ -26,14 +26,18 @@ journal.jsonl    everything that happened on this device, as Privet saw it
 
 Ask the recipients named in consents.json for what they hold.
 """
+BEYOND = 1 << 62  # after every entry: what is not kept yet
 STAMP = (1980, 1, 1, 0, 0, 0)  # a ZIP has no time zone; when it was made stands in README.txt
 
 
 def ledger() -> Iterator[dict[str, Any]]:
-    """Return every entry of the egress ledger, oldest first."""
+    """Return every entry of the egress ledger there is now, oldest first; a journal that grows meanwhile has an end."""
     page: dict[str, Any] = {"next": 0}
+    end = 0
     while page["next"] is not None:
-        page = call("control", {"op": "egress", "since": page["next"]})
+        since = page["next"] if not end or page["next"] < end else BEYOND
+        page = call("control", {"op": "egress", "since": since})
+        end = end or page.get("head", 0)
         yield from page["rows"]
 
 
@@ -57,6 +61,11 @@ def show_egress(*, as_json: bool) -> None:
         click.echo(f"{lost} more could not be written down, because the disk took nothing for too long.")
     if not days:
         click.echo("Nothing was sealed to leave this device.")
+    counted = call("control", {"op": "egress", "counted": True})["counted"]
+    if counted:
+        click.echo(f"What left: {show.reconciled(counted)}")
+        for name, size in counted.get("parts", {}).items():
+            click.echo(f"  {name:<12} explains up to {size:>9} bytes")
 
 
 @click.command(epilog="\b\nExamples:\n  sudo privet preview\n  sudo privet preview temperature=21.537 --json")

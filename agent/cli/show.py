@@ -99,6 +99,22 @@ def linked(answer: dict[str, Any]) -> None:
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
     if why:
         click.echo(f"Certificate: {why}")
+    left = answer.get("egress") or {}
+    if left.get("state") == "unexplained" or (left.get("state") == "unknown" and link["state"] == "connected"):
+        click.secho(f"What left: {reconciled(left)}", fg="yellow")
+
+
+def reconciled(left: dict[str, Any]) -> str:
+    """Say how what the kernel counted of the courier compares with what explains it."""
+    if "sent" not in left:
+        return f"it cannot be told whether all of it can be explained ({left['why']})"
+    numbers = f"since {moment(int(left['since']))} the kernel counted {left['sent']} bytes, "
+    numbers += f"at most {left['explained']} can be explained (margin {left['margin']})"
+    if left["state"] == "unexplained":
+        return f"more than can be explained; {numbers}"
+    if left["state"] == "unknown":
+        return f"it cannot be told whether all of it can be explained ({left['why']}); {numbers}"
+    return f"all of it can be explained; {numbers}" + (f"; begun then because {left['why']}" if left["why"] else "")
 
 
 def awaited(off: list[dict[str, Any]]) -> None:

@@ -33,7 +33,7 @@ OBSERVERS = {
 class PrivacyWarning(Record):
     """What one person is told once: `id` names the difference, `open` is 1 while it lasts, `count` how often it came.
 
-    kind: loosened waived unknown contested held policy ended failed. `since` and `last` are Unix seconds.
+    kind: loosened waived unknown contested held policy ended failed trial egress. `since` and `last` are Unix seconds.
     """
 
     __slots__ = ("count", "id", "kind", "last", "open", "outcome", "risk", "setting", "since", "title", "undo")

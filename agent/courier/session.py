@@ -25,6 +25,8 @@ CONNECT = 5.0  # seconds for the network connection, and again for the TLS greet
 KEPT = 7 * 24 * 3600  # seconds the broker keeps acknowledgements and policies for us
 BURST = 64  # packets read in one turn at most
 SUBSCRIBED = ("ack", "policy")
+GONE = b"\x80"  # what the broker says on our `state` when we vanish without a goodbye: an empty array
+AFTER = 30  # seconds in which we may come back before it says so (MQTT 5)
 UNKNOWN_VERSION = {"Unsupported protocol version", "Connection Refused: unacceptable protocol version."}
 
 
@@ -67,6 +69,7 @@ class Session:
             clean_session=False if older else None,
             reconnect_on_failure=False,
         )
+        self._client.will_set(place.top + "state", GONE, 1, properties=None if older else _later())
         self._client.suppress_exceptions = True
         self._client.max_queued_messages_set(WINDOW)
         self._client.connect_timeout = CONNECT
@@ -195,3 +198,10 @@ def _wishes() -> Properties:
     wishes.ReceiveMaximum = WINDOW
     wishes.SessionExpiryInterval = KEPT
     return cast("Properties", wishes)
+
+
+def _later() -> Properties:
+    """Return how long the broker waits before it says that we are gone."""
+    patience = cast("Any", Properties)(PacketTypes.WILLMESSAGE)
+    patience.WillDelayInterval = AFTER
+    return cast("Properties", patience)

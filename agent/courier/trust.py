@@ -41,19 +41,39 @@ NO_NETWORK = "there is no way to the broker's network; check this device's conne
 NOT_YET = "the broker's certificate is not valid yet; check the clock of whoever made it"
 OVER = "the broker's certificate has expired; renew it"
 NO_CHAIN = "this Python does not show the certificates it verified, so their dates cannot be judged; use 3.10 or newer"
+CHANGED = "the broker's certificate is not as it was signed; check who answers there, then give it a new one"
+UNFIT = "the broker's certificate was signed by somebody who may not do that; check who answers there"
+DEMAND = "the broker's certificate demands what this device does not know; give it one made by this fleet"
+FEEBLE = "the broker's certificate is too weak to be believed; give it one made by this fleet"
+UNASKED = "what answers there chose what this device did not offer; check who answers there"
+WEAKENED = "somebody on the way to the broker weakens the encryption; connect this device to another network"
+BROKEN = "what answers there does not keep to the rules of TLS; check the port in the policy, or who answers there"
+BLOATED = "the broker's certificates are larger than any this device takes; check who answers there"
+STUMBLED = "the broker failed while it greeted; look into the broker's log"
 CUT = "the broker ended the connection; it is tried again"
 
 BY_VERIFICATION = {
     2: NOT_OURS,
+    7: CHANGED,
     9: EARLY,
     10: EXPIRED,
     18: SELF_SIGNED,
     19: NOT_OURS,
     20: NOT_OURS,
     21: NOT_OURS,
+    24: UNFIT,
+    25: UNFIT,
     26: PURPOSE,
+    32: UNFIT,
+    34: DEMAND,
+    47: UNFIT,
+    48: UNFIT,
     62: NAME,
     64: ADDRESS,
+    66: FEEBLE,
+    67: FEEBLE,
+    68: FEEBLE,
+    79: UNFIT,
 }  # the X509_V_ERR_ numbers of OpenSSL
 BY_REASON = {
     "WRONG_VERSION_NUMBER": NO_TLS,
@@ -61,6 +81,17 @@ BY_REASON = {
     "PACKET_LENGTH_TOO_LONG": NO_TLS,
     "RECORD_LAYER_FAILURE": NO_TLS,
     "UNEXPECTED_EOF_WHILE_READING": CLOSED,
+    "UNKNOWN_CIPHER_RETURNED": UNASKED,
+    "WRONG_CIPHER_RETURNED": UNASKED,
+    "COMPRESSION_DISABLED": UNASKED,
+    "UNSUPPORTED_COMPRESSION_ALGORITHM": UNASKED,
+    "UNSOLICITED_EXTENSION": UNASKED,
+    "WRONG_CURVE": UNASKED,
+    "INAPPROPRIATE_FALLBACK": WEAKENED,
+    "UNEXPECTED_MESSAGE": BROKEN,
+    "EXCESSIVE_MESSAGE_SIZE": BLOATED,
+    "TLSV1_ALERT_INTERNAL_ERROR": STUMBLED,
+    "TLSV1_UNRECOGNIZED_NAME": NAME,
     "TLSV1_ALERT_PROTOCOL_VERSION": WEAK,
     "UNSUPPORTED_PROTOCOL": WEAK,
     "SSLV3_ALERT_HANDSHAKE_FAILURE": CIPHER,
@@ -192,6 +223,7 @@ def authority(ca: Path) -> ssl.SSLContext:
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.hostname_checks_common_name = False  # a name counts where names belong, not in the subject's free text
     _readable(ca)
     try:
         context.load_verify_locations(cafile=str(ca))

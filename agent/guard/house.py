@@ -31,6 +31,7 @@ from agent.guard.readings import read_samples
 from agent.guard.rights import Rights
 from agent.guard.rules import Rules
 from agent.guard.signs import on_console, restart_wanted
+from agent.guard.traffic import Tell, Traffic
 from agent.system.door import Watch
 
 IDLE = 3600.0
@@ -69,7 +70,7 @@ class House:
         place = (identity.fleet, identity.device)
         self.deletions = Deletions(self.system, self.store, parts.vault, place, self.outbox.say)
         agreeing = Agreeing(self.guard, self.outbox, self.deletions)
-        rights = Rights(self.guard, self.outbox, self.deletions)
+        rights = Rights(self.guard, self.outbox, self.deletions, lambda: self.standing()["egress"])
         self.acts.table.update({**agreeing.table, **rights.table, **Erasure(self.guard, parts.vault).table})
         self.watch: Watch | None = None
         self.watched: set[str] = set()
@@ -77,6 +78,8 @@ class House:
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
         self.enrolment: Enrolment | None = None
+        self.traffic: Traffic | None = None
+        self.counting: Callable[[Tell], Tell] = lambda tell: tell
         self.stopping = False
         self.shut_in = False
         self.finishes = True  # whether this start does what had to wait at first boot
@@ -108,6 +111,11 @@ class House:
         """See to the device's own certificate, for a courier of this account; before `start`."""
         vault, anchor, tell = self.parts.vault, self.parts.anchor, self.guard.announce
         self.enrolment = Enrolment(self.system, self.store, vault, anchor, owner, tell, self.relink)
+
+    def reconcile(self, uid: int) -> None:
+        """Compare what the courier's account sends, by the kernel's count, with what it was given to send."""
+        self.traffic = Traffic(self.system, self.store, uid, self.guard.announce)
+        self.counting = self.traffic.telling
 
     def load(self) -> str:
         """Take up the policy in force; after too many starts that never got well the last good one, or none."""
@@ -165,6 +173,8 @@ class House:
             server.tidy(heard)
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.turn()
+        if self.traffic is not None:
+            self.traffic.turn(self.guard.swept)
         self.healthy()
         self.doubt()
 
@@ -192,8 +202,9 @@ class House:
         """Say for the status how telemetry and the link stand."""
         link = dict(zip(("state", "cause"), self.link, strict=True))
         enrolment = {} if self.enrolment is None else self.enrolment.standing()
+        egress = {} if self.traffic is None else self.traffic.standing()
         said = {"telemetry": self.outbox.standing(), "withheld": self.outbox.withheld.shown()}
-        told = {"deletions": self.deletions.standing(), "link": link}
+        told = {"deletions": self.deletions.standing(), "link": link, "egress": egress}
         return {**said, **told, "shut_in": self.shut_in, "enrolment": enrolment}
 
     def control(self, client: Client, request: dict[str, object]) -> Reply:
@@ -220,15 +231,16 @@ class House:
 
     def courier_changed(self, courier: Courier | None) -> None:
         """A courier came or went."""
+        tell = None if courier is None else self.counting(courier.tell)
         if self.enrolment is not None:
-            self.enrolment.courier(courier.tell if courier is not None else None)
-        if courier is None or self.rules.policy is None:
+            self.enrolment.courier(tell)
+        if tell is None or self.rules.policy is None:
             self.link = ("offline", "no courier is connected")
             self.outbox.connected(None)
             return
         self.relink()
         self.link = ("offline", "the courier has not connected yet")
-        self.outbox.connected(lambda number, topic, payload: courier.tell(["publish", number, topic, payload]))
+        self.outbox.connected(lambda number, topic, payload: tell(["publish", number, topic, payload]))
 
     def relink(self) -> None:
         """Tell the courier where the broker is; what was sent and not answered is sent anew."""
@@ -247,7 +259,12 @@ class House:
             self.outbox.connected(self.outbox.publish)
 
     def heard(self, message: list[Any]) -> None:
-        """Take one message of the courier; what is not authentic changes nothing."""
+        """Take one message of the courier; what is not authentic changes nothing and explains nothing."""
+        if self.believed(message) and self.traffic is not None:
+            self.traffic.heard(message)
+
+    def believed(self, message: list[Any]) -> bool:
+        """Act on one message of the courier; say whether it was authentic."""
         kind, rest = message[0], message[1:]
         if kind == "sent" and len(rest) == 1 and isinstance(rest[0], int):
             self.outbox.sent(rest[0])
@@ -264,10 +281,12 @@ class House:
                 self.received(str(rest[0]), rest[1])
             except PrivetError as error:
                 self.books.store.append("refused", {"what": str(rest[0])[:20], "why": str(error)})
+                return False
         elif kind in ("enrolled", "proven") and len(rest) == 1 and self.enrolment is not None:
             self.enrolment.message(kind, rest[0])
         elif kind not in ("hello", "proven"):
             raise BadInput("the courier said something unknown and was dropped")
+        return True
 
     def received(self, kind: str, payload: bytes) -> None:
         """Take an acknowledgement or a policy that came over the network."""
@@ -290,6 +309,8 @@ class House:
         self.outbox.flush()
         self.outbox.ledger.keep()
         self.outbox.withheld.keep(now=True)
+        if self.traffic is not None:
+            self.traffic.keep()
         self.store.finish()
         for server in self.servers:
             server.close()

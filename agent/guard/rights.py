@@ -1,6 +1,7 @@
 """What the owner may see and take: the next message before it is sealed, everything that left, everything kept here."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from agent.core import cbor
@@ -27,10 +28,11 @@ PAGE = 100  # entries of the journal in one answer: full ones of the ledger fit 
 class Rights:
     """Verbs behind the control socket, for the owner alone."""
 
-    def __init__(self, guard: Guard, outbox: Outbox, deletions: Deletions) -> None:
+    def __init__(self, guard: Guard, outbox: Outbox, deletions: Deletions, counted: Callable[[], Reply]) -> None:
         self.guard = guard
         self.outbox = outbox
         self.deletions = deletions
+        self.counted = counted  # how what left stands by the kernel's count
         self.table = {"preview": self.preview, "egress": self.egress, "export": self.export}
 
     def policy(self) -> Policy:
@@ -83,14 +85,19 @@ class Rights:
         }
 
     def egress(self, caller: Caller, request: Reply) -> Reply:
-        """Return a page of the egress ledger: lines that are kept, and after the last page those that wait."""
+        """Return a page of the egress ledger: lines that are kept, and after the last page those that wait.
+
+        With `counted`: how the kernel's count of what left compares.
+        """
+        if request.get("counted") is True:
+            return {"counted": self.counted()}
         store: Any = self.guard.books.store
         since = request.get("since")
         after = since if type(since) is int and since >= 0 else 0
         entries = store.entries(after, PAGE)
         rows = [{"entry": e.seq, **lined(e.body)} for e in entries if e.kind == KIND]
         if entries:
-            return {"rows": rows, "next": entries[-1].seq}
+            return {"rows": rows, "next": entries[-1].seq, "head": store.head.count}
         return {"rows": [{"entry": 0, **lined(body)} for body in self.outbox.ledger.waiting()], "next": None}
 
     def export(self, caller: Caller, request: Reply) -> Reply:

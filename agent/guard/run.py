@@ -221,6 +221,7 @@ def main() -> None:
         uid, gid = account(system, courier)
         house.listen(RUN, uid, gid)
         house.enrol((uid, gid))
+        house.reconcile(uid)
         notify("STATUS=Looking at every setting")
         house.start()
         announce_start(house)

@@ -4,6 +4,7 @@ import time
 
 from agent.core.assess import OK, WAIVED, Finding
 from agent.core.clock import Clock
+from agent.core.egress import Count
 from agent.core.order import ANY
 from agent.core.record import replace
 from agent.core.setting import Setting
@@ -157,3 +158,20 @@ def asks_looser(names: tuple[str, ...], clock: Clock) -> PrivacyWarning:
     title = f"A new policy asks for looser settings: {', '.join(names)}"
     done = "Nothing was loosened. If you want one of them for a while: privet loosen"
     return notable("policy", "", title, "", done, clock)
+
+
+def unexplained(count: Count, over: int, known: int, clock: Clock) -> PrivacyWarning:
+    """Say that more left, by the kernel's count, than what was given to the courier explains."""
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(count.since))
+    title = f"The part of Privet that talks to the network sent {size(over)} more than can be explained since {since}"
+    risk = "Something may use Privet's own way out to send what you never agreed to."
+    done = f"The kernel counted {size(count.sent)}; what it was given to send explains {size(known)} at most."
+    undo = "To look: privet journal --egress. To stop it: sudo systemctl stop privet-courier (nothing is lost)"
+    return replace(notable("egress", "", title, risk, done, clock), undo=undo)
+
+
+def size(count: int) -> str:
+    """Say how many bytes."""
+    if count < 10_000_000:
+        return f"{(count + 500) // 1000} kB"
+    return f"{(count + 500_000) // 1_000_000} MB"

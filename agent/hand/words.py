@@ -21,6 +21,7 @@ SCREEN = "/dev/tty1"
 TABLES = (("nft", "-j", "-s", "list", "ruleset"), ("nft", "add", "table", "inet", "privet"))
 LOAD = ("nft", "-j", "-f", "-")
 DIRECTIONS = ("inbound", "outbound")
+ACCOUNT = re.compile(rb"skuid ([1-9][0-9]{0,9}) ")
 RELOAD = ("udevadm", "control", "--reload")
 AGAIN = ("udevadm", "trigger", "--action=change", "--settle")
 SUBSYSTEM = re.compile(r"--subsystem-match=[a-z0-9_-]{1,32}")
@@ -61,12 +62,19 @@ def program(rest: list[Any]) -> tuple[tuple[str, ...], bytes]:
 
 
 def firewall(rest: list[Any]) -> bool:
-    """List the rules, wake our table, or load what we ourselves would write for some flows, to the byte."""
+    """List the rules, wake our table, or load what we ourselves would write for some flows, to the byte.
+
+    Or count what one account sends, and read that count; not root's, whose count would be of no use.
+    """
     from agent.providers.linux import nft
+    from agent.providers.linux.nft import counting
 
     argv, stdin = program(rest)
-    if argv in TABLES:
+    if argv in (*TABLES, counting.LIST):
         return stdin == b""
+    if argv == counting.LOAD:
+        uid = ACCOUNT.search(stdin)
+        return uid is not None and stdin == counting.counting(int(uid[1]))
     flows = [nft.opened(nft.objects(stdin), way) for way in DIRECTIONS] if argv == LOAD else []
     made = [nft.document(way, one) for way, one in zip(DIRECTIONS, flows, strict=False) if isinstance(one, tuple)]
     return stdin in made

@@ -1,5 +1,8 @@
 """What waits to be received: sealed records of one purpose in append-only segments, bounded, durable, easy on the card.
 
+Bounded in bytes and in age. What goes first: what has waited for too long, then the oldest; whole segments of the very
+purpose that needs the room, so that readings never push out warnings. Each loss is owned up to by a counted gap.
+
 A batch is one append and one fdatasync; a segment is deleted whole. Bodies stay on the disk: memory holds a line per
 segment, and one segment while it is read. A segment belongs to one boot and is never written again after a restart:
 a torn end stays where it is and is simply the end.
@@ -10,6 +13,7 @@ from contextlib import suppress
 
 from agent.core.cose import MAX_SEQ
 from agent.core.errors import Missing, PrivetError, Refused, Unreadable
+from agent.system.ages import Ages
 from agent.system.door import System
 from agent.system.segment import Lost, Row, Segment, cost, framed, frames, merged, segment_of
 
@@ -51,6 +55,7 @@ class Queue:
         self._released: dict[int, int] = {}
         self._reading: tuple[Place, str, int] = (START, "", 0)
         system.make_directory(directory, 0o700, *owner)
+        self._ages = Ages(system, directory, owner)
         self.lost = self._scan()
 
     @property
@@ -68,8 +73,9 @@ class Queue:
         return any(one.boot == place[0] and one.first <= place[1] <= one.last for one in self._segments)
 
     def make_room(self, size: int) -> tuple[Lost, ...]:
-        """Choose the oldest whole segments to be given up so that `size` more bytes fit; they go with the next append.
+        """Choose whole segments to be given up: those too old, and the oldest until `size` more bytes fit.
 
+        They go with the next append.
         Nothing is deleted yet: the records that own up to the loss are durable first. Repeating it repeats the answer.
         """
         need = size + (cost((self._key.body,)) if self._key else 0)
@@ -77,8 +83,12 @@ class Queue:
             raise Refused(f"the queue has {self._limit} bytes and this batch needs {need}; send smaller batches")
         self._doomed = list(self._broken)
         left = self.size
+        newest = self._segments[-1] if self._segments else None
+        old = self._ages.too_old((newest.boot, newest.last) if newest else START)
         for one in self._segments:
-            if left + need + GAP * len({gone.boot for gone in self._doomed}) <= self._limit:
+            if (one.boot, one.last) > old and left + need + GAP * len(
+                {gone.boot for gone in self._doomed}
+            ) <= self._limit:
                 break
             self._doomed.append(one)
             left -= one.size
@@ -161,6 +171,7 @@ class Queue:
     def erase(self) -> None:
         """Give up everything, at the owner's wish; what could not be deleted is an error."""
         self._open, self._doomed, self._broken = False, [], []
+        self._ages.forget()
         for one in list(self._segments):
             self._system.remove(self._path(one))
             self._segments.remove(one)

@@ -6,6 +6,7 @@ from agent import registry
 from agent.core.plan import Run
 from agent.hand.words import WORDS, allowed
 from agent.providers.linux import nft
+from agent.providers.linux.nft import counting
 from agent.system.hands import PROGRAMS
 from agent.system.openssh import QUIET
 
@@ -31,6 +32,8 @@ ASKED = {
         run("nft", "add", "table", "inet", "privet"),
         run("nft", "-j", "-f", "-", stdin=FLOWS),
         run("nft", "-j", "-f", "-", stdin=nft.document("outbound", ())),
+        run(*counting.LIST),
+        run(*counting.LOAD, stdin=counting.counting(990)),
     ),
     "kernel": (
         run("sysctl", "-q", "-p", "-", stdin=VALUES),
@@ -78,6 +81,11 @@ REFUSED = {
         run("nft", "-j", "-f", "-", stdin=b'{"nftables": [{"flush": {"ruleset": null}}]}'),
         run("nft", "-j", "-f", "/tmp/rules"),
         run("nft", "-j", "-f", "-", stdin=b""),
+        run("nft", "-f", "-", stdin=counting.counting(0)),
+        run("nft", "-f", "-", stdin=counting.counting(990) + b"flush ruleset\n"),
+        run("nft", "-f", "-", stdin=counting.counting(990).replace(b"accept;", b"drop;")),
+        run("nft", "-j", "list", "counters", "table", "inet", "filter"),
+        run("nft", "reset", "counters", "table", "inet", "privet"),
         run("sh", "-c", "true"),
     ),
     "kernel": (

@@ -240,7 +240,7 @@ DO = {
     "consents": lazily("agreeing", "do_consents"), "deletion": lazily("agreeing", "do_deletion"), "role": do_role,
     "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
-    "recovery": trials.do_recovery, "enrol": trials.do_enrol,
+    "recovery": trials.do_recovery, "enrol": trials.do_enrol, "egress": trials.do_egress,
     "notice": lazily("minimising", "do_notice"), "withheld": lazily("minimising", "do_withheld"),
     "cell": lazily("minimising", "do_cell"), "reduced": lazily("minimising", "do_reduced"),
     "pace": lazily("minimising", "do_pace"),

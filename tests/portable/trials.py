@@ -1,10 +1,10 @@
-"""The cases of the shared vectors about trials, small records, fights with other writers, and enrolment."""
+"""The cases of the shared vectors about trials, small records, fights with other writers, enrolment, and what left."""
 
 import binascii
 
-from agent.core import contest, enrol, frame, health, recovery, setting, trial
+from agent.core import contest, egress, enrol, frame, health, recovery, setting, trial
 from agent.core.clock import Clock
-from agent.core.record import from_map, frozen
+from agent.core.record import from_map, frozen, replace
 
 
 def ways_of(rows):
@@ -80,3 +80,13 @@ def do_enrol(a):
     if "valid" in a:
         return enrol.valid(a["begins"], a["ends"], a["valid"])
     return enrol.renew_at(a["begins"], a["ends"])
+
+
+def do_egress(a):
+    """Count a span and judge it: sent, explained, excess, whether the count is blind, whether the span is over."""
+    count = replace(egress.begin(0, 0, a["begin"][0], a["begin"][1]), **a.get("add", {}))
+    for seen, resent in a["looks"]:
+        count = egress.look(count, seen, resent)
+    at = a["uptime"]
+    known = egress.explained(count, at)
+    return [count.sent, known, egress.excess(count, at), egress.blind(count), egress.over(count, at)]

@@ -4,6 +4,7 @@ import os
 
 import cbor2
 
+from agent.system.ages import NAME
 from agent.system.door import System
 from agent.system.queue import START, Place, Queue
 from agent.system.segment import Row
@@ -48,7 +49,7 @@ def everything(one: Queue, some: int = 7) -> list[Row]:
 
 def segments(system: System) -> list[str]:
     """The files of the queue."""
-    return [PLACE + "/" + name for name in system.entries(PLACE)]
+    return [PLACE + "/" + name for name in system.entries(PLACE) if name != NAME]
 
 
 def prepared() -> SimulatedSystem:

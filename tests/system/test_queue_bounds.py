@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from agent.core.errors import Refused
+from agent.system.ages import LONGEST, NAME, QUARTER
 from agent.system.real import RealSystem
 from agent.system.segment import Lost, cost, framed
 from agent.system.simulated.system import SimulatedSystem
-from tests.system.queued import Card, everything, queue, row, rows, segments
+from tests.system.queued import PLACE, Card, everything, queue, row, rows, segments
 
 
 @pytest.fixture(name="system", params=["real", "simulated"])
@@ -103,3 +104,53 @@ def test_a_new_epoch_replaces_the_copy():
     assert [system.read(path).startswith(framed(row(1, 9))) for path in names] == [False, True, True]
     one.append(rows(2, 1, 4))
     assert system.read(segments(system)[-1]).startswith(framed(row(2, 1)))
+
+
+def kept(system: Card, days: int) -> list[int]:
+    """Fill a queue with a record a day, in starts of 15 days; return the days that are still there."""
+    one = queue(system, segment=40)
+    for day in range(days):
+        if day % 15 == 0:
+            one = queue(system, segment=40)
+            system.boot = day // 15 + 1
+        batch = rows(1 + day // 15, 1 + day % 15, 1 + day % 15)
+        one.make_room(cost([r.body for r in batch]))
+        one.append(batch)
+        system.tick(4 * QUARTER)
+    return [(r.boot - 1) * 15 + r.seq - 1 for r in everything(one)]
+
+
+def test_nothing_waits_longer_than_the_longest():
+    """Of 200 days in 14 starts the oldest are gone; a start's last day, after its last record, is not reckoned with."""
+    days = kept(Card(), 200)
+    assert days == list(range(200 - LONGEST // 4 - 14, 200))
+
+
+def test_no_clock_that_jumps_makes_records_old():
+    """Ten years forward and back: by the time that the device ran nothing is old, so nothing goes."""
+    system = Card()
+    one = queue(system, segment=40)
+    one.append(rows(1, 1, 3))
+    for years in (10, -20, 10):
+        system.wall += years * 365 * 86400
+        assert one.make_room(100) == ()
+        one = queue(system, segment=40)
+    system.tick(4 * QUARTER * 400)
+    lost = one.make_room(100)
+    assert [(part.first, part.last, part.count) for part in lost] == [(1, 3, 3)]
+
+
+def test_damage_of_the_ages_makes_nothing_old():
+    """A damaged file of ages makes nothing old; erasing takes it away."""
+    system = Card()
+    one = queue(system, segment=40)
+    one.append(rows(1, 1, 3))
+    system.tick(4 * QUARTER * 179)
+    assert one.make_room(100) == ()
+    assert NAME in system.entries(PLACE)
+    system.edit(f"{PLACE}/{NAME}", b"\xff" * 25)
+    again = queue(system, segment=40)
+    system.tick(4 * QUARTER * 100)
+    assert again.make_room(100) == ()
+    again.erase()
+    assert system.entries(PLACE) == ()
