@@ -15,12 +15,14 @@ from agent.core.errors import BadInput, Missing, Refused, Unreadable
 from agent.core.secret import Secret
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.collect import identity, say
-from provisioning.cli.init import host_and_port
-from provisioning.cli.opened import open_fleet
+from provisioning.cli.init import chosen, host_and_port
+from provisioning.cli.opened import open_fleet, passphrase
 from provisioning.collector.line import Line, trusted
 from provisioning.collector.receive import Collector
 from provisioning.collector.store import Store
 from provisioning.fleet.identity import SERVICE, Fleet
+from provisioning.fleet.safe import FACTS
+from provisioning.opener import joining
 from provisioning.opener.outlets import outlets
 from provisioning.opener.own import Login, OwnBroker
 from provisioning.opener.place import own_place
@@ -84,6 +86,7 @@ def run(
     port: int | None, yes: bool, count: int | None, seconds: int | None, **where: object,
 ) -> None:  # fmt: skip
     """Receive what is sealed to a recipient, keep it until it is handed on, and publish it in plain text at home."""
+    joining.admitted(fleet_directory)
     fleet = open_fleet(fleet_directory, passphrase_fd)
     known = fleet_broker(fleet)
     if not host and not known:
@@ -128,6 +131,7 @@ def forget(fleet_directory: Path, passphrase_fd: int | None, recipient: str, dev
 
     What another program has copied meanwhile is that program's: forget it there as well.
     """
+    joining.admitted(fleet_directory)
     fleet = open_fleet(fleet_directory, passphrase_fd)
     folder = fleet.safe.directory / f"collector-{recipient}"
     memory = Memory(folder)
@@ -148,6 +152,38 @@ def forget(fleet_directory: Path, passphrase_fd: int | None, recipient: str, dev
         lambda out: out.print(
             f"✓ {gone} things taken back, {readings} records forgotten. Look in your other programs, too."
         ),
+    )
+
+
+@open_group.command(
+    epilog="\b\nExample:\n  privet-fleet open ask --fleet ./hub\n"
+    "  then, at the fleet: privet-fleet recipient admit request-home.json -o answer.json"
+)
+@with_fleet
+@answers
+@click.option("--recipient", default="home", show_default=True, help="The name that profiles know.")
+@click.option("--no-passphrase", is_flag=True, help="Leave the keys readable to whoever can read the directory.")
+def ask(fleet_directory: Path, passphrase_fd: int | None, recipient: str, no_passphrase: bool) -> None:
+    """Make a recipient's keys here, on your own machine; they stay. What you carry to the fleet is public."""
+    there = (fleet_directory / FACTS).exists()
+    lock = passphrase(fleet_directory, passphrase_fd) if there else chosen(passphrase_fd, no_passphrase)
+    path = joining.ask(fleet_directory, recipient, lock)
+    answer(
+        {"recipient": recipient, "request": str(path)},
+        lambda out: out.print(f"✓ Carry {path} to the fleet: privet-fleet recipient admit", markup=False),
+    )
+
+
+@open_group.command(epilog="\b\nExample:\n  privet-fleet open take answer.json --fleet ./hub")
+@with_fleet
+@answers
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def take(fleet_directory: Path, passphrase_fd: int | None, file: Path) -> None:
+    """Take the fleet's answer: the certificate, the fleet's root, and where its broker is."""
+    fleet = joining.take(fleet_directory, file, passphrase(fleet_directory, passphrase_fd))
+    answer(
+        {"fleet": fleet.name, "directory": str(fleet_directory)},
+        lambda out: out.print(f"✓ Admitted by {fleet.name}. Next: privet-fleet open run --fleet {fleet_directory}"),
     )
 
 

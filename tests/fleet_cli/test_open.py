@@ -23,9 +23,8 @@ from tests.opener.home import Neighbour, OwnMosquitto
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
-    """A fleet with one recipient: the hub at home."""
+    """A fleet; who receives its telemetry is still to come."""
     made = Fleet.create(tmp_path / "fleet", "garden")
-    add_recipient(made, "home")
     made.safe.seal(broker_host="127.0.0.1", broker_port=str(free_port()))
     return made
 
@@ -47,8 +46,26 @@ def ran(fleet: Fleet, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
-def test_a_reading_comes_home(fleet: Fleet, broker, tmp_path: Path):
-    """The owner agrees on the device and on the hub; Home Assistant is told of a sensor; forget takes it back."""
+@pytest.fixture
+def hub(fleet: Fleet, tmp_path: Path) -> Fleet:
+    """A hub that made its keys itself and was admitted; all that the fleet ever had of them is public."""
+    place, request, told = tmp_path / "hub", tmp_path / "hub" / "request-home.json", tmp_path / "answer.json"
+    for words in (
+        ("open", "ask", "--fleet", str(place), "--no-passphrase"),
+        ("recipient", "admit", "--fleet", str(fleet.safe.directory), str(request), "-o", str(told)),
+        ("open", "take", "--fleet", str(place), str(told)),
+    ):
+        subprocess.run((*COMMAND, *words), cwd=ROOT, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    with pytest.raises(Missing):
+        fleet.recipient_key("home")
+    return Fleet.open(place)
+
+
+def test_a_reading_comes_home(fleet: Fleet, hub: Fleet, broker, tmp_path: Path):
+    """The owner agrees on the device and on the hub; Home Assistant is told of a sensor; forget takes it back.
+
+    The hub has the key, the fleet has not.
+    """
     policy = issue_policy(fleet, ROOT / "device_profiles" / "home_sensor.toml")
     device = Device("porch", tmp_path / "d", raspberry_pi(CHEAP), seed_files(fleet, policy, "porch"))
     crowd = Crowd()
@@ -56,10 +73,9 @@ def test_a_reading_comes_home(fleet: Fleet, broker, tmp_path: Path):
     with OwnMosquitto(tmp_path / "own") as own:
         neighbour = Neighbour(own.port)
         to = ("--own", f"127.0.0.1:{own.port}", "--json")
-        unread = ran(fleet, "run", "--as", "node_red", *to)
-        assert (unread.returncode, json.loads(unread.stdout)["code"]) == (77, 77)
+        assert ran(hub, "run", "--as", "node_red", *to).returncode == 77  # nobody has read what it means
         outlets = ("--as", "home_assistant", "--as", "node_red", "--yes", "--count", "1", "--seconds", "40")
-        opening = started("open", "run", "--fleet", str(fleet.safe.directory), *outlets, *to)
+        opening = started("open", "run", "--fleet", str(hub.safe.directory), *outlets, *to)
         try:
             device.boot()
             device.enrol(fleet)
@@ -79,8 +95,7 @@ def test_a_reading_comes_home(fleet: Fleet, broker, tmp_path: Path):
         got = {topic: json.loads(payload) for topic, payload, _ in neighbour.got}
         assert got["homeassistant/sensor/garden_porch/climate-temperature/config"]["device_class"] == "temperature"
         assert got["privet-open/node-red/garden/porch/climate/temperature"]["value"] == 21.5
-        gone = ran(fleet, "forget", *to)
-        assert json.loads(gone.stdout)["cleared"] == 1
+        assert json.loads(ran(hub, "forget", *to).stdout)["cleared"] == 1
         late = Neighbour(own.port)
         neighbour.wait(lambda: neighbour.got[-1][1] == b"")
         assert late.got == []
@@ -90,6 +105,7 @@ def test_a_reading_comes_home(fleet: Fleet, broker, tmp_path: Path):
 
 def test_it_says_what_opening_means_and_where_it_may_not_go(fleet: Fleet, tmp_path: Path):
     """Plain words each time; a broker elsewhere, no broker, no directory: one sentence and its exit code."""
+    add_recipient(fleet, "home")
     pages = tmp_path / "pages"
     pages.mkdir()
     told = ran(fleet, "run", "--as", "prometheus", "--pages", str(pages), "--yes", "--seconds", "0")
