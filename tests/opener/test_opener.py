@@ -1,7 +1,7 @@
 """The opener between two real brokers: what arrives, what is never lost, what is taken back, what nobody else sees."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from agent.core.cbor import encode
 from agent.core.errors import Refused, Unreachable
 from agent.core.secret import Secret
-from provisioning.opener.effects import Publish
+from provisioning.opener.effects import Effect, Publish
 from provisioning.opener.own import Login, OwnBroker
 from provisioning.opener.place import Place
+from provisioning.opener.run import Outlets
 from tests.broker.test_mosquitto import Party
 from tests.collector.device import Sender, pack
 from tests.courier.rig import FLEET, Site
@@ -138,14 +139,50 @@ def test_only_announcements_stay_and_they_are_taken_back(house: House):
     fresh.close()
 
 
+class Cut(Outlets):
+    """Outlets whose process dies when everything was published and nothing was noted after it."""
+
+    def do(self, effects: Sequence[Effect]) -> None:
+        """Do it all, then end."""
+        super().do(effects)
+        if any(isinstance(one, Publish) and one.retain for one in effects):
+            raise KeyboardInterrupt
+
+
 def test_what_was_announced_before_a_crash_is_found(house: House, neighbour: Neighbour):
     """The note of an announcement is on the disk before the broker has it: forgetting after a restart empties it."""
     opener = house.open("home_assistant")
+    opener.to = Cut(FLEET, ("home_assistant",), opener.to.own, house.pages)
+    house.sends(house.sender.epoch(), house.sender.send(1))
+    with pytest.raises(KeyboardInterrupt):
+        house.turns(lambda: opener.handed == 1)
+    neighbour.wait(lambda: CONFIG in neighbour.topics())
+    assert json.loads(house.memory.path.read_bytes())["after"] == 0
+    assert house.open().forget("") == 1
+    neighbour.wait(lambda: (CONFIG, b"", False) in neighbour.got)
+
+
+class Torn(Outlets):
+    """Outlets whose first message of a reading gets lost with the connection."""
+
+    fired = False
+
+    def do(self, effects: Sequence[Effect]) -> None:
+        """Fail once, when there is a reading."""
+        if not self.fired and any(isinstance(one, Publish) and not one.retain for one in effects):
+            self.fired = True
+            raise Unreachable("the connection broke")
+        super().do(effects)
+
+
+def test_what_a_broken_connection_swallowed_comes_again(house: House, neighbour: Neighbour):
+    """The note moves after the broker took it, not before: nothing is skipped, and the announcement comes, too."""
+    opener = house.open("home_assistant", "node_red")
+    torn = opener.to = Torn(FLEET, ("home_assistant", "node_red"), opener.to.own, house.pages)
     house.sends(house.sender.epoch(), house.sender.send(1))
     house.turns(lambda: opener.handed == 1)
-    opener = house.open()
-    assert opener.forget("") == 1
-    neighbour.wait(lambda: (CONFIG, b"", False) in neighbour.got)
+    neighbour.wait(lambda: figures(neighbour) == [0.1])
+    assert torn.fired and CONFIG in neighbour.topics() and house.said == ["the connection broke"]
 
 
 def test_the_store_keeps_what_is_not_handed_on_only(house: House):
