@@ -126,7 +126,10 @@ def run(
 @answers
 @with_where
 @click.option("--device", default="", help="This device alone.  [default: all]")
-def forget(fleet_directory: Path, passphrase_fd: int | None, recipient: str, device: str, **where: object) -> None:
+@click.option("--purpose", default="", help="This purpose alone.  [default: all]")
+def forget(
+    fleet_directory: Path, passphrase_fd: int | None, recipient: str, device: str, purpose: str, **where: object
+) -> None:  # fmt: skip
     """Take back what stays in plain text: announcements at your own broker, figures on pages, readings in the store.
 
     What another program has copied meanwhile is that program's: forget it there as well.
@@ -140,15 +143,15 @@ def forget(fleet_directory: Path, passphrase_fd: int | None, recipient: str, dev
     errors = console(err=True)
     collector = Collector(fleet.name, recipient, fleet.recipient_key(recipient), store, lambda text: say(errors, text))
     try:
-        gone = Opener(collector, to, memory, lambda text: say(errors, text)).forget(device)
+        gone = Opener(collector, to, memory, lambda text: say(errors, text)).forget(device, purpose)
         with store.transaction():
-            readings = store.forget(1 << 62, device)
+            readings = store.forget(1 << 62, device, purpose)
     finally:
         store.close()
         if to.own is not None:
             to.own.close()
     answer(
-        {"device": device, "cleared": gone, "records": readings},
+        {"device": device, "purpose": purpose, "cleared": gone, "records": readings},
         lambda out: out.print(
             f"✓ {gone} things taken back, {readings} records forgotten. Look in your other programs, too."
         ),

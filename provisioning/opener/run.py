@@ -75,10 +75,10 @@ class Outlets:
         """Return what has to be there again."""
         return self._all(outlet(name).resumed(self.fleet, memory.of(name)) for name in self.names)
 
-    def forgotten(self, memory: Memory, device: str) -> list[Effect]:
-        """Return what takes a device back, at every outlet that remembers something, asked for now or not."""
+    def forgotten(self, memory: Memory, device: str, purpose: str) -> list[Effect]:
+        """Return what takes readings back, at every outlet that remembers something, asked for now or not."""
         known = [name for name in outlets() if memory.kept.get(name)]
-        return self._all(outlet(name).forgotten(self.fleet, memory.of(name), device) for name in known)
+        return self._all(outlet(name).forgotten(self.fleet, memory.of(name), device, purpose) for name in known)
 
     def do(self, effects: Sequence[Effect]) -> None:
         """Publish and write it all, durably; Unreachable, Unreadable or Refused when that fails."""
@@ -150,11 +150,11 @@ class Opener:
             with self.collector.store.transaction():
                 self.collector.store.forget(int(time.time()) + 1)
 
-    def forget(self, device: str) -> int:
-        """Take back what stays in plain text of a device, of all of them when it is ""; return how many things."""
+    def forget(self, device: str = "", purpose: str = "") -> int:
+        """Take back what stays in plain text of a device and a purpose, "" for all; return how many things."""
         if self.to.own is not None:
             self.to.own.connect()
-        effects = self.to.forgotten(self.memory, device)
+        effects = self.to.forgotten(self.memory, device, purpose)
         self.to.do(effects)
         self.memory.keep()
         return len(effects)

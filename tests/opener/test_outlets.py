@@ -111,9 +111,10 @@ def test_prometheus_reads_the_page():
     assert len(found) == 4
     assert prometheus.opened("meadow", [old], kept) == []
     assert prometheus.resumed("meadow", kept) == made
-    (rest,) = prometheus.forgotten("meadow", kept, "r7k2")
+    (rest,) = prometheus.forgotten("meadow", kept, "r7k2", "comfort")
     assert isinstance(rest, Page) and {row[1] for row in samples(rest.content)} == {"other"}
-    assert prometheus.forgotten("meadow", kept, "") == [Page(name="privet.prom", content=b"")]
+    assert prometheus.forgotten("meadow", kept, "", "heart") == prometheus.forgotten("meadow", kept, "r7k2", "") == []
+    assert prometheus.forgotten("meadow", kept, "", "") == [Page(name="privet.prom", content=b"")]
 
 
 @pytest.mark.parametrize("unit", sorted(KNOWN))
@@ -150,10 +151,11 @@ def test_home_assistant_drops_what_is_forgotten():
     kept: dict[str, Any] = {}
     home_assistant.opened("meadow", [reading(Decimal(1)), reading(Decimal(1), device="other")], kept)
     with pytest.raises(BadInput, match="another fleet"):
-        home_assistant.forgotten("field", kept, "r7k2")
-    gone = messages(home_assistant.forgotten("meadow", kept, "other"))
+        home_assistant.forgotten("field", kept, "r7k2", "")
+    gone = messages(home_assistant.forgotten("meadow", kept, "other", "comfort"))
     assert [(one.topic, one.payload, one.retain) for one in gone] == [
         ("homeassistant/sensor/meadow_other/comfort-temperature/config", b"", True)
     ]
-    assert len(home_assistant.forgotten("meadow", kept, "")) == 1
+    assert home_assistant.forgotten("meadow", kept, "", "heart") == []
+    assert len(home_assistant.forgotten("meadow", kept, "", "")) == 1
     assert kept == {}

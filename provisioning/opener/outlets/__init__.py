@@ -27,8 +27,8 @@ class Outlet(Protocol):
     def resumed(self, fleet: str, kept: Kept) -> list[Effect]:
         """Return what has to be there again after a start, or on a broker that may have forgotten it."""
 
-    def forgotten(self, fleet: str, kept: Kept, device: str) -> list[Effect]:
-        """Return what takes back all that stays of a device, of every one when it is "", and forget it."""
+    def forgotten(self, fleet: str, kept: Kept, device: str, purpose: str) -> list[Effect]:
+        """Return what takes back all that stays of a device and a purpose, of every one where it is ""; forget it."""
 
 
 def outlets() -> tuple[str, ...]:

@@ -82,17 +82,21 @@ def resumed(fleet: str, kept: Kept) -> list[Effect]:
     return [announced(topic, kept[topic]) for topic in sorted(kept)]
 
 
-def forgotten(fleet: str, kept: Kept, device: str) -> list[Effect]:
+def forgotten(fleet: str, kept: Kept, device: str, purpose: str) -> list[Effect]:
     """Take back what was announced: Home Assistant drops a sensor whose announcement is emptied."""
-    gone = [topic for topic in sorted(kept) if device in {"", node_of(topic, fleet)}]
+    gone = []
+    for topic in sorted(kept):
+        its_device, its_purpose = origin(kept[topic], fleet)
+        if device in {"", its_device} and purpose in {"", its_purpose}:
+            gone.append(topic)
     for topic in gone:
         del kept[topic]
     return [Publish(topic=topic, payload=b"", retain=True) for topic in gone]
 
 
-def node_of(topic: str, fleet: str) -> str:
-    """Return the device of a discovery topic."""
-    node = topic.split("/")[2]
-    if not node.startswith(fleet + "_"):
+def origin(told: dict[str, Any], fleet: str) -> tuple[str, str]:
+    """Return device and purpose of an announcement, from the topic that it names."""
+    named, device, purpose = told["state_topic"].removeprefix(TOP + "/").split("/")[:3]
+    if named != fleet:
         raise BadInput("this memory belongs to an opener of another fleet; give each its own directory")
-    return node.removeprefix(fleet + "_")
+    return device, purpose

@@ -29,8 +29,8 @@ def opened(fleet: str, readings: Sequence[Reading], kept: Kept) -> list[Effect]:
             before = kept.get(labels)
             if before is None or (one.at, one.arrival) >= (before["at"], before["arrival"]):
                 kept[labels] = {
-                    "device": one.place.device, "unit": one.unit, "value": f"{one.value:f}", "at": one.at,
-                    "arrival": one.arrival,
+                    "device": one.place.device, "purpose": one.place.purpose, "unit": one.unit,
+                    "value": f"{one.value:f}", "at": one.at, "arrival": one.arrival,
                 }  # fmt: skip
                 changed = True
     return [page(kept)] if changed else []
@@ -41,11 +41,12 @@ def resumed(fleet: str, kept: Kept) -> list[Effect]:
     return [page(kept)] if kept else []
 
 
-def forgotten(fleet: str, kept: Kept, device: str) -> list[Effect]:
-    """Take a device out of the page; the page goes with the last one."""
-    for labels in [labels for labels in kept if device in {"", kept[labels]["device"]}]:
+def forgotten(fleet: str, kept: Kept, device: str, purpose: str) -> list[Effect]:
+    """Take a device's figures out of the page; the page goes with the last one."""
+    gone = [key for key, row in kept.items() if device in {"", row["device"]} and purpose in {"", row["purpose"]}]
+    for labels in gone:
         del kept[labels]
-    return [page(kept)]
+    return [page(kept)] if gone else []
 
 
 def page(kept: Kept) -> Page:

@@ -34,6 +34,6 @@ def resumed(fleet: str, kept: Kept) -> list[Effect]:
     return []
 
 
-def forgotten(fleet: str, kept: Kept, device: str) -> list[Effect]:
+def forgotten(fleet: str, kept: Kept, device: str, purpose: str) -> list[Effect]:
     """Nothing stays."""
     return []
