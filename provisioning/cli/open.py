@@ -6,12 +6,14 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
-from agent.core.errors import BadInput, Missing, Refused, Unreadable
+from agent.core.errors import BadInput, Missing, Refused, Unreachable, Unreadable
 from agent.core.secret import Secret
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.collect import identity, say
@@ -92,29 +94,23 @@ def run(
     if not host and not known:
         raise BadInput("the fleet names no broker; give --host and --port")
     place = (host or (known or ("", 0))[0], port or (known or ("", 8883))[1])
-    errors = console(err=True)
-    folder = fleet.safe.directory / f"collector-{recipient}"
-    memory = Memory(folder)
-    to = destination(fleet, recipient, names, place, Where(**where))  # type: ignore[arg-type]
-    agreed(memory, recipient, to, yes)
-    store = Store(folder / "store.db")
-    collector = Collector(fleet.name, recipient, fleet.recipient_key(recipient), store, lambda text: say(errors, text))
-    line = Line(collector, *place, trusted(*identity(fleet, recipient, folder)), SERVICE + recipient)
-    opener = Opener(collector, to, memory, lambda text: say(errors, text))
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
     ends = time.monotonic() + seconds if seconds is not None else float("inf")
-    try:
-        while not over.is_set() and time.monotonic() < ends and not (count and opener.handed >= count):
-            line.turn(0 if opener.turn() else 1.0)
-        opener.let_go()
-    finally:
-        line.close()
-        if to.own is not None:
-            to.own.close()
-        store.close()
-    result = {"readings": opener.handed, "odd": opener.odd, "reached": line.sessions}
+    with working(fleet, recipient, names, place, Where(**where)) as opener:  # type: ignore[arg-type]
+        agreed(opener.memory, recipient, opener.to, yes)
+        files = identity(fleet, recipient, fleet.safe.directory / f"collector-{recipient}")
+        line = Line(opener.collector, *place, trusted(*files), SERVICE + recipient)
+        try:
+            while not over.is_set() and time.monotonic() < ends and not (count and opener.handed >= count):
+                line.turn(0 if opener.turn() else 1.0)
+            opener.let_go()
+        finally:
+            line.close()
+    if not line.sessions and not opener.handed:
+        raise Unreachable(f"the fleet's broker was never reached: {line.cause}; try again when it is")
+    result = {"readings": opener.handed, "odd": opener.odd}
     answer(result, lambda out: out.print(f"✓ {opener.handed} readings handed on in plain text."))
 
 
@@ -136,20 +132,11 @@ def forget(
     """
     joining.admitted(fleet_directory)
     fleet = open_fleet(fleet_directory, passphrase_fd)
-    folder = fleet.safe.directory / f"collector-{recipient}"
-    memory = Memory(folder)
-    to = destination(fleet, recipient, (), fleet_broker(fleet) or ("", 0), Where(**where))  # type: ignore[arg-type]
-    store = Store(folder / "store.db")
-    errors = console(err=True)
-    collector = Collector(fleet.name, recipient, fleet.recipient_key(recipient), store, lambda text: say(errors, text))
-    try:
-        gone = Opener(collector, to, memory, lambda text: say(errors, text)).forget(device, purpose)
-        with store.transaction():
-            readings = store.forget(1 << 62, device, purpose)
-    finally:
-        store.close()
-        if to.own is not None:
-            to.own.close()
+    place = fleet_broker(fleet) or ("", 0)
+    with working(fleet, recipient, (), place, Where(**where)) as opener:  # type: ignore[arg-type]
+        gone = opener.forget(device, purpose)
+        with opener.collector.store.transaction():
+            readings = opener.collector.store.forget(1 << 62, device, purpose)
     answer(
         {"device": device, "purpose": purpose, "cleared": gone, "records": readings},
         lambda out: out.print(
@@ -188,6 +175,27 @@ def take(fleet_directory: Path, passphrase_fd: int | None, file: Path) -> None:
         {"fleet": fleet.name, "directory": str(fleet_directory)},
         lambda out: out.print(f"✓ Admitted by {fleet.name}. Next: privet-fleet open run --fleet {fleet_directory}"),
     )
+
+
+@contextmanager
+def working(
+    fleet: Fleet, recipient: str, names: tuple[str, ...], place: tuple[str, int], where: Where
+) -> Iterator[Opener]:
+    """Open what an opener works with, and close all of it at the end."""
+    folder, errors = fleet.safe.directory / f"collector-{recipient}", console(err=True)
+
+    def tell(text: str) -> None:
+        say(errors, text)
+
+    with ExitStack() as ends:
+        to = destination(fleet, recipient, names, place, where)
+        if to.own is not None:
+            ends.callback(to.own.close)
+        memory = Memory(folder)
+        ends.callback(memory.close)
+        store = Store(folder / "store.db")
+        ends.callback(store.close)
+        yield Opener(Collector(fleet.name, recipient, fleet.recipient_key(recipient), store, tell), to, memory, tell)
 
 
 def destination(fleet: Fleet, recipient: str, names: tuple[str, ...], place: tuple[str, int], where: Where) -> Outlets:

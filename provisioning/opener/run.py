@@ -6,6 +6,7 @@ and the pages are on the disk. So after a crash the newest readings may come twi
 retained at the own broker is written down before it is published: `forget` finds it also after a crash in between.
 """
 
+import fcntl
 import json
 import os
 import time
@@ -14,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from agent.core.errors import BadInput, Missing, PrivetError, Unreadable
+from agent.core.errors import BadInput, Missing, PrivetError, Refused, Unreadable
 from provisioning.collector.receive import Collector, Reading
 from provisioning.fleet.safe import whole_file
 from provisioning.opener.effects import Effect, Page, Publish
@@ -23,14 +24,18 @@ from provisioning.opener.own import OwnBroker
 
 BATCH = 500  # readings handed on at once, about
 FORGETTING = 3600  # seconds between two times that the store lets go of what was handed on
-MEMORY = "opener.json"
+MEMORY, LOCK = "opener.json", "opener.lock"
 
 
 class Memory:
-    """What an opener keeps in its directory: up to which arrival all was handed on, and what each outlet remembers."""
+    """What an opener keeps in its directory: up to which arrival all was handed on, and what each outlet remembers.
+
+    It belongs to one process from its making to `close`; Refused while another has it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / MEMORY
+        self._lock = locked(directory / LOCK)
         self.after, self.agreed = 0, 0
         self.kept: dict[str, dict[str, Any]] = {}
         try:
@@ -42,6 +47,10 @@ class Memory:
             raise Unreadable(f"{self.path} cannot be read ({error.strerror}); check its rights") from None
         except (ValueError, KeyError, TypeError):
             raise BadInput(f"{self.path} is damaged; remove it, and what was handed on comes once more") from None
+
+    def close(self) -> None:
+        """Let another process have it."""
+        os.close(self._lock)
 
     def of(self, name: str) -> dict[str, Any]:
         """Return what one outlet remembers."""
@@ -103,6 +112,21 @@ class Outlets:
     @staticmethod
     def _all(made: Iterable[list[Effect]]) -> list[Effect]:
         return list(chain.from_iterable(made))
+
+
+def locked(path: Path) -> int:
+    """Hold a file for this process alone; Refused while another does."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be opened ({error.strerror}); check its rights") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise Refused(f"an opener works with {path.parent} already; end it first") from None
+    return held
 
 
 def removed(path: Path) -> None:

@@ -109,9 +109,10 @@ def test_it_says_what_opening_means_and_where_it_may_not_go(fleet: Fleet, tmp_pa
     pages = tmp_path / "pages"
     pages.mkdir()
     told = ran(fleet, "run", "--as", "prometheus", "--pages", str(pages), "--yes", "--seconds", "0")
-    assert "in plain text" in told.stderr and "--yes" not in told.stderr and told.returncode == 0
+    assert "in plain text" in told.stderr and "--yes" not in told.stderr and told.returncode == 69
+    assert "never reached" in told.stderr
     again = ran(fleet, "run", "--as", "prometheus", "--pages", str(pages), "--seconds", "0")
-    assert "in plain text" in again.stderr and again.returncode == 0
+    assert "in plain text" in again.stderr and again.returncode == 69
     for words, code, said in (
         (("--as", "node_red", "--own", "198.51.100.7:1883"), 77, "no private one"),
         (("--as", "node_red"), 65, "name your own with --own"),

@@ -59,8 +59,8 @@ class House:
         fleets = ("127.0.0.1", self.fleet_broker.setup.port)
         place = own_place("127.0.0.1", self.own.port, None, fleets, fleet.trust_anchor())
         broker = OwnBroker(place, login, "privet-opener-home")
-        self._opened = [self.line.close, broker.close, store.close]
         self.memory = Memory(self.directory / "opener")
+        self._opened = [self.line.close, broker.close, store.close, self.memory.close]
         self.opener = Opener(self.collector, Outlets(FLEET, names, broker, self.pages), self.memory, self.said.append)
         self.turns(lambda: self.line.connected)
         return self.opener

@@ -13,7 +13,7 @@ from agent.core.secret import Secret
 from provisioning.opener.effects import Effect, Publish
 from provisioning.opener.own import Login, OwnBroker
 from provisioning.opener.place import Place
-from provisioning.opener.run import Outlets
+from provisioning.opener.run import Memory, Outlets
 from tests.broker.test_mosquitto import Party
 from tests.collector.device import Sender, pack
 from tests.courier.rig import FLEET, Site
@@ -160,6 +160,15 @@ def test_what_was_announced_before_a_crash_is_found(house: House, neighbour: Nei
     assert json.loads(house.memory.path.read_bytes())["after"] == 0
     assert house.open().forget("") == 1
     neighbour.wait(lambda: (CONFIG, b"", False) in neighbour.got)
+
+
+def test_two_openers_do_not_share_a_memory(house: House):
+    """One that took back what another goes on to announce would have taken back nothing."""
+    house.open("node_red")
+    with pytest.raises(Refused, match="end it first"):
+        Memory(house.directory / "opener")
+    house.closes()
+    Memory(house.directory / "opener").close()
 
 
 class Torn(Outlets):
