@@ -26,6 +26,18 @@ OWN_ONLY = "plain text goes to a broker of your own, at home"
 SEALED = "plain text crosses no network without TLS"
 
 
+class Closing(ssl.SSLSocket):
+    """A socket that does not stay open, and in nobody's hands, when the other side could not prove itself."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands, or close."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 class Place(Record):
     """Where the owner's own broker is, as named, and whose word on its name is taken: None, no TLS."""
 
@@ -91,4 +103,5 @@ def verified(authority: Path, anchor: bytes) -> ssl.SSLContext:
     except (OSError, ValueError):
         raise BadInput(f"{authority} holds no certificate (PEM); give that of your own broker's authority") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = Closing
     return context

@@ -76,7 +76,9 @@ def test_it_opens_nowhere_else(desk: Desk, key: bytes):
     assert key == b"" or system.read(boardkey.BOARD_KEY) == key
 
 
-@pytest.mark.parametrize("change", [{"floor": NOW}, {"sealed": b"x" * 1200}, {"board": b"12345678"}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"floor": NOW}, {"sealed": b"x" * 1200}, {"board": b"12345678"}], ids=["time", "bytes", "board"]
+)
 def test_what_is_bound_cannot_be_changed(desk: Desk, change: dict[str, Any]):
     """Another time, other bytes, another board's name, though rightly signed: it does not open."""
     system = board(desk, sealed(desk, OWN, **change))

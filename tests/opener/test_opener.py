@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core.cbor import encode
@@ -12,7 +13,7 @@ from agent.core.errors import Refused, Unreachable
 from agent.core.secret import Secret
 from provisioning.opener.effects import Effect, Publish
 from provisioning.opener.own import Login, OwnBroker
-from provisioning.opener.place import Place
+from provisioning.opener.place import Place, verified
 from provisioning.opener.run import Memory, Outlets
 from tests.broker.test_mosquitto import Party
 from tests.collector.device import Sender, pack
@@ -257,6 +258,37 @@ def test_names_of_a_captured_device_go_nowhere(house: House, neighbour: Neighbou
 def own(server: OwnMosquitto, login: Login | None = None) -> OwnBroker:
     """Return the connection to a broker on this machine."""
     return OwnBroker(Place(host="127.0.0.1", port=server.port, context=None), login, "privet-opener-home")
+
+
+@pytest.mark.parametrize("why", ["", "another authority", "another name", "no TLS at all"])
+def test_the_own_broker_proves_itself(site: Site, tmp_path: Path, why: str):
+    """Over TLS with the owner's authority and the right name it gets messages; else nothing but a hello."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("hub.example" if why == "another name" else "127.0.0.1")
+    shown = trustme.CA() if why == "another authority" else authority
+    shown.cert_pem.write_to_path(str(tmp_path / "own.pem"))
+    lines = ("allow_anonymous true", "certfile cert.pem", "keyfile key.pem")
+    chain = b"".join(one.bytes() for one in leaf.cert_chain_pems)
+    with OwnMosquitto(
+        tmp_path / "own",
+        *(lines[:1] if why == "no TLS at all" else lines),
+        cert_pem=chain,
+        key_pem=leaf.private_key_pem.bytes(),
+    ) as server:
+        context = verified(tmp_path / "own.pem", site.fleet.trust_anchor())
+        link = OwnBroker(Place(host="127.0.0.1", port=server.port, context=context), None, "privet-opener-home")
+        try:
+            if why:
+                with pytest.raises(Unreachable, match="your own broker is not reached"):
+                    link.publish([Publish(topic="a", payload=MARKER.encode(), retain=True)])
+                assert link.sessions == 0
+            else:
+                link.publish([Publish(topic="a", payload=MARKER.encode(), retain=True)])
+                assert link.sessions == 1
+        finally:
+            link.close()
+        server.stop()
+        assert bool(holding(server.directory, MARKER)) == (not why)
 
 
 def test_a_password_opens_the_own_broker(tmp_path: Path):
