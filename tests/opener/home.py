@@ -63,6 +63,11 @@ def hashed(name: str, password: str, directory: Path) -> bytes:
     return path.read_bytes()
 
 
+def holding(folder: Path, marker: str) -> list[str]:
+    """Name the files of a folder that hold a marker."""
+    return [path.name for path in folder.rglob("*") if path.is_file() and marker.encode() in path.read_bytes()]
+
+
 class Neighbour:
     """A client of the owner's broker that notes all it gets: (topic, payload, whether it was retained)."""
 
