@@ -34,6 +34,7 @@ ROOMS = (
     "agent/providers/linux/nft/__init__.py",
     "agent/registry.py",
     "agent/ways/console.py",
+    "provisioning/opener/outlets/node_red.py",
     "provisioning/simulate/run.py",
 )
 BREACHES = {

@@ -15,6 +15,18 @@ def setup(*, preview: bool) -> None:
     machine.preview_setup() if preview else machine.setup()
 
 
+@click.command("board-key", epilog="\b\nExample:\n  sudo privet board-key --serial >> boards.csv")
+@click.option("--serial", is_flag=True, help="With this board's serial number in front: a row for privet-fleet batch.")
+def board_key(*, serial: bool) -> None:
+    """Print the public key of this board: a seed that is sealed to it opens here and nowhere else.
+
+    The private key is made when there is none, and never leaves this device.
+    """
+    from agent.cli import machine
+
+    machine.board_key(serial=serial)
+
+
 @click.command(epilog="\b\nExamples:\n  sudo privet restore\n  sudo privet restore --yes")
 @click.option("--yes", "agreed", is_flag=True, help="Do it without being asked; the risk is printed all the same.")
 def restore(*, agreed: bool) -> None:

@@ -1,5 +1,6 @@
 """Beginning and ending the guarding, in this very process: what `privet setup` and `privet restore` do."""
 
+import base64
 import json
 import os
 
@@ -9,12 +10,14 @@ from agent import registry
 from agent.cli.call import call
 from agent.core.errors import Failed, PrivetError, Refused, Unreachable
 from agent.core.policy import read_policy
-from agent.guard import inuse
+from agent.core.secret import Secret
+from agent.guard import inuse, seeds
 from agent.guard import restore as putting
 from agent.guard import setup as setting_up
 from agent.guard.posture import Posture
 from agent.guard.rules import DEVICE
 from agent.guard.setup import RELEASED
+from agent.system import boardkey
 from agent.system.keys import FileSlot
 from agent.system.real import RealSystem
 from agent.system.seen import there
@@ -74,6 +77,18 @@ def setup() -> None:
         click.echo("That begins when this device starts again.")
     click.echo("Your new password, if you got one: sudo privet credentials show --once")
     click.echo("How the device stands: sudo privet status")
+
+
+def board_key(*, serial: bool) -> None:
+    """Print the public half of this board's key, in base64."""
+    root_only("ask for this board's key")
+    system = RealSystem()
+    vault = WorkerVault(Secret(system.entropy(32)))
+    try:
+        public = base64.b64encode(boardkey.public(system, vault)).decode()
+    finally:
+        vault.close()
+    click.echo(f"{seeds.serial(system)},{public}" if serial else public)
 
 
 def begin(system: RealSystem) -> bool:

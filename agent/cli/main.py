@@ -57,6 +57,7 @@ def main() -> None:
 
 main.add_command(local.setup)
 main.add_command(local.restore)
+main.add_command(local.board_key)
 main.add_command(rights.preview)
 main.add_command(rights.export)
 main.add_command(erase)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 SEED_FORM, RECEIPT_FORM = "privet seed 1", "privet receipt 1"
+SEALED_FORM, SEALING_FORM = "privet sealed seed 1", "privet seed to board 1"
+BOARD = 8  # bytes of a board's name: the first of the sha256 of its public key
 TOKEN, DIGEST = 32, 32  # bytes
 MOST = 4080  # bytes of a body, as many as a half of the slot could hold
 MOST_SERIAL, MOST_HOST = 64, 253
@@ -24,6 +26,7 @@ SEED_SHAPE = {
     "serial": str, "token": bytes,
 }  # fmt: skip
 RECEIPT_SHAPE = {"device": str, "key": bytes, "time": int}
+SEALED_SHAPE = {"board": bytes, "floor": int, "sealed": bytes}
 AGAIN = "; flash the card again"
 
 
@@ -49,6 +52,20 @@ class Seed(Record):
     policy: bytes
     sequence: int
     serial: str
+
+
+class SealedSeed(Record):
+    """A seed that one board alone can open: that board's name, the seed's time, and the seed, sealed by HPKE."""
+
+    __slots__ = ("board", "floor", "sealed")
+    board: bytes
+    floor: int
+    sealed: bytes
+
+    @property
+    def context(self) -> bytes:
+        """What is bound into the seal: nobody can say that it was made for another board or at another time."""
+        return sealing_context(self.board, self.floor)
 
 
 class Receipt(Record):
@@ -88,6 +105,29 @@ def read_seed(payload: bytes) -> Seed:
         broker_host=broker["host"], broker_port=broker["port"], anchor=t["anchor"], floor=t["floor"],
         policy=t["policy"], sequence=t["sequence"], serial=t["serial"],
     )  # fmt: skip
+
+
+def sealing_context(board: bytes, floor: int) -> bytes:
+    """Return what a seal to a board is bound to."""
+    return cbor.encode([SEALING_FORM, board, floor])
+
+
+def sealed_payload(seed: SealedSeed) -> bytes:
+    """Return the bytes that a fleet signs of a sealed seed."""
+    payload = cbor.encode([SEALED_FORM, {"board": seed.board, "floor": seed.floor, "sealed": seed.sealed}])
+    read_sealed(payload)
+    return payload
+
+
+def read_sealed(payload: bytes) -> "SealedSeed | None":
+    """Read a payload whose signature was found right; None when it is another than a sealed seed."""
+    value = cbor.decode(payload, MOST, 3)
+    if type(value) is not list or len(value) != 2 or value[0] != SEALED_FORM:
+        return None
+    t = _table(value[1], SEALED_SHAPE, "sealed seed")
+    if len(t["board"]) != BOARD or t["floor"] < 1 or not t["sealed"]:
+        raise BadInput("the sealed seed has a name, a time or a length that none has" + AGAIN)
+    return SealedSeed(board=t["board"], floor=t["floor"], sealed=t["sealed"])
 
 
 def receipt_payload(receipt: Receipt) -> bytes:

@@ -5,9 +5,9 @@ a card. provisioning/FORMAT.md section 5 has the bytes.
 """
 
 from .cose import ES256, split_sign1
-from .errors import BadInput, Missing, PrivetError, Refused, Tampered
+from .errors import BadInput, Missing, PrivetError, Refused, Tampered, WrongDevice
 from .record import Record
-from .seed import AGAIN, Receipt, Seed, read_receipt, read_seed
+from .seed import AGAIN, Receipt, SealedSeed, Seed, read_receipt, read_sealed, read_seed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,9 +89,12 @@ def used(slot: bytes) -> bool:
     return receipt_in(slot) is not None
 
 
-def choose(slot: bytes, verify: "Callable[[bytes], bytes]") -> Seed:
+def choose(
+    slot: bytes, verify: "Callable[[bytes], bytes]", unseal: "Callable[[SealedSeed], bytes] | None" = None
+) -> Seed:
     """Return the seed of the good half, of two the later; `verify` returns the payload of what a fleet signed.
 
+    `unseal` opens a seed that is sealed to this board; without it, or for another board, it is WrongDevice.
     Refused when the slot is used, Missing when it is blank, Tampered when no signature holds, else BadInput.
     """
     receipt = receipt_in(slot)
@@ -103,7 +106,7 @@ def choose(slot: bytes, verify: "Callable[[bytes], bytes]") -> Seed:
         try:
             side = decode_half(half)
             if side.kind == SEED:
-                seed = _verified(side.message, verify)
+                seed = _verified(side.message, verify, unseal)
                 best = seed if best is None or seed.floor > best.floor else best
         except (BadInput, Tampered) as error:
             if type(problem) is not Tampered:  # the graver of two
@@ -117,7 +120,9 @@ def _zeros(half: bytes, start: int) -> bool:
     return not any(half[at] for at in range(start, HALF))  # no copy: a small heap has few holes of this size
 
 
-def _verified(message: bytes, verify: "Callable[[bytes], bytes]") -> Seed:
+def _verified(
+    message: bytes, verify: "Callable[[bytes], bytes]", unseal: "Callable[[SealedSeed], bytes] | None"
+) -> Seed:
     payload = None
     try:
         payload = verify(message)
@@ -125,4 +130,12 @@ def _verified(message: bytes, verify: "Callable[[bytes], bytes]") -> Seed:
         pass
     if payload is None:
         raise Tampered("the seed is not signed by this fleet, or was changed" + AGAIN)
-    return read_seed(payload)
+    sealed = read_sealed(payload)
+    if sealed is None:
+        return read_seed(payload)
+    if unseal is None:
+        raise WrongDevice("the seed is sealed to one board, and this is not it; put the card back into its own")
+    seed = read_seed(unseal(sealed))
+    if seed.floor != sealed.floor:
+        raise Tampered("the sealed seed was made at another time than it says" + AGAIN)
+    return seed

@@ -24,6 +24,7 @@ from agent.guard.books import Store
 from agent.guard.firstboot import MARKER, FirstBoot
 from agent.guard.pair import HOME, NEXT
 from agent.guard.trial import start_of
+from agent.system.boardkey import BOARD_KEY
 from agent.system.door import System
 from agent.system.people import people
 
@@ -126,7 +127,7 @@ def start_over(system: System, old: Callable[[], Former]) -> None:
     if table["state"] == "asked":
         table = {**table, "state": "carried", "carried": carried(old)}
         keep(system, ASKED, table)
-    for path in (KEY, *belongings(system), *(IDENTITY if table.get("by") == OWNER else ())):
+    for path in (KEY, *belongings(system), *((*IDENTITY, BOARD_KEY) if table.get("by") == OWNER else ())):
         with suppress(Missing):
             system.shred(path)
     keep(system, ASKED, {**table, "state": "erased"})

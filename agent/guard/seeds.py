@@ -21,7 +21,7 @@ from agent.core.slot import RECEIPT as RECEIPT_HALF
 from agent.guard.pair import HOME
 from agent.guard.rules import DEVICE
 from agent.guard.rules import SEED as POLICY
-from agent.system import board, identity
+from agent.system import board, boardkey, identity
 from agent.system.door import System
 from agent.system.seen import there
 from agent.system.vault import Vault, WorkerVault
@@ -102,7 +102,11 @@ def chosen(system: System, vault: Vault, raw: bytes) -> Seed:
     facts = read_fleet(system)
     if not facts:
         raise Missing(f"{FLEET} is missing, and with it the fleet's keys; flash the card again")
-    seed = choose(raw, lambda message: vault.verify_policy(message, tuple(facts["policy_keys"])))
+    seed = choose(
+        raw,
+        lambda message: vault.verify_policy(message, tuple(facts["policy_keys"])),
+        lambda sealed: boardkey.unseal(system, vault, sealed),
+    )
     fits(seed, serial(system))
     if seed.anchor != hashlib.sha256(der(system.read(ROOT, 65536))).digest():
         raise BadPolicy("the seed is for a fleet with another root certificate than the image's; flash the card again")

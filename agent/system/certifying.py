@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from agent.core import cose
 from agent.core.errors import BadInput, Tampered
 from agent.core.secret import Secret
+from agent.system import unsealing
 
 MOST = 64 * 1024  # bytes of an answer
 LINKS = 3  # authorities between a device and the root, at most
@@ -175,4 +176,6 @@ ACTS: dict[str, Callable[..., Any]] = {
     "sign": sign,
     "certified": certified,
     "standing": standing,
+    "board_public": unsealing.public,
+    "unseal_seed": unsealing.unseal,
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core import slot
-from agent.core.errors import Missing, PrivetError, Refused, Tampered
+from agent.core.errors import Missing, PrivetError, Refused, Tampered, WrongDevice
 from agent.core.record import Record
 from provisioning.card.blockmap import bmap, mapped
 from provisioning.card.bootfs import SLOT, Bootfs
@@ -69,6 +69,8 @@ def judged(content: bytes, publics: tuple[bytes, ...]) -> SlotState:
     except Refused:
         receipt = slot.receipt_in(content)
         return SlotState(state=USED, device=receipt.device if receipt else "", wrong="")
+    except WrongDevice:  # signed by the fleet, and sealed: its board alone reads for which device
+        return SlotState(state=SEED, device="", wrong="")
     except PrivetError as error:
         return SlotState(state=NONE, device="", wrong=str(error))
     return SlotState(state=SEED, device=seed.device, wrong="")

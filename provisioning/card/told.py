@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from agent.core.cose import EDDSA, ES256, split_sign1
 from agent.core.errors import BadInput, PrivetError
-from agent.core.seed import read_receipt, read_seed
+from agent.core.seed import read_receipt, read_sealed, read_seed
 from agent.core.slot import BLANK, HALF, MOST, RECEIPT, SIZE, decode_half, halves
 from provisioning.card.targets.content import FATS, Content, Read, content, fat_root, field, listing_form, partitions
 
@@ -74,6 +74,11 @@ def half(content_of: bytes) -> dict[str, Any]:
             receipt = read_receipt(split_sign1(side.message, MOST, ES256).payload)
             return {"holds": "receipt", "device": receipt.device, "key": receipt.key.hex(), "time": receipt.time}
         signed = split_sign1(side.message, MOST, EDDSA)
+        sealed = read_sealed(signed.payload)
+        if sealed is not None:
+            return {
+                "holds": "seed", "board": sealed.board.hex(), "floor": sealed.floor, "signed_by": signed.kid.hex(),
+            }  # fmt: skip
         seed = read_seed(signed.payload)
     except PrivetError as error:
         return {"holds": "unreadable", "why": str(error)}

@@ -13,7 +13,7 @@ from agent.core.errors import BadInput, Missing, Unreadable
 from provisioning.cli.answer import answer, answers, profile_path, with_fleet, with_profiles
 from provisioning.cli.init import host_and_port
 from provisioning.cli.opened import open_fleet
-from provisioning.fleet.boards import read_serials
+from provisioning.fleet.boards import Board, read_boards
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import MOST_BATCH, Planned, Registry
 from provisioning.fleet.slots import Places, places_of, slots
@@ -46,7 +46,11 @@ def with_enrolment(command: click.decorators.FC) -> click.decorators.FC:
 @with_fleet
 @answers
 @click.option("--count", type=click.IntRange(1, MOST_BATCH), help="How many devices.  [default: one for each board]")
-@click.option("--serials", type=click.Path(path_type=Path, dir_okay=False), help="CSV file: each card for one board.")
+@click.option(
+    "--serials",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV file: each card for one board, sealed to its key if given.",
+)
 @with_enrolment
 @click.option("--dry-run", is_flag=True, help="Check everything, and make nothing.")
 def create(
@@ -57,7 +61,7 @@ def create(
 
     The seeds lie in the fleet's directory until their cards are flashed; the registry keeps only the tokens' SHA-256.
     """
-    boards = read_serials(serials) if serials is not None else []
+    boards = read_boards(serials) if serials is not None else []
     number = count or len(boards)
     if not number or (boards and number != len(boards)):
         words = f"{serials} names {len(boards)} boards, and --count says {count}" if boards else "nobody said how many"
@@ -69,16 +73,20 @@ def create(
         return
     places = places_from(fleet, profile_path(model, profiles), enrol)
     registry = Registry(fleet)
-    made, cards = registry.batch(number, boards)
+    made, cards = registry.batch(number, [one.serial for one in boards])
     folder = fleet.safe.directory / "batches" / str(made)
     laid(folder, fleet, places, cards, boards)
     registry.remember()
     registry.close()
-    result = {"batch": made, "count": number, "directory": str(folder), "devices": [one.device for one in cards]}
+    sealed = sum(1 for one in boards if one.key)
+    names = [one.device for one in cards]
+    result = {"batch": made, "count": number, "sealed": sealed, "directory": str(folder), "devices": names}
 
     def show(to: Console) -> None:
         to.print(f"[green]✓[/] Batch {made}: {number} devices. Their seeds are in {folder}; each is removed when its")
         to.print("  card was flashed and read back.")
+        if sealed:
+            to.print(f"  {sealed} of them are sealed: each opens on its own board alone.")
 
     answer(result, show)
 
@@ -102,13 +110,14 @@ def enrolment(fleet: Fleet, enrol: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def laid(folder: Path, fleet: Fleet, places: Places, cards: Sequence[Planned], boards: Sequence[str]) -> None:
+def laid(folder: Path, fleet: Fleet, places: Places, cards: Sequence[Planned], boards: Sequence[Board]) -> None:
     """Lay one `<device>.slot` for each card into a folder that appears whole."""
     beside = folder.parent / f".{folder.name}"
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(mode=0o700, parents=True)
-        for one, content in zip(cards, slots(fleet, places, cards, boards), strict=True):
+        made = slots(fleet, places, cards, [one.serial for one in boards], [one.key for one in boards])
+        for one, content in zip(cards, made, strict=True):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with os.fdopen(os.open(beside / f"{one.device}.slot", flags, 0o600), "wb") as file:
                 file.write(content)

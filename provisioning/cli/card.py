@@ -30,7 +30,7 @@ from provisioning.fleet.safe import FACTS
 
 LABELS = {
     "device": "device", "enrol": "enrols at", "floor": "made", "time": "used", "key": "key", "serial": "bound to",
-    "sequence": "policy", "signed_by": "signed by key", "why": "why",
+    "board": "sealed to the board", "sequence": "policy", "signed_by": "signed by key", "why": "why",
 }  # fmt: skip
 
 

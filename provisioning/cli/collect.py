@@ -20,6 +20,7 @@ from provisioning.collector.retention import Retention
 from provisioning.collector.store import Store
 from provisioning.fleet.identity import SERVICE, Fleet
 from provisioning.fleet.safe import whole_file
+from provisioning.opener import joining
 from provisioning.profile.issue import fleet_broker
 
 
@@ -120,9 +121,15 @@ def shortest(profiles: Path | None, promised: tuple[str, ...]) -> dict[str, int]
 
 
 def identity(fleet: Fleet, recipient: str, folder: Path) -> tuple[Path, Path, Path]:
-    """Give the collector a certificate of its own; return the paths of trust anchor, certificate and key."""
-    credential = fleet.service(recipient)
-    files = {"ca.pem": fleet.trust_anchor(), "cert.pem": credential.certificate, "key.pem": credential.key}
+    """Give the collector a certificate of its own; return the paths of trust anchor, certificate and key.
+
+    On a hub that was admitted it is the one the fleet gave.
+    """
+    given = joining.identity(fleet)
+    if given is None:
+        credential = fleet.service(recipient)
+        given = credential.certificate, credential.key
+    files = {"ca.pem": fleet.trust_anchor(), "cert.pem": given[0], "key.pem": given[1]}
     for name, content in files.items():
         whole_file(folder / name, content)
     return folder / "ca.pem", folder / "cert.pem", folder / "key.pem"

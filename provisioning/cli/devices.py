@@ -17,6 +17,7 @@ from provisioning.cli.answer import answer, answers, profile_path, with_fleet, w
 from provisioning.cli.batch import places_from, with_enrolment
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet import states
+from provisioning.fleet.boards import read_key
 from provisioning.fleet.keeping import forget, publish
 from provisioning.fleet.registry import Planned, Registry
 from provisioning.fleet.safe import whole_file
@@ -176,22 +177,25 @@ def transfer(
         acted(registry, device, states.ERASED, dry_run, ended, done)
 
 
-@devices.command("reseed", epilog="\b\nExample:\n  privet-fleet devices reseed d-0123")
+@devices.command("reseed", epilog="\b\nExamples:\n  privet-fleet devices reseed d-0123\n"
+                 "  privet-fleet devices reseed d-0123 --board-key key.txt")  # fmt: skip
 @acting
 @with_profiles
 @with_enrolment
+@click.option("--board-key", type=click.Path(path_type=Path, dir_okay=False), help="Seal it: what the board printed.")
 def reseed(
     fleet_directory: Path, passphrase_fd: int | None, device: str, by: str | None, dry_run: bool, profiles: Path | None,
-    model: str, enrol: str,
+    model: str, enrol: str, board_key: Path | None,
 ) -> None:  # fmt: skip
     """Make a new seed for DEVICE, whose card is lost or was written anew; every unused token before it is void."""
+    key = read_key(board_key) if board_key else b""
     with opened(fleet_directory, passphrase_fd) as registry:
         places = places_from(registry.fleet, profile_path(model, profiles), enrol)
         path = registry.fleet.safe.directory / "devices" / device / f"{device}.slot"
 
         def made() -> None:
             card: Planned = registry.token(device, by=who(by))
-            whole_file(path, next(slots(registry.fleet, places, [card])))
+            whole_file(path, next(slots(registry.fleet, places, [card], keys=[key])))
 
         acted(registry, device, states.FLASH, dry_run, made, f"The seed of {device} is in {path}.")
 

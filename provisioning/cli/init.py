@@ -10,7 +10,8 @@ from agent.core.errors import BadInput, Refused
 from provisioning.cli.answer import answer, answers, with_fleet
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import ROOT, Fleet, checked
-from provisioning.fleet.safe import Passphrase, passphrase_asked, passphrase_from
+from provisioning.fleet.safe import Passphrase, passphrase_asked, passphrase_from, whole_file
+from provisioning.opener.joining import admit
 from provisioning.profile.issue import add_recipient
 
 
@@ -134,3 +135,21 @@ def recipient_add(fleet_directory: Path, passphrase_fd: int | None, name: str) -
         console.print("  sealed to it: move that file to where the collector runs.")
 
     answer({"recipient": name, "key": str(path)}, show)
+
+
+@recipient.command("admit", epilog="\b\nExample:\n  privet-fleet recipient admit request-home.json -o answer.json")
+@with_fleet
+@answers
+@click.argument("request", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The answer.")
+def recipient_admit(fleet_directory: Path, passphrase_fd: int | None, request: Path, output: Path) -> None:
+    """Admit a recipient that made its keys itself (privet-fleet open ask): the fleet cannot open what it is sent."""
+    fleet = open_fleet(fleet_directory, passphrase_fd)
+    name, content = admit(fleet, request)
+    whole_file(output, content, 0o644)
+
+    def show(console: Console) -> None:
+        console.print(f"[green]✓[/] The recipient [bold]{name}[/] is known; its private key never was here.")
+        console.print(f"  Carry {output} back to it. Let the broker know it, too: broker up --collector {name}")
+
+    answer({"recipient": name, "answer": str(output)}, show)

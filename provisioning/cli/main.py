@@ -31,6 +31,7 @@ VERBS = {
     "broker": ("provisioning.cli.broker", "broker", "Run the fleet's broker, or show its configuration."),
     "audit-broker": ("provisioning.cli.audit", "audit_broker", "Try the doors of any broker from a device's seat."),
     "collect": ("provisioning.cli.collect", "collect", "Receive telemetry, open it and show it."),
+    "open": ("provisioning.cli.open", "open_group", "Hand readings on in plain text, on your own machine."),
     "readings": ("provisioning.cli.readings", "readings", "Hand out received readings; forget those over their time."),
     "recover": ("provisioning.cli.recover", "recover", "Open the new passwords that a device sealed to the fleet."),
     "simulate": ("provisioning.cli.simulate", "simulate", "Run many simulated devices against a real broker."),

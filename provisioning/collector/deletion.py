@@ -105,7 +105,10 @@ class Deletions:
         return place.boot <= self._over[name]
 
     def take_all(
-        self, asked: Iterable[tuple[str, bytes]], refuse: Callable[[PrivetError], None]
+        self,
+        asked: Iterable[tuple[str, bytes]],
+        refuse: Callable[[PrivetError], None],
+        deleted: Callable[[Place], None],
     ) -> tuple[Answers, bool]:
         """Do what genuine requests ask for; return the receipts, all about what is gone from the disk, and if any is.
 
@@ -118,6 +121,12 @@ class Deletions:
                 place, receipts = self.take(topic, payload)
             except (Failed, Unreachable):
                 raise
+            except PrivetError as error:
+                refuse(error)
+                continue
+            try:
+                if place is not None:
+                    deleted(place)  # what was made of the readings goes, too, before there is a receipt
             except PrivetError as error:
                 refuse(error)
                 continue

@@ -1,14 +1,31 @@
-"""Records that came before their key record: held in memory, never acknowledged, so the device has them too."""
+"""Records on their way in: as far as they were read, and those that came before their key record.
+
+The latter are held in memory and never acknowledged, so the device has them too.
+"""
 
 import time
 from collections.abc import Callable
 
-from provisioning.collector.open import Envelope, Place
+from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
+from provisioning.collector.store import PACK
 
 EARLY = 2000  # records
 RIPENING = 0.2  # seconds between two looks whether a key record they wait for came to another collector
 
 Epoch = tuple[Place, int]
+
+
+class Look:
+    """A message as far as it was read: its envelope; with which keys it was opened, and what was found in it."""
+
+    __slots__ = ("envelope", "gap", "keys", "kind", "odd")
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+        self.keys: EpochKeys | None = None
+        self.kind = PACK
+        self.gap: Gap | None = None
+        self.odd = ""  # why its content was not understood
 
 
 class Early:

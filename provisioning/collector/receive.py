@@ -11,7 +11,7 @@ from agent.core.errors import BadInput, PrivetError, Refused, Tampered, Unreacha
 from agent.core.record import Record
 from provisioning.collector import open as opening
 from provisioning.collector.deletion import Deletions, is_request
-from provisioning.collector.early import Early
+from provisioning.collector.early import Early, Look
 from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
 from provisioning.collector.store import GAP, KEY, ODD, OPERATOR, PACK, Store, Stored
 from provisioning.collector.tally import Tally
@@ -36,21 +36,11 @@ class Reading(Record):
     received: int
 
 
-class Look:
-    """A message as far as it was read: its envelope; with which keys it was opened, and what was found in it."""
-
-    __slots__ = ("envelope", "gap", "keys", "kind", "odd")
-
-    def __init__(self, envelope: Envelope) -> None:
-        self.envelope = envelope
-        self.keys: EpochKeys | None = None
-        self.kind = PACK
-        self.gap: Gap | None = None
-        self.odd = ""  # why its content was not understood
-
-
 class Collector:
-    """One recipient's receiving side for one fleet. `say` gets one sentence for what an operator should know."""
+    """One recipient's receiving side for one fleet. `say` gets one sentence for what an operator should know.
+
+    `deleted` is told what an owner took back; when it fails there is no receipt, and the device asks again.
+    """
 
     def __init__(
         self,
@@ -60,6 +50,7 @@ class Collector:
         store: Store,
         say: Callable[[str], None],
         anchors: bytes = b"",
+        deleted: Callable[[Place], None] = lambda place: None,
     ) -> None:
         self.fleet = fleet
         self.recipient = recipient
@@ -71,6 +62,7 @@ class Collector:
         self._keys: dict[tuple[Place, int], EpochKeys] = {}
         self._early = Early()
         self._foreign: set[Place] = set()
+        self._deleted = deleted
         self._deletions = Deletions(fleet, recipient, key, store, anchors, self._epoch)
 
     def __repr__(self) -> str:
@@ -109,7 +101,7 @@ class Collector:
 
     def _delete(self, asked: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         """Do what owners ask to delete; return the receipts."""
-        answers, gone = self._deletions.take_all(asked, self._refuse)
+        answers, gone = self._deletions.take_all(asked, self._refuse, self._deleted)
         if gone:
             self._keys.clear()
             self._early.drop(self._deletions.over)

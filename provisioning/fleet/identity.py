@@ -193,6 +193,13 @@ class Fleet:
         issuer, usage = self.issuer("service-ca"), ExtendedKeyUsageOID.CLIENT_AUTH
         return self._credential(issuer, SERVICE + name, [uri], usage, days)
 
+    def sign_service(self, csr: bytes, name: str, days: int = 397) -> bytes:
+        """Return the certificate of a collector that made its key itself, with the chain (PEM); `name` counts."""
+        uri = x509.UniformResourceIdentifier(f"urn:privet:{self.name}:{SERVICE}{checked(name, 'service')}")
+        issuer, usage = self.issuer("service-ca"), ExtendedKeyUsageOID.CLIENT_AUTH
+        made = authority.leaf(issuer, authority.requested_key(csr), SERVICE + name, [uri], usage, days)
+        return made.public_bytes(PEM) + issuer[0].public_bytes(PEM)
+
     def add_recipient(self, recipient: str) -> bytes:
         """Make the key pair telemetry is sealed to; return its public bytes (ML-KEM-768, then X25519: 1,216 bytes)."""
         checked(recipient, "recipient")

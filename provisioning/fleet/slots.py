@@ -16,8 +16,9 @@ from agent.core.cose import key_id, sign1, split_sign1
 from agent.core.errors import BadInput, Failed, PrivetError
 from agent.core.record import Record
 from agent.core.secret import Secret
-from agent.core.seed import Seed, seed_payload
-from agent.core.slot import SEED, choose, encode_half
+from agent.core.seed import Seed, sealed_payload, seed_payload
+from agent.core.slot import SEED, choose, encode_half, whole
+from provisioning.fleet.boardseal import sealed
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import TOKEN, Planned
 
@@ -33,22 +34,25 @@ class Places(Record):
     floor: int
 
 
+def seed_of(fleet: Fleet, places: Places, device: str, token: bytes, serial: str) -> Seed:
+    """Return the seed of one card."""
+    root = x509.load_pem_x509_certificate(fleet.trust_anchor()).public_bytes(serialization.Encoding.DER)
+    return Seed(
+        device=device, token=Secret(token), serial=serial, floor=places.floor,
+        enrol_host=places.enrol[0], enrol_port=places.enrol[1], broker_host=places.broker[0],
+        broker_port=places.broker[1], anchor=hashlib.sha256(root).digest(),
+        policy=hashlib.sha256(places.policy).digest(), sequence=places.sequence,
+    )  # fmt: skip
+
+
 class Stamp:
     """The slot of a fleet's batch, ready for ids of one length and serial numbers of one length."""
 
     def __init__(self, fleet: Fleet, places: Places, first: Planned, serial: str) -> None:
         self._key = fleet.signing_key()
         kid = key_id(self._key.public_key().public_bytes_raw())
-        root = x509.load_pem_x509_certificate(fleet.trust_anchor()).public_bytes(serialization.Encoding.DER)
         device, board, token = "d" * len(first.device), "s" * len(serial), bytes(TOKEN)
-        payload = seed_payload(
-            Seed(
-                device=device, token=Secret(token), serial=board, floor=places.floor,
-                enrol_host=places.enrol[0], enrol_port=places.enrol[1], broker_host=places.broker[0],
-                broker_port=places.broker[1], anchor=hashlib.sha256(root).digest(),
-                policy=hashlib.sha256(places.policy).digest(), sequence=places.sequence,
-            )
-        )  # fmt: skip
+        payload = seed_payload(seed_of(fleet, places, device, token, board))
         message = sign1(payload, kid, lambda _: bytes(64))
         half = encode_half(SEED, message)
         at = half.index(message)
@@ -82,12 +86,32 @@ def _cut(form: bytes, fields: list[tuple[bytes, int]]) -> list[bytes | int]:
     return [*parts, form[begin:]]
 
 
-def slots(fleet: Fleet, places: Places, cards: Sequence[Planned], serials: Sequence[str] = ()) -> Iterator[bytes]:
-    """Yield the slot of each card; Failed when one that was read back is not what it should be."""
+def sealed_slot(fleet: Fleet, places: Places, one: Planned, serial: str, public: bytes) -> bytes:
+    """Return the slot of a card whose seed one board alone can open; nobody here can read it back."""
+    payload = seed_payload(seed_of(fleet, places, one.device, one.token, serial))
+    key = fleet.signing_key()
+    kid = key_id(key.public_key().public_bytes_raw())
+    return whole(SEED, sign1(sealed_payload(sealed(payload, places.floor, public)), kid, key.sign))
+
+
+def slots(
+    fleet: Fleet,
+    places: Places,
+    cards: Sequence[Planned],
+    serials: Sequence[str] = (),
+    keys: Sequence[bytes] = (),
+) -> Iterator[bytes]:
+    """Yield the slot of each card; Failed when one that was read back is not what it should be.
+
+    `keys` are the public keys of the boards, each empty where it is not known.
+    """
     stamps: dict[tuple[int, int], Stamp] = {}
     boards = serials or [""] * len(cards)
     ends = {0, len(cards) - 1}
-    for number, (one, serial) in enumerate(zip(cards, boards, strict=True)):
+    for number, (one, serial, key) in enumerate(zip(cards, boards, keys or [b""] * len(cards), strict=True)):
+        if key:
+            yield sealed_slot(fleet, places, one, serial, key)
+            continue
         shape = len(one.device), len(serial)
         fresh = shape not in stamps
         stamp = stamps.setdefault(shape, Stamp(fleet, places, one, serial)) if fresh else stamps[shape]

@@ -12,7 +12,7 @@ from agent.core.policy import MAX_BYTES, Policy, read_policy
 from agent.core.setting import plain
 from provisioning.profile.catalogue import Catalogue, on_platform
 from provisioning.profile.check import FLOW_SETTINGS
-from provisioning.profile.schema import Noise, Profile, Purpose, TelemetryField
+from provisioning.profile.schema import Noise, Profile, Purpose, Recipient, TelemetryField
 from provisioning.profile.words import metres, seconds, size_bytes
 
 PolicyMap = dict[str, Any]
@@ -58,7 +58,7 @@ def policy_map(profile: Profile, catalogue: Catalogue, issue: Issue) -> PolicyMa
         "purposes": [purpose_map(purpose) for purpose in profile.purpose],
         "fields": [field_map(field) for field in profile.field],
         "recipients": [
-            {"id": one.id, "name": one.name, "country": one.country, "key": recipient_key(one.id, issue)}
+            {"id": one.id, "name": said_name(one), "country": one.country, "key": recipient_key(one.id, issue)}
             for one in profile.recipient
         ],
         "credentials": [{"kind": one.kind, "params": dict(one.params)} for one in profile.credential],
@@ -199,6 +199,13 @@ def decimals(number: Decimal) -> int:
     """Return how many decimals a number needs."""
     exponent = number.normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def said_name(recipient: Recipient) -> str:
+    """Return what the owner reads in the notice, before agreeing: of an opener also what it does."""
+    return (
+        f"{recipient.name}, in plain text for your own programs there" if recipient.kind == "opener" else recipient.name
+    )
 
 
 def recipient_key(name: str, issue: Issue) -> bytes:

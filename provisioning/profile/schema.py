@@ -175,6 +175,10 @@ class Recipient(Strict):
     id: KeyName = Field(description="Also the name of its key in the fleet: privet-fleet recipient add <id>.")
     name: Text
     country: str = Field(description="Two letters, ISO 3166.", json_schema_extra={"pattern": "^[A-Z]{2}$"})
+    kind: Literal["collector", "opener"] = Field(
+        default="collector",
+        description="An opener stands on the owner's own machine and hands readings on there in plain text.",
+    )
 
     @field_validator("country")
     @classmethod

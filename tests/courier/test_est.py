@@ -151,7 +151,9 @@ def test_a_server_of_another_fleet_or_name_gets_nothing(fleet: Fleet, home: Path
         assert stranger.asked == []
 
 
-@pytest.mark.parametrize(("now", "said"), [(NOW - YEARS, "not valid yet"), (NOW + YEARS, "has expired")], ids=str)
+@pytest.mark.parametrize(
+    ("now", "said"), [(NOW - YEARS, "not valid yet"), (NOW + YEARS, "has expired")], ids=["early", "late"]
+)
 def test_the_time_that_counts_is_the_one_given(now: int, said: str, peer: Peer, home: Path, key: Secret):
     """A chain that is not in force at `now` is refused before the token is said, whatever this machine's clock says."""
     answer = est.ask(asking(peer, key, now=now), home)

@@ -16,7 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from agent.core.cose import split_sign1
+from agent.core.errors import WrongDevice
+from agent.core.secret import Secret
+from agent.core.seed import SealedSeed
 from agent.core.slot import choose
+from agent.system import unsealing
 from provisioning.broker.mosquitto import free_port
 from provisioning.cli.main import cli
 from provisioning.fleet.identity import Fleet
@@ -52,16 +56,15 @@ class Desk:
 
     def seed(self, path: Path) -> Planned:
         """Read a seed as a device does."""
-        public = Fleet.open(self.fleet).signing_key().public_key()
-
-        def verified(message: bytes) -> bytes:
-            signed = split_sign1(message, len(message))
-            public.verify(signed.signature, signed.signed)
-            return signed.payload
-
-        seed = choose(path.read_bytes(), verified)
+        seed = choose(path.read_bytes(), self.verified)
         assert (seed.enrol_host, seed.enrol_port, seed.broker_host) == ("127.0.0.1", 8444, "broker.example")
         return Planned(device=seed.device, token=seed.token.reveal())
+
+    def verified(self, message: bytes) -> bytes:
+        """Return what the fleet signed."""
+        signed = split_sign1(message, len(message))
+        Fleet.open(self.fleet).signing_key().public_key().verify(signed.signature, signed.signed)
+        return signed.payload
 
 
 @pytest.fixture
@@ -99,6 +102,31 @@ def test_a_batch_for_boards(house: Desk):
     assert (again["code"], any(one in again["error"] for one in told["devices"])) == (77, True)
     assert house.told("batch", "create", "--count", "3", "--serials", str(boards))["code"] == 65
     assert house.told("batch", "create")["code"] == 65
+
+
+def test_a_seed_is_sealed_where_the_board_is_known(house: Desk):
+    """Of a list with keys, and of one device: the token lies in no file of the station; its board alone reads it."""
+    secret = Secret(b"b" * 32)
+    text = base64.b64encode(unsealing.public(secret)).decode()
+    boards, key = house.folder / "boards.csv", house.folder / "key.txt"
+    boards.write_text(f"serial,key\n10000000aaaa0001,{text}\n10000000aaaa0002,\n")
+    key.write_text(f"10000000aaaa0001,{text}\n")
+    told = house.told("batch", "create", "--serials", str(boards), "--enrol", "127.0.0.1:8444")
+    assert (told["count"], told["sealed"]) == (2, 1)
+    shut, open_one = (Path(told["directory"]) / f"{one}.slot" for one in told["devices"])
+    assert house.seed(open_one).device == told["devices"][1]
+    with pytest.raises(WrongDevice):
+        house.seed(shut)
+    assert house.told("devices", "reseed", told["devices"][0], "--board-key", str(key), "--by", "ada")["ok"]
+    again = house.fleet / "devices" / told["devices"][0] / f"{told['devices'][0]}.slot"
+
+    def unsealed(sealed: SealedSeed) -> bytes:
+        return unsealing.unseal(secret, sealed.board, sealed.context, sealed.sealed)
+
+    seeds = [choose(one.read_bytes(), house.verified, unsealed) for one in (shut, again)]
+    assert {one.device for one in seeds} == {told["devices"][0]} and len({one.token.reveal() for one in seeds}) == 2
+    key.write_text("nonsense\n")
+    assert house.told("devices", "reseed", told["devices"][0], "--board-key", str(key))["code"] == 65
 
 
 def test_a_wrong_list_makes_nothing(house: Desk):

@@ -4,7 +4,7 @@ import binascii
 import hashlib
 
 from agent.core import cose, seed, slot
-from agent.core.errors import BadPolicy
+from agent.core.errors import BadPolicy, WrongDevice
 from agent.core.secret import Secret
 
 
@@ -31,10 +31,34 @@ def seed_message(a, floor):
     return cose.sign1(seed.seed_payload(made), b"kid", mark)
 
 
+def masked(context, content):
+    """Stand for the seal, both ways: what is bound to another context does not open."""
+    key = hashlib.sha256(context).digest()
+    return bytes([letter ^ key[at % 32] for at, letter in enumerate(content)])
+
+
+def unsealing(a):
+    """Stand for the board's key: open what was sealed to the board of the case."""
+
+    def unseal(sealed):
+        if sealed.board != hashlib.sha256(a["own"].encode()).digest()[: seed.BOARD]:
+            raise WrongDevice("another board")
+        return masked(seed.sealing_context(sealed.board, sealed.floor - a.get("late", 0)), sealed.sealed)
+
+    return unseal
+
+
 def half_of(a, word):
     """Make the half that a word of a case names."""
     if word[:4] == "seed":
         return slot.encode_half(slot.SEED, seed_message(a, int(word[4:])))
+    if word[:6] == "sealed":
+        board, floor = word[6:].split("@")
+        payload = cose.split_sign1(seed_message(a, int(floor)), slot.MOST).payload
+        name = hashlib.sha256(board.encode()).digest()[: seed.BOARD]
+        context = seed.sealing_context(name, int(floor))
+        made = seed.SealedSeed(board=name, floor=int(floor) + a.get("late", 0), sealed=masked(context, payload))
+        return slot.encode_half(slot.SEED, cose.sign1(seed.sealed_payload(made), b"kid", mark))
     if word == "forged":
         return slot.encode_half(slot.SEED, cose.sign1(b"\x80", b"kid", lambda signed: bytes(64)))
     if word == "receipt":
@@ -53,6 +77,6 @@ def do_slot(a):
     content = first + (first if a["halves"][0] == a["halves"][1] else half_of(a, a["halves"][1]))
     if a.get("ask") == "used":
         return slot.used(content)
-    found = slot.choose(content, verify)
+    found = slot.choose(content, verify, unsealing(a) if "own" in a else None)
     seed.fits(found, a.get("board", ""))
     return [found.device, found.floor, str(found.token), binascii.hexlify(hashlib.sha256(content).digest()).decode()]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.errors import BadInput, BadPolicy
+from agent.core.notice import notice
 from agent.core.telemetry import Sample, minimise, write_number
 from provisioning.profile.catalogue import shipped
 from provisioning.profile.compile import Issue, as_policy, encode, field_map, policy_map
@@ -154,6 +155,15 @@ def test_an_issue_that_does_not_fit_is_refused(loaded, catalogue, change, said):
     """What lacks is named, with what to do."""
     with pytest.raises(BadInput, match=said):
         policy_map(loaded.profile, catalogue, ISSUE._replace(**change))
+
+
+def test_the_notice_says_what_an_opener_does(shelf, catalogue):
+    """Whoever reads it before agreeing learns that readings are handed on in plain text, and where."""
+    sealed = load(shelf.put("x", TEXT), catalogue).profile
+    opening = load(shelf.put("x", TEXT.replace('country = "DE"', 'country = "DE"\nkind = "opener"')), catalogue).profile
+    texts = [notice(as_policy(policy_map(one, catalogue, ISSUE), catalogue), "climate") for one in (sealed, opening)]
+    assert ["in plain text" in text for text in texts] == [False, True]
+    assert "Goes to: Home, in plain text for your own programs there (DE)." in texts[1]
 
 
 DECIMALS = st.decimals(-999999, 999999, places=6).map(lambda number: f"{number:.6f}")
