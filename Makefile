@@ -26,7 +26,7 @@ EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS,PRIVET_CHAOS_SEED,PRIVET_CHAOS_READINGS --)
 
-.PHONY: help demo test check tools bench bench-fleet test-device test-truth test-crash test-boot test-vm test-fleet test-chaos test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-chaos debian-pi debian-deb
+.PHONY: help demo test check tools bench bench-fleet bench-telemetry test-device test-truth test-crash test-boot test-vm test-fleet test-chaos test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-chaos debian-pi debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ bench: debian-device .venv/test ## measure memory, reaction times and throughput
 
 bench-fleet: debian-fleet .venv/test ## measure flashing beside dd and bmaptool, and what makes each card its own (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench fleet
+
+bench-telemetry: debian-chaos .venv/test ## measure readings per second, latency and cost beside plain peers, for 1 to 1,000 devices (root)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench telemetry
 
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device

@@ -15,15 +15,15 @@ from pathlib import Path
 from tests.storm.chance import Chance
 from tests.storm.marks import Marks
 
-LARGEST = 40  # readings in a request
+LARGEST = 40  # readings in a request, at most, where no number is given
 AGAIN = 0.3  # seconds until a guard that is not there, or refused, is asked again
 
 
 class App:
     """One device's application."""
 
-    def __init__(self, path: Path, chance: Chance, marks: Marks) -> None:
-        self.path, self.chance, self.marks = str(path / "telemetry.sock"), chance, marks
+    def __init__(self, path: Path, chance: Chance, marks: Marks, each: int) -> None:
+        self.path, self.chance, self.marks, self.each = str(path / "telemetry.sock"), chance, marks, each
         self.accepted: set[int] = set()
         self.doubtful: set[int] = set()
         self.refused: set[int] = set()
@@ -43,7 +43,7 @@ class App:
             if self.wire is None:
                 self.wire, self.answer = socket.socket(socket.AF_UNIX), b""
                 self.wire.connect(self.path)
-            count = min(1 + self.chance.whole(LARGEST), quota - len(self.accepted))
+            count = min(self.each or 1 + self.chance.whole(LARGEST), quota - len(self.accepted))
             asked = range(self.next, self.next + count)
             rows = [{self.marks.name: self.marks.number(number)} for number in asked]
             self.next = asked.stop
@@ -84,8 +84,8 @@ class App:
 class Apps:
     """All of them, in one loop."""
 
-    def __init__(self, devices: Mapping[str, Path], seed: str, marks: Marks, readings: int) -> None:
-        self.all = {name: App(home, Chance(seed, name), marks) for name, home in devices.items()}
+    def __init__(self, devices: Mapping[str, Path], seed: str, marks: Marks, readings: int, each: int = 0) -> None:
+        self.all = {name: App(home, Chance(seed, name), marks, each) for name, home in devices.items()}
         self.quota = -(-readings // len(self.all))
         self.selector = selectors.DefaultSelector()
 

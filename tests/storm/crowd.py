@@ -6,6 +6,7 @@ real device. Reads commands, one JSON object a line: {"jump": seconds}, {"post":
 
 import json
 import os
+import resource
 import selectors
 import sys
 import time
@@ -16,6 +17,7 @@ from agent.courier.link import Pace
 from provisioning.simulate.messenger import Messenger
 from tests.storm.device import KINDS, Guard
 
+FILES = 12  # descriptors of a device
 BEAT = 0.2  # seconds between turns that are due by time alone
 PACE = Pace(keepalive=4, slack=2, first=100, most=1500)  # the broker is soon back, and a stall soon over
 
@@ -91,7 +93,8 @@ class Crowd:
             say({"posted": posted})
         if "standing" in command:
             waiting, dropped = sum(g.waiting for g in self.guards), sum(g.dropped for g in self.guards)
-            say({"standing": command["standing"], "waiting": waiting, "dropped": dropped})
+            links = sum(m is not None and m.state_word == "connected" for m in self.messengers)
+            say({"standing": command["standing"], "waiting": waiting, "dropped": dropped, "connected": links})
 
 
 def say(answer: dict[str, Any]) -> None:
@@ -101,6 +104,8 @@ def say(answer: dict[str, Any]) -> None:
 
 def main(kind: str, apart: bool, folders: list[Path]) -> None:
     """Begin, say so, serve."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, FILES * len(folders) + 100)), hard))
     guards = [KINDS[kind](folder, apart) for folder in folders]
     crowd = Crowd(guards, [] if apart else [folder / "courier" for folder in folders])
     if apart:

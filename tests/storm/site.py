@@ -51,7 +51,7 @@ class Shape(Record):
 class Site:
     """One fleet below a folder; its broker keeps its store after so many changes, never when that is 0."""
 
-    def __init__(self, folder: Path, shape: Shape, marks: Marks, kind: str, saved: int) -> None:
+    def __init__(self, folder: Path, shape: Shape, marks: Marks, kind: str, saved: int, far: bool = True) -> None:
         self.folder, self.shape, self.marks, self.kind = folder, shape, marks, kind
         folder.chmod(0o755)
         self.logs = folder / "logs"
@@ -69,12 +69,13 @@ class Site:
         self.broker.lay("mosquitto.conf", every.encode())
         for name in ("collector", "onlooker"):
             self.identify(folder / name, self.fleet.service(name))
-        self.disks = [Disk(folder / f"{name}.img", folder / name) for name in ("full", "broken")]
+        names = ("full", "broken") if shape.full or shape.broken else ()
+        self.disks = [Disk(folder / f"{name}.img", folder / name) for name in names]
         self.devices: dict[str, Path] = {}
         self.crowds: list[Child] = []
         self.guards: list[Child] = []
         self.couriers: list[Child] = []
-        self.settle()
+        self.settle(far)
 
     def policy(self, port: int) -> Issued:
         """Issue a policy with the marked field that leads to this port."""
@@ -83,14 +84,14 @@ class Site:
         path.write_text(SOURCE.read_text() + FIELD.format(self.marks.name))
         return issue_policy(self.fleet, path)
 
-    def settle(self) -> None:
-        """Give every device its folder, its process and its way to the broker: straight, or over the bad line."""
+    def settle(self, far: bool) -> None:
+        """Give every device its folder, its process and its way to the broker: `far`, half go over the bad line."""
         shape, each = self.shape, -(-self.shape.crowded // max(1, self.shape.crowds))
         left = shape.crowded
         for n in range(shape.crowds):
-            self.crowd(f"crowd{n}", self.folder / f"c{n}", min(each, left), n % 2 == 1)
+            self.crowd(f"crowd{n}", self.folder / f"c{n}", min(each, left), far and n % 2 == 1)
             left -= min(each, left)
-        for disk, count in zip(self.disks, (shape.full, shape.broken), strict=True):
+        for disk, count in zip(self.disks, (shape.full, shape.broken), strict=False):
             self.crowd(disk.folder.name, disk.folder, count, False)
         for n in range(shape.alone):
             home = self.device(f"alone{n}", self.folder / f"a{n}", False)

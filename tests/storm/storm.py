@@ -111,6 +111,10 @@ class Storm:
             self.until("the storm is over", self.weather.end, 60)
             self.proxy.tell("calm")
             self.until("all is accepted", lambda: self.apps.done, DRAINED)
+            # A device that nobody answered for a while waits up to five minutes before it sends again; a broker that is
+            # new to it ends that. All begins with the oldest record that was not let go of.
+            self.site.broker.restart()
+            self.post()  # once more, in fair weather
             drained = self.drain()
             onlooker.terminate()
             onlooker.wait()
@@ -127,13 +131,17 @@ class Storm:
     def blow(self) -> None:
         """Let the storm last as long as it is to, and as there is anything left to accept."""
         self.weather.begin(self.plan.faults)
-        begun, posted = time.monotonic(), False
-        while time.monotonic() - begun < self.plan.seconds:
-            self.turn()
-            if not posted and time.monotonic() - begun > self.plan.seconds / 2:
-                posted = True
-                for child in (*self.site.crowds, *self.site.guards):
-                    child.tell({"post": self.marks.text})
+        ends = time.monotonic() + self.plan.seconds
+        while time.monotonic() < ends:
+            half = time.monotonic() + self.plan.seconds / 2
+            while time.monotonic() < min(half, ends):
+                self.turn()
+            self.post()
+
+    def post(self) -> None:
+        """Have every device send the text."""
+        for child in (*self.site.crowds, *self.site.guards):
+            child.tell({"post": self.marks.text})
 
     def drain(self) -> int:
         """Wait until all that was accepted is at the collector and no device has anything left; return what has."""
@@ -158,7 +166,10 @@ class Storm:
         for child in carrying:
             child.tell({"standing": asked})
         self.until("answers", lambda: all(c.listen().get("standing") == asked for c in carrying), 60, rest=True)
-        return sum(int(child.said["waiting"]) for child in carrying)
+        waiting = {child.name: int(child.said["waiting"]) for child in carrying if child.said["waiting"]}
+        if waiting:
+            self.say(f"records wait: {waiting}")
+        return sum(waiting.values())
 
     def pause(self, seconds: float) -> None:
         """Go on so long without new readings."""

@@ -41,11 +41,11 @@ class Weather:
     def kinds(self) -> dict[str, tuple[float, float, Act]]:
         """Return the faults: seconds between two of a kind, at least and at most."""
         return {
-            "broker killed": (8, 13, self.kill_broker),
+            "broker killed": (10, 16, self.kill_broker),
             "crowd killed": (4, 7, self.kill_crowd),
             "guard killed": (5, 9, self.kill_guard),
             "courier killed": (5, 9, self.kill_courier),
-            "collector killed": (9, 15, self.kill_collector),
+            "collector killed": (14, 22, self.kill_collector),
             "site killed": (16, 24, self.kill_site),
             "clock jumped": (3, 6, self.jump),
             "network lossy": (12, 18, self.lose_packets),
@@ -171,18 +171,18 @@ class Weather:
 
     def fill(self) -> None:
         """Fill a disk, until its devices have refused something."""
-        disk = self.site.disks[0]
         if "full" not in self._bad and self.site.shape.full:
+            disk = self.site.disks[0]
             self._bad.add("full")
             self.fired["bytes of ballast"] = disk.fill()
             self.until_refused("full", disk.empty)
 
     def break_disk(self) -> None:
         """Let the kernel make a disk read-only, until its devices have refused something and were killed."""
-        disk = self.site.disks[1]
         crowd = next((one for one in self.site.crowds if one.name == "broken"), None)
         if "broken" in self._bad or crowd is None:
             return
+        disk = self.site.disks[1]
         self._bad.add("broken")
         disk.fail()
 
