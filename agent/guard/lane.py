@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
+from typing import Any
 
 from agent.core import cbor, cose
 from agent.core.cose import Received, Stream
@@ -88,7 +89,7 @@ class Lane:
         for start in range(0, len(messages), ROWS):
             plains.append(cbor.encode(pack(tuple(messages[start : start + ROWS]), fraction)))
         if texts:
-            plains.append(cbor.encode([{-3: at, 0: name, 3: text} for name, text, at in texts]))
+            plains.append(cbor.encode(worded(texts)))
         self.write(plains, uptime)
         self.last = messages[-ROWS:] or self.last
         self.accepted += len(messages) + len(texts)
@@ -275,6 +276,16 @@ class Lane:
         self.gaps.forget()
         self.store.put({f"acks/{self.purpose.id}": None})
         self.rewind()
+
+
+def worded(texts: Sequence[tuple[str, str, int]]) -> list[dict[int, Any]]:
+    """Lay texts (name, text, time) out as a SenML pack: the base time stands in the first row alone (FORMAT.md 3.4)."""
+    base = min(at for _, _, at in texts)
+    rows: list[dict[int, Any]] = [
+        {0: name, 3: text, **({6: at - base} if at > base else {})} for name, text, at in texts
+    ]
+    rows[0][-3] = base
+    return rows
 
 
 def fraction(exponent: int, mantissa: int) -> cbor.Tag:
