@@ -93,8 +93,24 @@ class Crowd:
             say({"posted": posted})
         if "standing" in command:
             waiting, dropped = sum(g.waiting for g in self.guards), sum(g.dropped for g in self.guards)
+            of = {n: self.standing(n, g) for n, g in enumerate(self.guards) if g.waiting}
             links = sum(m is not None and m.state_word == "connected" for m in self.messengers)
-            say({"standing": command["standing"], "waiting": waiting, "dropped": dropped, "connected": links})
+            say(
+                {
+                    "standing": command["standing"],
+                    "waiting": waiting,
+                    "dropped": dropped,
+                    "connected": links,
+                    "standing of": of,
+                }
+            )
+
+    def standing(self, n: int, guard: Guard) -> str:
+        """Say in a line how a device is that has records left."""
+        messenger = self.messengers[n] if self.messengers else None
+        link = "apart" if messenger is None else f"{messenger.state_word} {messenger.cause}"
+        lanes = {name: f"{lane.front} of {lane.seq}" for name, lane in guard.outbox.lanes.items() if lane.queue.count}
+        return f"{guard.waiting} wait, {link}, {len(guard.outbox.unsent)} unsent, sent up to {lanes}"
 
 
 def say(answer: dict[str, Any]) -> None:

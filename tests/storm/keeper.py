@@ -6,9 +6,12 @@ With ARRIVALS it is known to be bad: what it hands on is what it opened, before 
 import json
 import selectors
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from agent.core.errors import PrivetError
 from provisioning.collector import open as opening
 from provisioning.collector.line import Line, trusted
 from provisioning.collector.open import Envelope, Place
@@ -25,10 +28,11 @@ class Forgetful(Collector):
     arrived: Callable[[str], object]
 
     def _take(self, envelope: Envelope) -> list[Place]:
-        keys = None if envelope.wrapped is not None else self._epoch(envelope.place, envelope.epoch)
-        content = None if keys is None else opening.read_plain(opening.open_record(self.fleet, envelope, keys))
-        for datum in content if isinstance(content, tuple) else ():
-            self.arrived(json.dumps([envelope.place.device, str(datum.value)]) + "\n")
+        with suppress(PrivetError):  # whoever asks next says why
+            keys = None if envelope.wrapped is not None else self._epoch(envelope.place, envelope.epoch)
+            content = None if keys is None else opening.read_plain(opening.open_record(self.fleet, envelope, keys))
+            for datum in content if isinstance(content, tuple) else ():
+                self.arrived(json.dumps([envelope.place.device, str(datum.value)]) + "\n")
         return super()._take(envelope)
 
 
@@ -45,8 +49,13 @@ def main(folder: Path, home: Path, port: int, arrivals: str = "") -> None:
     print(json.dumps({"ready": 1}), flush=True)
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin, selectors.EVENT_READ)
+        told = 0.0
         while not selector.select(0):
             line.turn(0.2)
+            if time.monotonic() - told > 1:
+                told = time.monotonic()
+                how = "connected" if line.connected else line.cause
+                print(json.dumps({"how": f"{how}, {collector.tally.stored} new in this life"}), flush=True)
     line.close()
     tally = collector.tally
     print(json.dumps({"duplicates": tally.duplicates, "refused": tally.refused, "forked": tally.forked}), flush=True)
