@@ -46,7 +46,7 @@ class Proxy:
     async def way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one direction; ends when it is over."""
         delay = self.chance.between(0.005, 0.15) if self.chance.holds(50) else 0.0
-        limit = self.chance.whole(150_000) if self.chance.holds(30) else 0
+        limit = self.chance.whole(40_000) if self.chance.holds(40) else 0
         kept, carried = b"", 0
         with suppress(OSError):
             while piece := await reader.read(CHUNK):
@@ -63,7 +63,7 @@ class Proxy:
         if delay and not self.calm:
             self.did["delayed"] += 1
             await asyncio.sleep(delay)
-        if not self.calm and self.chance.whole(400) == 0:
+        if not self.calm and self.chance.whole(120) == 0:
             self.did["stalled"] += 1
             for _ in range(self.chance.whole(60)):  # a quarter of a second each
                 await asyncio.sleep(0.0 if self.fair() else 0.25)

@@ -24,9 +24,9 @@ LEAST = {
 HEARD = {
     "packets lost": 100,
     "line delayed": 100,
-    "line trickled": 20,
-    "line stalled": 10,
-    "line cut": 10,
+    "line trickled": 5,
+    "line stalled": 1,
+    "line cut": 1,
     "packets": 10000,
 }
 
