@@ -17,15 +17,16 @@ PACKAGES_BOOT := $(PACKAGES_DEVICE) systemd systemd-container
 PACKAGES_VM := $(PACKAGES_BOOT) busybox-static cpio e2fsprogs kmod qemu-system-x86 qemu-utils
 PACKAGES_PI := $(PACKAGES_VM) arch-test dosfstools mtools qemu-system-arm qemu-user-static
 PACKAGES_FLEET := $(PACKAGES_TEST) bmap-tools fdisk mount nats-server postgresql rabbitmq-server util-linux
+PACKAGES_CHAOS := $(PACKAGES_TEST) iproute2 mosquitto-clients mount nftables util-linux
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input install
 EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 
 # Whatever a test of real daemons leaves behind ends with these namespaces; the shell, their first process, buries orphans.
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS --)
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS,PRIVET_CHAOS_SEED,PRIVET_CHAOS_READINGS --)
 
-.PHONY: help demo test check tools bench bench-fleet test-device test-truth test-crash test-boot test-vm test-fleet test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-pi debian-deb
+.PHONY: help demo test check tools bench bench-fleet bench-telemetry test-device test-truth test-crash test-boot test-vm test-fleet test-chaos test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-chaos debian-pi debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +57,9 @@ bench: debian-device .venv/test ## measure memory, reaction times and throughput
 bench-fleet: debian-fleet .venv/test ## measure flashing beside dd and bmaptool, and what makes each card its own (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench fleet
 
+bench-telemetry: debian-chaos .venv/test ## measure readings per second, latency and cost beside plain peers, for 1 to 1,000 devices (root)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench telemetry
+
 test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device
 
@@ -76,6 +80,10 @@ test-vm: debian-vm .venv/test ## the package on virtual machines with a kernel o
 
 test-fleet: debian-fleet .venv/test ## whole fleets: real brokers of three kinds, every misconfiguration, every door (root, 5 min)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -n 2 --dist worksteal -o cache_dir=.cache/pytest-fleet tests/fleet/site
+
+# A network of its own, in which packets are lost; nothing of it is seen outside.
+test-chaos: debian-chaos .venv/test ## 200,000 readings of 200 devices through all that breaks; PRIVET_CHAOS_SEED repeats a run (root, 6 min)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 unshare --net -- $(CONTAINED) $(BIN)/pytest -q -s -o cache_dir=.cache/pytest-chaos tests/storm
 
 test-pi: debian-pi .venv/test ## a card for an emulated Raspberry Pi 3, from build to reboot; before a release (root, 20 min)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-pi tests/pi
@@ -112,6 +120,8 @@ debian-vm:
 	@requirements/debian.sh $(PACKAGES_VM)
 debian-fleet:
 	@requirements/debian.sh $(PACKAGES_FLEET)
+debian-chaos:
+	@requirements/debian.sh $(PACKAGES_CHAOS)
 debian-pi:
 	@requirements/debian.sh $(PACKAGES_PI)
 debian-deb:

@@ -1,6 +1,7 @@
 """One lane of telemetry per purpose: sealed, queued on disk, sent, and let go only when every recipient has it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from agent.core import cbor, cose
 from agent.core.cose import Received, Stream
@@ -90,7 +91,7 @@ class Lane:
         for start in range(0, len(messages), ROWS):
             plains.append(cbor.encode(pack(tuple(messages[start : start + ROWS]), fraction)))
         if texts:
-            plains.append(cbor.encode([{-3: at, 0: name, 3: text} for name, text, at in texts]))
+            plains.append(cbor.encode(worded(texts)))
         self.write(plains, uptime)
         self.last = messages[-ROWS:] or self.last
         self.accepted += len(messages) + len(texts)
@@ -291,6 +292,16 @@ class Lane:
         self.store.put({f"holes/{self.purpose.id}": None})
         self.acks.keep({})
         self.rewind()
+
+
+def worded(texts: Sequence[tuple[str, str, int]]) -> list[dict[int, Any]]:
+    """Lay texts (name, text, time) out as a SenML pack: the base time stands in the first row alone (FORMAT.md 3.4)."""
+    base = min(at for _, _, at in texts)
+    rows: list[dict[int, Any]] = [
+        {0: name, 3: text, **({6: at - base} if at > base else {})} for name, text, at in texts
+    ]
+    rows[0][-3] = base
+    return rows
 
 
 def fraction(exponent: int, mantissa: int) -> cbor.Tag:

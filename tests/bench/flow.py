@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -20,13 +19,18 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from agent.core.secret import Secret
 from agent.system.vault import DirectVault
 from provisioning.broker.mosquitto import Broker, Setup, free_port
+from provisioning.collector.store import PACK, Store
 from provisioning.fleet.identity import Credential, Fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.issue import add_recipient, issue_policy, seed_files
-from tests.bench.figures import Figures
+from tests.bench.cost import Meter, cpu
+from tests.bench.figures import Figures, three
 from tests.house import ROOT
 
+CORES = 2
 READINGS = 200_000
+SINGLE = 500
+EACH = 200  # readings in a record, when there are so many
 REQUEST = 1000  # readings in one request of the application
 AHEAD = 8  # requests sent before the first answer is waited for
 PLAIN = 20_000  # messages of the peers
@@ -74,92 +78,174 @@ class Place:
         return subprocess.Popen([sys.executable, "-m", *words], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-@contextmanager
-def running(place: Place) -> Iterator[subprocess.Popen[str]]:
-    """Run broker, sender, courier and keeper; give the keeper, whose lines count what it has."""
-    place.broker.start()
-    started = []
-    try:
-        sender = place.spawn("tests.bench.sender", str(place.device))
-        started.append(sender)
-        assert sender.stdout is not None
-        sender.stdout.readline()
+class Run:
+    """Broker, sender, courier and keeper at work on one place."""
+
+    def __init__(self, place: Place, count: int, each: int) -> None:
+        self.place = place
+        self.started: list[subprocess.Popen[str]] = []
+        place.broker.start()
+        self.sender = self.start("tests.bench.sender", str(place.device))
+        assert self.sender.stdout is not None
+        self.sender.stdout.readline()
         words = ["--socket", str(place.device / "courier.sock"), "--home", str(place.folder / "courier")]
-        started.append(place.spawn("agent.courier", *words, "--user", str(NOBODY)))
-        keeper = place.spawn("tests.bench.keeper", str(place.folder), str(place.port), str(READINGS))
-        started.append(keeper)
-        yield keeper
-    finally:
-        for process in reversed(started):
+        self.courier = self.start("agent.courier", *words, "--user", str(NOBODY))
+        self.keeper = self.start("tests.bench.keeper", str(place.folder), str(place.port), str(count), str(each))
+        device, collector = [self.sender.pid, self.courier.pid], [self.keeper.pid]
+        pids = {"device": device, "collector": collector, "broker": [place.broker.pid]}
+        self.meter = Meter({**pids, "guard and vault": device[:1], "courier": device[1:]})
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start one process."""
+        self.started.append(self.place.spawn(*words))
+        return self.started[-1]
+
+    def said(self) -> float:
+        """Return what the keeper says next."""
+        assert self.keeper.stdout is not None
+        return float(self.keeper.stdout.readline())
+
+    def committed(self) -> list[float]:
+        """Return when each record was committed."""
+        return [float(line) for line in (self.place.folder / "committed").read_text().split()]
+
+    def close(self) -> None:
+        """End all."""
+        for process in reversed(self.started):
             process.terminate()
             process.wait()
-        place.broker.stop()
+        self.place.broker.stop()
+
+
+@contextmanager
+def running(place: Place, count: int, each: int = EACH) -> Iterator[Run]:
+    """Run broker, sender, courier and keeper."""
+    run = Run(place, count, each)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+@contextmanager
+def on_disk() -> Iterator[Path]:
+    """Give a folder on the disk of this checkout."""
+    with tempfile.TemporaryDirectory(dir=ROOT / ".cache" if (ROOT / ".cache").is_dir() else None) as folder:
+        yield Path(folder)
 
 
 def flow(figures: Figures) -> None:
-    """Send readings through everything and count them where they arrive."""
+    """Send readings through everything and count them where they arrive, beside peers over the same kind of broker."""
     figures.heading(f"Telemetry: {READINGS} readings, sealed, durable, received and acknowledged")
-    with tempfile.TemporaryDirectory(dir=ROOT / ".cache" if (ROOT / ".cache").is_dir() else None) as folder:
-        place = Place(Path(folder))
-        with running(place) as keeper:
-            begun = time.monotonic()
-            send(place.device / "telemetry.sock")
-            durable = time.monotonic() - begun
-            assert keeper.stdout is not None
-            counted = int(keeper.stdout.readline())
-            received = time.monotonic() - begun
-        if counted != READINGS:
-            figures.missed.append(f"flow: {counted} of {READINGS} readings arrived")
-        figures.line("sealed and durable on the device", READINGS / durable, "/s")
-        ours = READINGS / received
-        figures.line("sealed, durable, received, stored, acknowledged", ours, "/s", 20_000, more=True)
+    with on_disk() as folder:
+        place = Place(folder)
+        with running(place, READINGS) as run:
+            ours, each = flooded(figures, run)
         # Peers get a broker of the same configuration that has never met a collector: nothing is queued for anybody.
-        place = Place(Path(folder) / "peers")
+        place = Place(folder / "peers")
         place.broker.start()
         try:
-            peer = paho(place)
-            figures.line(
-                "raw paho (with TCP_NODELAY), plain QoS 1 messages",
-                peer,
-                "/s",
-                None,
-                f"ours is {ours / peer:.1f} x that",
-            )
-            if shutil.which("mosquitto_pub"):
-                peer = mosquitto_pub(place)
-                figures.line(
-                    "mosquitto_pub -l, plain QoS 1 messages", peer, "/s", None, f"ours is {ours / peer:.1f} x that"
-                )
-            else:
-                print("  mosquitto_pub is not installed: the comparison was not run (Debian package mosquitto-clients)")
+            for name, send in (("raw paho (with TCP_NODELAY)", paho), ("mosquitto_pub -l", mosquitto_pub)):
+                broker, own = cpu(place.broker.pid), cpu(os.getpid())
+                rate = send(place)
+                used = cpu(place.broker.pid) - broker + cpu(os.getpid()) - own
+                figures.line(f"{name}, plain QoS 1", rate, "/s", None, f"ours is {ours / rate:.1f} x that")
+                cost = used / PLAIN * 1e6
+                figures.line("  CPU of sender and broker", cost, "us each", None, f"ours is {each / cost:.2f} x that")
         finally:
             place.broker.stop()
 
 
-def send(path: Path) -> None:
-    """Hand in all readings as an application does, a few requests ahead of the answers."""
+def flooded(figures: Figures, run: Run) -> tuple[float, float]:
+    """Send all as fast as it goes; return readings a second, and CPU microseconds of device and broker for each."""
+    begun = time.monotonic()
+    accepted = send(run.place.device / "telemetry.sock")
+    durable = time.monotonic() - begun
+    received = run.said() - begun
+    used, written = run.meter.cpu(), run.meter.written()
+    counted = int(run.said())
+    if counted != READINGS:
+        figures.missed.append(f"flow: {counted} of {READINGS} readings arrived")
+    figures.line("sealed and durable on the device", READINGS / durable, "/s")
+    figures.line("sealed, durable, received, committed", READINGS / received, "/s", 20_000, more=True)
+    for name, seconds in used.items():
+        figures.line(f"  CPU of the {name}", seconds / READINGS * 1e6, "us each")
+    parts = [used[name] for name in ("guard and vault", "courier", "broker", "collector")]
+    able = READINGS / max(*parts, sum(parts) / CORES)
+    figures.line(
+        "  what two idle cores could do, by the CPU used", able, "/s", None, f"the whole is {sum(parts):.1f} s"
+    )
+    payload = sealed_bytes(run.place)
+    figures.line("  written to the card, x the sealed payload", written["device"] / payload, "x", 3)
+    figures.line("  sealed payload of a reading", payload / READINGS, "bytes")
+    waits = late(accepted, run.committed(), REQUEST // EACH)
+    middle, most, _ = three(waits)
+    figures.line("  accepted to committed at full load, p50", middle * 1000, "ms", None, f"p95 {most * 1000:.0f} ms")
+    return READINGS / received, (used["device"] + used["broker"]) / READINGS * 1e6
+
+
+def late(accepted: list[float], committed: list[float], records: int) -> list[float]:
+    """Return how long after its acceptance the last record of each request was committed; never before it."""
+    ends = committed[records - 1 :: records]
+    return [max(0.0, end - taken) for taken, end in zip(accepted, ends, strict=True)]
+
+
+def sealed_bytes(place: Place) -> int:
+    """Return the bytes of the records that the collector keeps, as they were sealed."""
+    store = Store(place.folder / "collector" / "store.db")
+    try:
+        return sum(len(record.body) for record in store.records(0, PACK))
+    finally:
+        store.close()
+
+
+def latency(figures: Figures) -> None:
+    """Send single readings, each when the one before was accepted and a while has passed: nobody waits for a batch."""
+    figures.heading(f"Latency at low load: {SINGLE} single readings")
+    with on_disk() as folder, running(Place(folder), SINGLE, 1) as run:
+        line = json.dumps({"send": {"temperature": "21.5", "at": 1_700_000_000}}).encode() + b"\n"
+        accepted = []
+        with socket.socket(socket.AF_UNIX) as wire:
+            wire.connect(str(run.place.device / "telemetry.sock"))
+            answers = wire.makefile()
+            for _ in range(SINGLE):
+                wire.sendall(line)
+                if json.loads(answers.readline()).get("accepted") != 1:
+                    raise RuntimeError("a single reading was not accepted")
+                accepted.append(time.monotonic())
+                time.sleep(0.02)  # the load itself
+        run.said()
+        if int(run.said()) != SINGLE:
+            figures.missed.append("latency: not all single readings arrived")
+        middle, most, worst = three(late(accepted, run.committed(), 1))
+        figures.line("accepted to committed, p50", middle * 1000, "ms")
+        figures.line("accepted to committed, p95", most * 1000, "ms", None, f"p99 {worst * 1000:.1f} ms")
+
+
+def send(path: Path) -> list[float]:
+    """Hand in all readings as an application does, a few requests ahead of the answers; return when each was taken."""
     row = {"send": [{"temperature": f"{15 + n % 100 / 10:.1f}", "at": 1_700_000_000 + n} for n in range(REQUEST)]}
     line = json.dumps(row).encode() + b"\n"
     if len(line) > 64 * 1024:
         raise ValueError("the request does not fit a line")
+    taken: list[float] = []
     with socket.socket(socket.AF_UNIX) as wire:
         wire.connect(str(path))
         answers = wire.makefile()
-        owed = 0
-        for _ in range(READINGS // REQUEST):
+        for n in range(READINGS // REQUEST):
             wire.sendall(line)
-            owed += 1
-            if owed >= AHEAD:
-                owed -= taken(answers.readline())
-        while owed:
-            owed -= taken(answers.readline())
+            if n + 1 - len(taken) >= AHEAD:
+                taken.append(answered(answers.readline()))
+        while len(taken) < READINGS // REQUEST:
+            taken.append(answered(answers.readline()))
+    return taken
 
 
-def taken(answer: str) -> int:
-    """Check one answer."""
+def answered(answer: str) -> float:
+    """Check one answer; return the moment."""
     if json.loads(answer).get("accepted") != REQUEST:
         raise RuntimeError(answer)
-    return 1
+    return time.monotonic()
 
 
 def paho(place: Place) -> float:

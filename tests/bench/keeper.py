@@ -1,29 +1,51 @@
-"""A collector as a process of its own: `keeper.py FOLDER PORT COUNT` prints how many readings it has, at COUNT."""
+"""A collector as a process of its own: `keeper.py FOLDER PORT COUNT EACH` says when COUNT readings are committed.
+
+EACH is how many are in a record. The first line is the moment (monotonic clock), the second how many readings open;
+each record's moment of commitment stands in FOLDER/committed, in the order of the records.
+"""
 
 import sys
+import time
 from pathlib import Path
 
 from provisioning.collector.line import Line, trusted
+from provisioning.collector.open import Envelope
 from provisioning.collector.receive import Collector
-from provisioning.collector.store import Store
+from provisioning.collector.store import PACK, Store
 from provisioning.fleet.identity import SERVICE, Fleet
 
 
-def main(folder: Path, port: int, count: int) -> None:
+class Noting(Collector):
+    """A collector that knows which records it has just taken."""
+
+    fresh: list[int]
+
+    def _add(self, envelope: Envelope, kind: int) -> bool:
+        new = super()._add(envelope, kind)
+        if new and kind == PACK:
+            self.fresh.append(envelope.seq)
+        return new
+
+
+def main(folder: Path, port: int, count: int, each: int) -> None:
     """Receive until there are enough."""
     fleet = Fleet.open(folder / "fleet")
     store = Store(folder / "collector" / "store.db")
-    collector = Collector(fleet.name, "collector", fleet.recipient_key("collector"), store, lambda text: None)
+    collector = Noting(fleet.name, "collector", fleet.recipient_key("collector"), store, lambda text: None)
     home = folder / "collector"
     context = trusted(home / "ca.pem", home / "cert.pem", home / "key.pem")
     line = Line(collector, "127.0.0.1", port, context, SERVICE + "collector")
-    while collector.tally.stored < count // 200:  # records of 200 readings each; key records come on top
+    committed: dict[int, float] = {}
+    while len(committed) * each < count:
+        collector.fresh = []
         line.turn(0.2)
-    while (found := sum(1 for _ in collector.readings())) < count:
-        line.turn(0.2)
-    print(found, flush=True)
+        now = time.monotonic()
+        committed.update(dict.fromkeys(collector.fresh, now))
+    print(max(committed.values()), flush=True)
+    (folder / "committed").write_text("".join(f"{committed[seq]}\n" for seq in sorted(committed)))
+    print(sum(1 for _ in collector.readings()), flush=True)
     while True:
         line.turn(0.2)
 
 
-main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -4,6 +4,7 @@ import os
 import selectors
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +22,49 @@ from agent.system.keys import FileSlot
 from agent.system.queue import Queue
 from agent.system.real import RealSystem
 from agent.system.store import Store
-from agent.system.vault import WorkerVault
+from agent.system.vault import DirectVault, Vault, WorkerVault
+
+COURIER = 65534
 
 
 class Sender:
-    """Outbox, intake and port around one selector; consent is given as the owner would."""
+    """Outbox, intake and port around one selector; consent is given as the owner would.
 
-    def __init__(self, folder: Path) -> None:
-        system = RealSystem(str(folder))
+    `apart`: ciphers live in a child, as on a device that has little memory.
+    """
+
+    outbox_kind: type[Outbox] = Outbox
+
+    def __init__(
+        self, folder: Path, system: RealSystem, apart: bool = True, purposes: Sequence[str] = ("climate",)
+    ) -> None:
+        self.system, self.apart = system, apart
+        (folder / "var/lib/privet").mkdir(parents=True, exist_ok=True)
         key, _ = FileSlot(system).open()
-        vault = WorkerVault(key)
-        books = Books(Store(str(folder / "var/lib/privet/state.db"), vault, system.clock))
+        self.vault: Vault = WorkerVault(key) if apart else DirectVault(key)
+        self.books = books = Books(Store(str(folder / "var/lib/privet/state.db"), self.vault, system.clock))
         system.boot = books.next_boot()
-        anchor = read_anchor(system)
-        self.policy = Rules(books.store, vault, settings(), anchor).load(system)
-        seen = notice_digest(self.policy, "climate")
-        books.keep_consents(answer(self.policy, "climate", GIVEN, seen, "bench", system.clock().wall))
-        mine = Mine(fleet=anchor.identity.fleet, device=anchor.identity.device, boot=system.boot)
+        self.anchor = anchor = read_anchor(system)
+        self.policy = Rules(books.store, self.vault, settings(), anchor).load(system)
+        for purpose in purposes:
+            if not any(known == purpose for known, _ in books.consents):
+                seen = notice_digest(self.policy, purpose)
+                books.keep_consents(answer(self.policy, purpose, GIVEN, seen, "bench", system.clock().wall))
+        self.mine = Mine(fleet=anchor.identity.fleet, device=anchor.identity.device, boot=system.boot)
         system.make_directory("/var/lib/privet/queue", 0o700)
-        self.system = system
-        self.outbox = Outbox(system, books, vault, mine, lambda p, b: Queue(system, f"/var/lib/privet/queue/{p}", b))
+        self.outbox = self.outbox_kind(system, books, self.sealer(), self.mine, self.queue)
         self.outbox.adopt(self.policy)
         self.selector = selectors.DefaultSelector()
         LineServer(self.selector, str(folder / "telemetry.sock"), 0o600, self.intake)
-        port = Port(self.selector, self.heard, self.changed, 65534)
-        port.open(str(folder / "courier.sock"), 65534)
+        self.port = Port(self.selector, self.heard, self.changed, COURIER)
+
+    def sealer(self) -> Vault:
+        """Return what seals records."""
+        return self.vault
+
+    def queue(self, purpose: str, budget: int) -> Queue:
+        """Open the queue of a purpose."""
+        return Queue(self.system, f"/var/lib/privet/queue/{purpose}", budget)
 
     def intake(self, client: Client, request: dict[str, object]) -> None:
         """Take readings; answer when they are durable."""
@@ -56,7 +75,11 @@ class Sender:
             client.waiting -= 1
             client.reply(refusal(failure) if failure else {"ok": True, "accepted": len(samples)})
 
-        self.outbox.take(samples, done)
+        try:
+            self.outbox.take(samples, done)
+        except PrivetError:
+            client.waiting -= 1
+            raise
 
     def heard(self, message: list[Any]) -> None:
         """Take what the courier says."""
@@ -64,32 +87,39 @@ class Sender:
             self.outbox.sent(message[1])
         elif message[0] == "received" and message[1] == "ack":
             self.outbox.acknowledge(message[2])
+        elif message[:2] == ["state", "connected"]:
+            self.outbox.rewind()
 
     def changed(self, courier: Courier | None) -> None:
         """A courier came or went."""
         if courier is None:
             self.outbox.connected(None)
             return
-        place = {"host": self.policy.broker["host"], "port": self.policy.broker["port"]}
-        courier.tell(["link", {**place, "fleet": "home", "device": "d1"}])
+        self.greet(courier)
         self.outbox.connected(lambda number, topic, payload: courier.tell(["publish", number, topic, payload]))
 
-    def serve(self) -> None:
-        """Serve until ended."""
-        while True:
-            for found, mask in self.selector.select(1.0):
-                found.data(mask)
-            self.outbox.flush()
-            self.outbox.pump()
+    def greet(self, courier: Courier) -> None:
+        """Tell a courier where the broker is."""
+        place = {"host": self.policy.broker["host"], "port": self.policy.broker["port"]}
+        courier.tell(["link", {**place, "fleet": self.mine.fleet, "device": self.mine.device}])
+
+    def turn(self, seconds: float) -> None:
+        """Wait so long at most for something to do, and do it."""
+        for found, mask in self.selector.select(seconds):
+            found.data(mask)
+        self.outbox.flush()
+        self.outbox.pump()
 
 
 def main(folder: Path) -> None:
     """Begin, say so, serve."""
-    (folder / "var/lib/privet").mkdir(parents=True, exist_ok=True)
-    sender = Sender(folder)
+    sender = Sender(folder, RealSystem(str(folder)))
+    sender.port.open(str(folder / "courier.sock"), COURIER)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     print("ready", flush=True)
-    sender.serve()
+    while True:
+        sender.turn(1.0)
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
