@@ -112,7 +112,8 @@ BEYOND = {
     "for one device only", "a rule after ours", "one of two radios",
     "an exclusion takes a key out of all patterns", "to another machine",
     "a file that uses more of YAML", "Pi-hole 5 keeps all unless told not to", "Pi-hole 5",
-    "a part of it in another file",
+    "a part of it in another file", "no account yet, so whoever comes first makes one",
+    "every address, in one word of its command line",
 }  # fmt: skip
 
 
