@@ -172,6 +172,20 @@ def test_only_the_commands_keep_their_docstrings(package: Path):
     none_of([name for name, has in ours.items() if has != ("/agent/cli/" in name)])
 
 
+def words_of(code: types.CodeType) -> set[object]:
+    """Return every constant of a module, those of its functions included."""
+    inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return {one for one in code.co_consts if isinstance(one, str)}.union(*map(words_of, inner))
+
+
+def test_only_the_commands_keep_their_types(package: Path):
+    """What anything is was checked before it was shipped: what a function returns is said in the commands alone."""
+    typed = {name: "return" in words_of(marshal.loads(content[16:])) for name, content in compiled(package, "")}
+    ours = {name: has for name, has in typed.items() if "/privet/agent/" in name}
+    assert any(ours.values()) and len(ours) > 100
+    none_of([name for name, has in ours.items() if has and "/agent/cli/" not in name])
+
+
 def test_control_fields(package: Path):
     """The package says what it needs and nothing that would be downloaded; no field is left unfilled."""
     text = (package / "DEBIAN/control").read_text()
