@@ -94,6 +94,7 @@ docs: .venv/test ## write the tables in the README files anew from what they tel
 lock: .venv/test ## choose the newest allowed versions of all Python packages and pin them with their hashes
 	@$(PIP) --require-hashes --only-binary :all: -r requirements/lock.txt
 	@for name in test lock; do $(EXPORT) --upgrade requirements/$$name.in -o requirements/$$name.txt; done
+	@$(EXPORT) --upgrade --no-emit-package netifaces requirements/octoprint.in -o requirements/octoprint.txt
 	@for name in host device; do $(EXPORT) -c requirements/test.txt requirements/$$name.in -o requirements/$$name.txt; done
 
 wheel: debian-demo .venv/host ## build the Python package into dist/

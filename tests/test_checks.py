@@ -73,7 +73,7 @@ def test_requirements_are_pinned_by_hash_and_name_no_index():
     assert {path.stem for path in folder.glob("*.in")} == {path.stem for path in folder.glob("*.txt")}
 
 
-@pytest.mark.parametrize("name", ["device", "host", "test", "lock"])
+@pytest.mark.parametrize("name", ["device", "host", "test", "lock", "octoprint"])
 def test_exports_hold_every_package_asked_for(name: str):
     """What a plain list asks for stands in its export: `make lock` was run after the last change."""
     asked = re.findall(r"^([a-z0-9][\w.-]*)", (ROOT / f"requirements/{name}.in").read_text(), re.MULTILINE)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from provisioning.package.tree import LIBRARY
 from tests.bench.figures import Figures, children, three
 from tests.device import tree
 from tests.device.lab import AGENT, PACKAGES, Lab
@@ -15,22 +16,32 @@ from tests.device.whole import Whole
 
 REST = 60  # seconds until "at rest"
 EDITS = 200
-PYTHON = ["/usr/bin/python3", "-S", "-X", "no_debug_ranges"]  # as the service units start it
+PYTHON = ["/usr/bin/python3", "-BS", "-X", "no_debug_ranges"]  # as the service units start it
 ENVIRONMENT = ["env", f"PYTHONPATH={AGENT}:{PACKAGES}", "PYTHONPYCACHEPREFIX=/var/cache/pyc"]
+SHIPPED = ["env", f"PYTHONPATH=/{LIBRARY}:{PACKAGES}"]
+# What the package does with our own modules, and the programs it starts them by.
+LAY = f"""
+mkdir -p /{LIBRARY}
+cp -r {AGENT}/agent {AGENT}/provisioning/package/privet-guard {AGENT}/provisioning/package/privet-courier /{LIBRARY}/
+find /{LIBRARY} -name __pycache__ -prune -exec rm -r {{}} +
+PYTHONHASHSEED=0 python3 -X no_debug_ranges -PBSs {AGENT}/provisioning/package/compiled.py 0 /{LIBRARY} /{LIBRARY}
+"""
 
 
 class Served(Whole):
-    """A whole device whose processes start as the service units start them, from compiled files."""
+    """A whole device whose processes start as the service units start them, from files as the package ships them."""
 
     def start(self) -> None:
-        """Start the guard twice: the first start compiles and does the first boot, the second is what is measured."""
+        """Start the guard twice: the first start does the first boot, the second is what is measured."""
+        self.device.must(["sh", "-ec", LAY], seconds=120)
         self.run("agent.guard")
         self.stop()
         self.run("agent.guard")
 
     def run(self, module: str) -> None:
         """Start the guard and wait for it."""
-        self.guard = self.device.spawn([*ENVIRONMENT, *PYTHON, "-m", module])
+        program = f"/{LIBRARY}/privet-{module.rpartition('.')[2]}"
+        self.guard = self.device.spawn([*SHIPPED, *PYTHON, program])
         self.until(lambda: self.ask("version")["ok"], 60, "the guard to answer")
 
     def deliver(self) -> None:
@@ -39,12 +50,14 @@ class Served(Whole):
             if self.courier is not None:
                 self.device.must(["kill", str(self.pid("agent.courier"))])
                 self.courier.wait()
-            self.courier = self.device.spawn([*ENVIRONMENT, *PYTHON, "-m", "agent.courier", "--user", "privet"])
+            program = f"/{LIBRARY}/privet-courier"
+            self.courier = self.device.spawn([*SHIPPED, *PYTHON, program, "--user", "privet"])
             self.until(lambda: self.ask("status")["link"]["state"] == "connected", 30, "the courier to connect")
 
     def pid(self, module: str) -> int:
         """Return the pid of one of our processes."""
-        return int(self.device.must(["pgrep", "-o", "-f", f"python3 -S -X no_debug_ranges -m {module}"]).split()[0])
+        program = f"/{LIBRARY}/privet-{module.rpartition('.')[2]}"
+        return int(self.device.must(["pgrep", "-o", "-f", f"python3 -BS -X no_debug_ranges {program}"]).split()[0])
 
     def pss(self, pid: int) -> float:
         """Return the proportional set size in MB (proc(5), smaps_rollup)."""

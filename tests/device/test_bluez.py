@@ -1,6 +1,7 @@
 """Bluetooth over a real D-Bus: what busctl is told there, is told, and is read back as we read it.
 
-There is no radio here, and without one bluetoothd does not stay; dbusmock's BlueZ has its objects, names and types.
+There is no radio here, and without one bluetoothd does not stay; dbusmock's BlueZ has its objects, names and types. But
+before it goes, bluetoothd says what it made of its main.conf.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,24 @@ NOTE = "/var/lib/bluetooth/00:01:02:03:04:05/settings"
 BUS = "dbus-uuidgen --ensure; mkdir -p /run/dbus; dbus-daemon --system --fork"
 ALLOW = '<busconfig><policy user="root"><allow own="*"/><allow send_destination="*"/></policy></busconfig>'
 ADD = ["busctl", "call", "org.bluez", "/", "org.bluez.Mock", "AddAdapter", "ss", "hci0", "kitchen"]
+
+DAEMON = ["timeout", "20", "/usr/libexec/bluetooth/bluetoothd", "-n", "-d"]
+MAIN = {
+    "AlwaysPairable=true": "pairable",
+    "AlwaysPairable = true ": "pairable",
+    " AlwaysPairable=1": "pairable",
+    "AlwaysPairable=false\nAlwaysPairable=true": "pairable",
+    "[Policy]\nAutoEnable=false\n[General]\nAlwaysPairable=true": "pairable",
+    "AlwaysPairable=true\nAlwaysPairable=false": "hidden",
+    "AlwaysPairable=TRUE": "hidden",
+    "AlwaysPairable=yes": "hidden",
+    'AlwaysPairable="true"': "hidden",
+    "AlwaysPairable=true # mine": "hidden",
+    "alwayspairable=true": "hidden",
+    "#AlwaysPairable=true": "hidden",
+    "[general]\nAlwaysPairable=true": "hidden",
+    "a line of words\nAlwaysPairable=true": "hidden",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +94,20 @@ def test_the_shipped_configuration_is_understood(device: Device) -> None:
     lines = device.read("/etc/bluetooth/main.conf").splitlines()
     assert "[General]" in lines[: lines.index("AlwaysPairable=true")]
     assert look(device, NAME)["kept"] == "pairable"
+
+
+def test_main_conf_means_what_bluetoothd_makes_of_it(device: Device) -> None:
+    """Every way of writing it is judged as the real daemon reads it; after our steps it reads what we wrote."""
+    device.must(["sh", "-c", BUS])
+    for said, kept in MAIN.items():
+        device.write("/etc/bluetooth/main.conf", f"[General]\n{said}\n")
+        heard = device.run(DAEMON).stderr.decode()
+        assert "main.conf" in heard, heard
+        assert ("pairable=true" in heard) == (kept == "pairable"), (said, heard)
+        assert look(device, NAME)["kept"] == kept, said
+    for said in ("AlwaysPairable=true", "AlwaysPairable=TRUE"):
+        for value, word in (("hidden", "pairable=true"), ("pairable", "pairable=true")):
+            device.write("/etc/bluetooth/main.conf", f"[General]\n{said}\n")
+            assert enforce(device, NAME, value) == ""
+            assert (word in device.run(DAEMON).stderr.decode()) == (value == "pairable"), (said, value)
+            assert look(device, NAME)["kept"] == value

@@ -52,6 +52,7 @@ PRODUCTS_FOUND = (
     "influxdb",
     "network-manager",
     "nodejs",
+    "python3-netifaces",  # which OctoPrint needs and PyPI has no wheel of
     "samba",
     "smbclient",
     "tigervnc-standalone-server",

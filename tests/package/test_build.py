@@ -153,23 +153,27 @@ def compiled(package: Path, level: str) -> Iterator[tuple[str, bytes]]:
 @pytest.mark.parametrize("level", ["", ".opt-2"])
 def test_every_module_is_compiled_and_never_compared_with_its_source(package: Path, level: str):
     """Both kinds are there for every module, unchecked (PEP 552 flags 1), naming the installed path."""
-    seen = 0
-    for name, content in compiled(package, level):
+    found = list(compiled(package, level))
+    assert len(found) > 150
+    for name, content in found:
         assert content[:4] == importlib.util.MAGIC_NUMBER, name
         assert int.from_bytes(content[4:8], "little") == 1, name
         code = marshal.loads(content[16:])
-        assert isinstance(code, types.CodeType)
-        assert code.co_filename == f"/{name}"
-        seen += 1
-    assert seen > 150
+        assert isinstance(code, types.CodeType) and code.co_filename == f"/{name}"
 
 
-def test_only_the_commands_keep_their_docstrings(package: Path):
+def words_of(code: types.CodeType) -> set[object]:
+    """Return every constant in a module."""
+    return set(code.co_consts).union(*(words_of(one) for one in code.co_consts if isinstance(one, types.CodeType)))
+
+
+def test_only_the_commands_keep_their_docstrings_and_types(package: Path):
     """They show them; in every process that runs for good they would be memory for nothing."""
-    kept = {name: "__doc__" in marshal.loads(content[16:]).co_names for name, content in compiled(package, "")}
-    ours = {name: has for name, has in kept.items() if "/privet/agent/" in name and (package / name).read_text()}
-    assert any(ours.values()) and len(ours) > 100
-    none_of([name for name, has in ours.items() if has != ("/agent/cli/" in name)])
+    codes = {name: marshal.loads(content[16:]) for name, content in compiled(package, "") if "/privet/agent/" in name}
+    ours = {name: code for name, code in codes.items() if (package / name).read_text()}
+    assert any("return" in words_of(code) for code in ours.values()) and len(ours) > 100
+    none_of([name for name, code in ours.items() if ("__doc__" in code.co_names) != ("/agent/cli/" in name)])
+    none_of([name for name, code in ours.items() if "return" in words_of(code) and "/agent/cli/" not in name])
 
 
 def test_control_fields(package: Path):

@@ -20,9 +20,9 @@ from agent.system.simulated import SimulatedSystem, products
 from agent.system.simulated.raspberry import board
 
 KINDS = (
-    "apt_option", "bluez", "boot_config", "boot_flag", "device_access", "dhcp_name", "disk", "file_mode",
-    "hardware", "journald", "kernel_cmdline", "kernel_module", "log_remote", "nft", "nm_conf", "product", "rfkill",
-    "sudoers", "sysctl", "systemd_unit", "udev_property", "user_unit", "wifi_security",
+    "apt_option", "bluez", "browser_policy", "boot_config", "boot_flag", "device_access", "dhcp_name", "disk",
+    "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module", "log_remote", "nft", "nm_conf", "product",
+    "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "user_unit", "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
@@ -112,7 +112,8 @@ BEYOND = {
     "for one device only", "a rule after ours", "one of two radios",
     "an exclusion takes a key out of all patterns", "to another machine",
     "a file that uses more of YAML", "Pi-hole 5 keeps all unless told not to", "Pi-hole 5",
-    "a part of it in another file",
+    "policies that are no JSON", "a part of it in another file", "no account yet, so whoever comes first makes one",
+    "every address, in one word of its command line",
 }  # fmt: skip
 
 

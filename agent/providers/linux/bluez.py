@@ -37,7 +37,7 @@ SILENT = (
 )
 ORDER = ("hidden", "pairable", "visible", "lasting")
 USUAL = "180"  # seconds, by BlueZ itself
-YES = {"true", "1", "yes"}
+YES = {"true", "1"}  # in these letters alone (GLib's key files), and not in quotes
 
 
 def probe(system: System, params: Params) -> Reading:
@@ -70,7 +70,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
     rung = ORDER.index(str(option))
     made: list[Write | Run] = []
     wanted = {"AlwaysPairable": "true" if rung else "false"}
-    if (conf.value(str(params["main"]), "General", "AlwaysPairable") or "false").lower() != wanted["AlwaysPairable"]:
+    if general(str(params["main"])).get("AlwaysPairable", "false") != wanted["AlwaysPairable"]:
         made.append(written(MAIN, conf.changed(str(params["main"]), "General", dict(wanted)), 0o644))
     for row in listed(params, "adapters"):
         path, seen, pairable = row.split()
@@ -148,8 +148,7 @@ def shown(adapter: dict[str, Any]) -> str:
 
 def by_main(system: System) -> str:
     """Say what main.conf makes of every adapter."""
-    always = conf.value(text(system, MAIN), "General", "AlwaysPairable") or "false"
-    return "pairable" if always.lower() in YES else "hidden"
+    return "pairable" if general(text(system, MAIN)).get("AlwaysPairable") in YES else "hidden"
 
 
 def notes(system: System) -> dict[str, str]:
@@ -160,8 +159,23 @@ def notes(system: System) -> dict[str, str]:
 
 def by_note(system: System, note: str) -> str:
     """Say how an adapter will be: it takes up being seen only where that has no end."""
-    seen = (conf.value(note, "General", "Discoverable") or "false").lower() in YES
-    limit = conf.value(note, "General", "DiscoverableTimeout")
-    if limit is None:
-        limit = conf.value(text(system, MAIN), "General", "DiscoverableTimeout") or USUAL
-    return "lasting" if seen and limit == "0" else "hidden"
+    kept = general(note)
+    limit = kept.get("DiscoverableTimeout", general(text(system, MAIN)).get("DiscoverableTimeout", USUAL))
+    return "lasting" if kept.get("Discoverable") in YES and limit == "0" else "hidden"
+
+
+def general(said: str) -> dict[str, str]:
+    """Read a group of a key file as GLib does: one line that is none, and nothing of the file counts."""
+    found: dict[str, str] = {}
+    group = ""
+    for line in (raw.strip() for raw in said.splitlines()):
+        key, equals, value = line.partition("=")
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("[") and line.endswith("]"):
+            group = line
+        elif not equals or not key.strip() or not group:
+            return {}
+        elif group == "[General]":
+            found[key.strip()] = value.strip()
+    return found

@@ -103,6 +103,8 @@ CONSOLES = {"getty": "-o '-p -- \\\\u' --noclear", "serial-getty": "-o '-p -- \\
 REPORTING = (
     "/etc/update-motd.d/50-motd-news",
     "/usr/bin/whoopsie",
+    "/usr/lib/chromium/chromium",
+    "/usr/lib/firefox-esr/firefox-esr",
     "/usr/lib/systemd/systemd-coredump",
     "/usr/libexec/fwupd/fwupd",
     "/usr/sbin/dphys-swapfile",

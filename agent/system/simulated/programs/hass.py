@@ -40,8 +40,11 @@ def lay(device: "SimulatedSystem") -> None:
 def boot(device: "SimulatedSystem") -> None:
     """Start it where it is set up."""
     if products.there(device, f"{HOME}/configuration.yaml"):
-        host = re.findall(
-            r"^[^#\n]*server_host: ([^\s}]+)", products.text(device, f"{HOME}/configuration.yaml"), re.MULTILINE
-        )
-        door = (host[-1] if host else "0.0.0.0", 8123)  # noqa: S104 — where it listens unless told otherwise
+        text = products.text(device, f"{HOME}/configuration.yaml")
+        host = re.findall(r"^[^#\n]*server_host: ([^\s}]+)", text, re.MULTILINE)
+        listed = re.search(r"^[^#\n]*server_host:\n((?: +- .*\n)+)", text, re.MULTILINE)
+        host += re.findall(r"- (\S+)", listed[1]) if listed else []
+        far = [one for one in host if one not in ("127.0.0.1", "::1")]
+        door = ((far or host or ["0.0.0.0"])[-1], 8123)  # noqa: S104 — where it listens unless told otherwise
+        door = ("127.0.0.1", 8123) if host and not far else door
         products.started(device, ("/srv/homeassistant/bin/hass", "-c", HOME), None, UNIT, [door], uid=1001)

@@ -62,8 +62,9 @@ def kept(system: System, what: str, environment: dict[str, str]) -> Value | None
     if rows is None:
         return None
     if what == "bind":
-        said = plain_yaml.get(text, "http", "server_host")
-        return None if said is None else LOOPBACK if forms.is_near(said) else NETWORK
+        said: list[str | None] = [one for _, one in named_hosts(text)]
+        said = said or [plain_yaml.get(text, "http", "server_host")]
+        return None if None in said else LOOPBACK if all(one and forms.is_near(one) for one in said) else NETWORK
     if what == "login":
         named = [line for line in text.split("\n") if "trusted_networks" in line.partition("#")[0]]
         elsewhere = [
@@ -74,6 +75,20 @@ def kept(system: System, what: str, environment: dict[str, str]) -> Value | None
     if keys & {"default_config", *FAR}:
         return "all"
     return "near" if keys & set(NEAR) else "none"
+
+
+def named_hosts(text: str) -> list[tuple[int, str]]:
+    """Return the addresses of a list of them, with the lines they stand on; none where there is no list."""
+    found = plain_yaml.walk(text, ("http", "server_host"))
+    if found is None or found[0] is None or found[1] or found[0].value:
+        return []
+    made: list[tuple[int, str]] = []
+    for place, line in enumerate(text.split("\n")[found[0].place + 1 :], found[0].place + 1):
+        if line.strip().startswith("- "):
+            made.append((place, plain_yaml.bare(line.strip()[2:].strip())))
+        elif line.strip() and not line.strip().startswith("#"):
+            break
+    return made
 
 
 def reports(text: str) -> Value | None:
@@ -127,6 +142,8 @@ def host(lines: list[str], rows: list[plain_yaml.Row], text: str) -> None:
     found = plain_yaml.walk(text, ("http", "server_host"))
     row, missing = found or (None, ("http", "server_host"))
     if row is not None and not missing:
+        for place, _ in reversed(named_hosts(text)):
+            marks.put(lines, place, "bind", " " * row.indent + "#")
         marks.put(lines, row.place, "bind", " " * row.indent + "server_host: 127.0.0.1")
     elif row is not None:
         known = plain_yaml.beneath(rows, row)
