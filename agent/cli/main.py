@@ -8,7 +8,7 @@ import click
 
 from agent import VERSION
 from agent.cli import local, rights, show
-from agent.cli.call import Answered, call, first_boot
+from agent.cli.call import LOOK, Answered, call, first_boot
 from agent.cli.erase import erase
 from agent.core.errors import BadInput, PrivetError, Refused, Tampered
 
@@ -76,6 +76,8 @@ def status(*, every: bool, as_json: bool) -> None:
         show.status(answer, every=every)
     if any(r["status"] in ("loosened", "unknown") for r in answer["findings"]):
         sys.exit(3)
+    if answer["age"] is None:
+        sys.exit(75)  # not everything was looked at yet
 
 
 @main.command(epilog="\b\nExample:\n  privet explain firewall.inbound")
@@ -132,7 +134,7 @@ def tighten(setting: str, *, as_json: bool) -> None:
 @json_option
 def enforce(*, as_json: bool) -> None:
     """Look at everything now and set back whatever is loosened."""
-    answer = call("control", {"op": "enforce"})
+    answer = call("control", {"op": "enforce"}, LOOK)
     if not out(answer, as_json=as_json):
         show.status(answer)
 

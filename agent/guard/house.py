@@ -85,17 +85,29 @@ class House:
         fresh = self.parts.first_boot(self)
         self.rules.shut_in = self.rules.shut_in or self.shut_in
         self.guard.start(quiet=fresh)
+        if not fresh:
+            self.open_watch()
+            while self.guard.looking.left:  # who asks is answered meanwhile; what is moved meanwhile has its turn then
+                self.guard.looking.step()
+                self.send(self.hear(0.0))
+        self.guard.live_with()
         if fresh and (late := self.guard.posture.late()):
             self.say(restart_wanted(late))
         if aside:
             self.guard.announce(words.fallen_back(aside, self.rules.bare, self.unhealthy, self.system.clock()))
         if self.lost:
             self.guard.announce(words.memory_lost(self.lost, self.system.clock()))
-        self.watched = set(self.guard.posture.places)
-        self.watch = self.system.watch(sorted(self.watched))
-        self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
+        if fresh:
+            self.open_watch()  # after it, for all it does itself would have to be looked at again
+        if self.watch is not None:
+            self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.begin()
+
+    def open_watch(self) -> None:
+        """Watch the directories that settings live in."""
+        self.watched = set(self.guard.posture.places)
+        self.watch = self.system.watch(sorted(self.watched))
 
     def enrol(self, owner: tuple[int, int]) -> None:
         """See to the device's own certificate, for a courier of this account; before `start`."""
@@ -144,20 +156,28 @@ class House:
 
     def turn(self, limit: float = IDLE) -> None:
         """Wait for the next thing at most `limit` seconds, answer it, and do what is due."""
-        wait = min(limit, float(self.guard.due()), self.hold())
-        for key, mask in self.selector.select(max(0.0, wait)):
-            key.data(mask)
-        heard = time.monotonic()
+        heard = self.hear(min(limit, float(self.guard.due()), self.hold()))
         self.guard.tick()
+        self.guard.looking.step()
         self.watch_more()
-        self.outbox.flush()
-        self.outbox.pump()
-        for server in self.servers:
-            server.tidy(heard)
+        self.send(heard)
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.turn()
         self.healthy()
         self.doubt()
+
+    def hear(self, wait: float) -> float:
+        """Wait for whoever comes, and answer; return when everybody was listened to."""
+        for key, mask in self.selector.select(max(0.0, wait)):
+            key.data(mask)
+        return time.monotonic()
+
+    def send(self, heard: float) -> None:
+        """Let go of what is to leave, and of who has been silent for too long."""
+        self.outbox.flush()
+        self.outbox.pump()
+        for server in self.servers:
+            server.tidy(heard)
 
     def watch_more(self) -> None:
         """Watch the directories that the latest look has found."""
@@ -192,18 +212,18 @@ class House:
         if request.get("op") == "consent" and request.get("state") != "given":
             self.outbox.withdraw(str(request.get("purpose")))
         self.answer.tell()
-        return reply
+        if request.get("op") != "enforce" or client.waiting:
+            return reply
+        give = client.owe()  # once everything was looked at; others are answered meanwhile
+        self.guard.looking.waiting.append(lambda: give(self.acts.perform(who, {"op": "status"})))
+        return None
 
     def intake(self, client: Client, request: dict[str, object]) -> Reply:
         """Take readings from an application; the answer comes when they are durable."""
         samples = read_samples(request, self.system.clock())
-
-        def done(failure: PrivetError | None) -> None:
-            client.waiting -= 1
-            client.reply(refusal(failure) if failure else {"ok": True, "accepted": len(samples)})
-
-        self.outbox.take(samples, done)
-        client.waiting += 1
+        give = client.owe()
+        taken: dict[str, object] = {"ok": True, "accepted": len(samples)}
+        self.outbox.take(samples, lambda failure: give(refusal(failure) if failure else taken))
         return None
 
     def courier_changed(self, courier: Courier | None) -> None:
