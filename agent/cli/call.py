@@ -9,8 +9,8 @@ from typing import Any
 from agent.core.errors import PrivetError, Unreachable
 
 FOLDER = "/run/privet"
-PATIENCE = 60.0
-LOOK = 1200.0  # seconds that a look at everything may take on a slow board
+PATIENCE = 60.0  # seconds for an answer
+WORK = 1200.0  # the same where something is changed, or everything looked at: that takes its time on a slow board
 ANSWER = 8 << 20
 
 
