@@ -291,7 +291,8 @@ class House:
         if self.port is not None:
             self.port.close()
         if self.watch is not None:
-            self.selector.unregister(self.watch.fileno())
+            with suppress(KeyError):  # a start that failed at its first look
+                self.selector.unregister(self.watch.fileno())
             self.watch.close()
         self.selector.close()
         self.parts.vault.close()

@@ -67,21 +67,21 @@ class Looking:
             names = tuple(name for name in self.soon if settings[name].provider == kind)
             for name in names:
                 del self.soon[name]
-            self.part(names)
+            self.guard.cycle(names)
         if self.left:
             name = next(iter(self.left))
-            self.part((name,), quiet=self.left.pop(name))
+            self.part((name,), self.left.pop(name))
             if not self.left:
                 self.end()
 
     def whole(self) -> None:
         """Look at everything in one piece, without a word: the first boot, when nobody is served yet."""
         self.left = {}
-        self.part(self.guard.posture.names(), quiet=True)
+        self.part(self.guard.posture.names(), True)
         self.end()
 
-    def part(self, names: tuple[str, ...], quiet: bool = False) -> None:
-        """Look at some settings; what stands as it should is remembered for changes of access."""
+    def part(self, names: tuple[str, ...], quiet: bool) -> None:
+        """Look at a part of everything; what stands as it should is remembered for changes of access."""
         for finding in self.guard.cycle(names, quiet):
             if finding.status == OK and access(self.guard.settings[finding.setting]):
                 self.guard.proving.remember(finding.setting, finding.wanted)
