@@ -28,7 +28,7 @@ from agent.guard.readings import read_samples
 from agent.guard.rights import Rights
 from agent.guard.rules import Rules
 from agent.guard.signs import on_console, restart_wanted
-from agent.system.door import Watch
+from agent.guard.watching import Watching
 
 IDLE = 3600.0
 PATIENCE = 900  # seconds of a start in which a broker that was reached before may be out of reach without a word
@@ -64,8 +64,7 @@ class House:
         self.answer = Answer(self.guard, self.outbox, lambda: self.link[0] == "connected")
         self.acts = Acts(self.guard, self.standing)
         self.acts.table.update({**Rights(self.guard, self.outbox).table, **Erasure(self.guard, parts.vault).table})
-        self.watch: Watch | None = None
-        self.watched: set[str] = set()
+        self.watching = Watching(self.guard, self.selector)
         self.servers: list[LineServer] = []
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
@@ -86,9 +85,10 @@ class House:
         self.rules.shut_in = self.rules.shut_in or self.shut_in
         self.guard.start(quiet=fresh)
         if not fresh:
-            self.open_watch()
+            self.watching.open()
             while self.guard.looking.left:  # who asks is answered meanwhile; what is moved meanwhile has its turn then
                 self.guard.looking.step()
+                self.watching.more()
                 self.send(self.hear(0.0))
         self.guard.live_with()
         if fresh and (late := self.guard.posture.late()):
@@ -97,17 +97,9 @@ class House:
             self.guard.announce(words.fallen_back(aside, self.rules.bare, self.unhealthy, self.system.clock()))
         if self.lost:
             self.guard.announce(words.memory_lost(self.lost, self.system.clock()))
-        if fresh:
-            self.open_watch()  # after it, for all it does itself would have to be looked at again
-        if self.watch is not None:
-            self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
+        self.watching.serve()  # of a first boot from here on: all it did itself would have to be looked at again
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.begin()
-
-    def open_watch(self) -> None:
-        """Watch the directories that settings live in."""
-        self.watched = set(self.guard.posture.places)
-        self.watch = self.system.watch(sorted(self.watched))
 
     def enrol(self, owner: tuple[int, int]) -> None:
         """See to the device's own certificate, for a courier of this account; before `start`."""
@@ -157,9 +149,9 @@ class House:
     def turn(self, limit: float = IDLE) -> None:
         """Wait for the next thing at most `limit` seconds, answer it, and do what is due."""
         heard = self.hear(min(limit, float(self.guard.due()), self.hold()))
+        self.guard.looking.step()  # what an event moved comes before all that is due
         self.guard.tick()
-        self.guard.looking.step()
-        self.watch_more()
+        self.watching.more()
         self.send(heard)
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.turn()
@@ -179,24 +171,11 @@ class House:
         for server in self.servers:
             server.tidy(heard)
 
-    def watch_more(self) -> None:
-        """Watch the directories that the latest look has found."""
-        found = set(self.guard.posture.places) - self.watched
-        if found and self.watch is not None:
-            self.watched |= found
-            self.watch.add(sorted(found))
-            self.system.writers(sorted(found))
-
     def hold(self) -> float:
         """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
         left = self.outbox.windows.left(self.system.clock().wall)
         enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
         return min([IDLE, left, enrolment, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
-
-    def moved(self, mask: int) -> None:
-        """Answer changes in watched directories."""
-        if self.watch is not None:
-            self.guard.changed(set(self.watch.events()))
 
     def standing(self) -> dict[str, Any]:
         """Say for the status how telemetry and the link stand."""
@@ -290,9 +269,6 @@ class House:
             server.close()
         if self.port is not None:
             self.port.close()
-        if self.watch is not None:
-            with suppress(KeyError):  # a start that failed at its first look
-                self.selector.unregister(self.watch.fileno())
-            self.watch.close()
+        self.watching.close()
         self.selector.close()
         self.parts.vault.close()

@@ -28,12 +28,12 @@ class Looking:
         self.soon: dict[str, None] = {}  # what events may have moved
         self.left: dict[str, bool] = {}  # what is left of everything, and whether it is loose only by a new policy
         self.waiting: list[Callable[[], None]] = []  # told at the end
-        self.began = -SWEEP
+        self.began = self.since = -SWEEP  # when the latest began, and when it began or ended: a pause follows each
         self.full: int | None = None  # when the latest began that came to its end
 
     def due(self) -> int:
         """Return the seconds until everything is looked at again."""
-        return max(0, self.began + SWEEP - self.guard.system.clock().uptime)
+        return max(0, self.since + SWEEP - self.guard.system.clock().uptime)
 
     def over(self) -> bool:
         """Say whether nothing is left to look at."""
@@ -46,7 +46,7 @@ class Looking:
         quiet = {name for name in first if self.left[name]} | set(asked)
         self.left = {name: name in quiet for name in (*first, *names)}
         self.soon = {name: None for name in self.soon if name in names and name not in quiet}
-        self.began = self.guard.system.clock().uptime
+        self.began = self.since = self.guard.system.clock().uptime
         self.guard.lacking = ""
 
     def rebase(self, baseline: dict[str, Value]) -> None:
@@ -88,7 +88,7 @@ class Looking:
 
     def end(self) -> None:
         """Everything was looked at: the time floor moves forward, and who waited for it is told."""
-        self.full = self.began
+        self.full, self.since = self.began, self.guard.system.clock().uptime
         wall, store = self.guard.system.clock().wall, self.guard.books.store
         if wall - (store.get("floor") or 0) > DAY:
             store.put({"floor": wall})
