@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from agent.core.deletion import split_receipt
-from agent.core.errors import BadInput, PrivetError
+from agent.core.errors import PrivetError
 from agent.core.health import NORMAL, stage
 from agent.guard import breaker, words
+from agent.guard.abroad import Abroad
 from agent.guard.acts import Acts
 from agent.guard.agreeing import Agreeing
 from agent.guard.answer import Answer
@@ -25,14 +25,14 @@ from agent.guard.late import LateStore
 from agent.guard.line import Client, LineServer, Reply, refusal
 from agent.guard.outbox import Outbox
 from agent.guard.parts import Parts
-from agent.guard.port import Courier, Port
+from agent.guard.port import Port
 from agent.guard.posture import Posture
 from agent.guard.readings import read_samples
 from agent.guard.rights import Rights
 from agent.guard.rules import Rules
 from agent.guard.signs import on_console, restart_wanted
 from agent.guard.traffic import Tell, Traffic
-from agent.system.door import Watch
+from agent.guard.watching import Watching
 
 IDLE = 3600.0
 PATIENCE = 900  # seconds of a start in which a broker that was reached before may be out of reach without a word
@@ -47,7 +47,7 @@ OURS = (
 )
 
 
-class House:
+class House(Abroad):
     """One guard, ready to be turned."""
 
     def __init__(self, parts: Parts) -> None:
@@ -72,8 +72,7 @@ class House:
         agreeing = Agreeing(self.guard, self.outbox, self.deletions)
         rights = Rights(self.guard, self.outbox, self.deletions, lambda: self.standing()["egress"])
         self.acts.table.update({**agreeing.table, **rights.table, **Erasure(self.guard, parts.vault).table})
-        self.watch: Watch | None = None
-        self.watched: set[str] = set()
+        self.watching = Watching(self.guard, self.selector)
         self.servers: list[LineServer] = []
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
@@ -95,15 +94,20 @@ class House:
         fresh = self.parts.first_boot(self)
         self.rules.shut_in = self.rules.shut_in or self.shut_in
         self.guard.start(quiet=fresh)
+        if not fresh:
+            self.watching.open()
+            while self.guard.looking.left:  # who asks is answered meanwhile; what is moved meanwhile has its turn then
+                self.guard.looking.step()
+                self.watching.more()
+                self.send(self.hear(0.0))
+        self.guard.live_with()
         if fresh and (late := self.guard.posture.late()):
             self.say(restart_wanted(late))
         if aside:
             self.guard.announce(words.fallen_back(aside, self.rules.bare, self.unhealthy, self.system.clock()))
         if self.lost:
             self.guard.announce(words.memory_lost(self.lost, self.system.clock()))
-        self.watched = set(self.guard.posture.places)
-        self.watch = self.system.watch(sorted(self.watched))
-        self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
+        self.watching.serve()  # of a first boot from here on: all it did itself would have to be looked at again
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.begin()
 
@@ -159,32 +163,32 @@ class House:
 
     def turn(self, limit: float = IDLE) -> None:
         """Wait for the next thing at most `limit` seconds, answer it, and do what is due."""
-        wait = min(limit, float(self.guard.due()), self.hold())
+        heard = self.hear(min(limit, float(self.guard.due()), self.hold()))
+        self.guard.looking.step()  # what an event moved comes before all that is due
+        self.guard.tick()
+        self.watching.more()
+        self.send(heard)
+        if self.enrolment is not None and not self.shut_in:
+            self.enrolment.turn()
+        if self.traffic is not None:
+            self.traffic.turn(self.guard.looking.full)
+        self.healthy()
+        self.doubt()
+
+    def hear(self, wait: float) -> float:
+        """Wait for whoever comes, and answer; return when everybody was listened to."""
         for key, mask in self.selector.select(max(0.0, wait)):
             key.data(mask)
-        heard = time.monotonic()
-        self.guard.tick()
-        self.watch_more()
+        return time.monotonic()
+
+    def send(self, heard: float) -> None:
+        """Let go of what is to leave, and of who has been silent for too long."""
         self.outbox.flush()
         if self.link[0] == "connected":
             self.deletions.turn()
         self.outbox.pump()
         for server in self.servers:
             server.tidy(heard)
-        if self.enrolment is not None and not self.shut_in:
-            self.enrolment.turn()
-        if self.traffic is not None:
-            self.traffic.turn(self.guard.swept)
-        self.healthy()
-        self.doubt()
-
-    def watch_more(self) -> None:
-        """Watch the directories that the latest look has found."""
-        found = set(self.guard.posture.places) - self.watched
-        if found and self.watch is not None:
-            self.watched |= found
-            self.watch.add(sorted(found))
-            self.system.writers(sorted(found))
 
     def hold(self) -> float:
         """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
@@ -192,11 +196,6 @@ class House:
         enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
         asks = self.deletions.wait() if self.link[0] == "connected" else IDLE
         return min([IDLE, left, enrolment, asks, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
-
-    def moved(self, mask: int) -> None:
-        """Answer changes in watched directories."""
-        if self.watch is not None:
-            self.guard.changed(set(self.watch.events()))
 
     def standing(self) -> dict[str, Any]:
         """Say for the status how telemetry and the link stand."""
@@ -215,93 +214,20 @@ class House:
         if request.get("op") == "consent" and request.get("state") != "given":
             self.recall(str(request.get("purpose")))
         self.answer.tell()
-        return reply
+        if request.get("op") != "enforce" or client.waiting:
+            return reply
+        give = client.owe()  # once everything was looked at; others are answered meanwhile
+        self.guard.looking.waiting.append(lambda: give(self.acts.perform(who, {"op": "status"})))
+        return None
 
     def intake(self, client: Client, request: dict[str, object]) -> Reply:
         """Take readings from an application; the answer comes when they are durable."""
         samples, kept = read_samples(request, self.system.clock()), 0
-
-        def done(failure: PrivetError | None) -> None:
-            client.waiting -= 1
-            client.reply(refusal(failure) if failure else {"ok": True, "accepted": kept})
-
-        kept = self.outbox.take(samples, done)
-        client.waiting += 1
+        taken = self.outbox.take(
+            samples, lambda failure: give(refusal(failure) if failure else {"ok": True, "accepted": kept})
+        )
+        kept, give = taken, client.owe()
         return None
-
-    def courier_changed(self, courier: Courier | None) -> None:
-        """A courier came or went."""
-        tell = None if courier is None else self.counting(courier.tell)
-        if self.enrolment is not None:
-            self.enrolment.courier(tell)
-        if tell is None or self.rules.policy is None:
-            self.link = ("offline", "no courier is connected")
-            self.outbox.connected(None)
-            return
-        self.relink()
-        self.link = ("offline", "the courier has not connected yet")
-        self.outbox.connected(lambda number, topic, payload: tell(["publish", number, topic, payload]))
-
-    def relink(self) -> None:
-        """Tell the courier where the broker is; what was sent and not answered is sent anew."""
-        policy, me = self.rules.policy, self.parts.anchor.identity
-        if policy is not None and self.port is not None and self.port.courier is not None:
-            place = {"host": policy.broker["host"], "port": policy.broker["port"]}
-            if others := [fact for one in policy.broker.get("others", ()) for fact in (one["host"], one["port"])]:
-                place["others"] = others
-            self.port.courier.tell(["link", {**place, "fleet": me.fleet, "device": me.device}])
-
-    def recall(self, purpose: str) -> None:
-        """Take back what the courier has of a purpose and the broker did not answer: it begins anew without it."""
-        if purpose in self.outbox.unsent.values():
-            self.link = ("offline", "the courier begins anew, without what was taken back")
-            self.relink()
-            self.outbox.connected(self.outbox.publish)
-
-    def heard(self, message: list[Any]) -> None:
-        """Take one message of the courier; what is not authentic changes nothing and explains nothing."""
-        if self.believed(message) and self.traffic is not None:
-            self.traffic.heard(message)
-
-    def believed(self, message: list[Any]) -> bool:
-        """Act on one message of the courier; say whether it was authentic."""
-        kind, rest = message[0], message[1:]
-        if kind == "sent" and len(rest) == 1 and isinstance(rest[0], int):
-            self.outbox.sent(rest[0])
-        elif kind == "state" and len(rest) == 2:
-            before, self.link = self.link, (str(rest[0])[:20], str(rest[1])[:300])
-            if self.link[0] == "connected" and not self.books.store.get("linked"):
-                self.books.store.put({"linked": True})
-            if self.link[0] == "connected" != before[0]:  # what the connection before it lost need not wait
-                self.outbox.rewind()
-                self.deletions.again()
-                self.answer.tell(anew=True)
-        elif kind == "received" and len(rest) == 2 and isinstance(rest[1], bytes):
-            try:
-                self.received(str(rest[0]), rest[1])
-            except PrivetError as error:
-                self.books.store.append("refused", {"what": str(rest[0])[:20], "why": str(error)})
-                return False
-        elif kind in ("enrolled", "proven") and len(rest) == 1 and self.enrolment is not None:
-            self.enrolment.message(kind, rest[0])
-        elif kind not in ("hello", "proven"):
-            raise BadInput("the courier said something unknown and was dropped")
-        return True
-
-    def received(self, kind: str, payload: bytes) -> None:
-        """Take an acknowledgement or a policy that came over the network."""
-        if kind == "ack" and (receipt := split_receipt(payload)) is not None:
-            self.deletions.confirm(receipt, payload, self.rules.now(self.system.clock()))
-        elif kind == "ack":
-            self.outbox.acknowledge(payload)
-        elif kind == "policy":
-            self.take_policy(payload)
-        else:
-            raise BadInput("only acknowledgements and policies are taken from the network")
-
-    def take_policy(self, signed: bytes) -> None:
-        """Take a policy from afar: tighter parts at once, looser ones not at all; the owner is told which."""
-        self.answer.take(signed)
 
     def stop(self) -> None:
         """Close everything; state and queue are already on disk."""
@@ -316,8 +242,6 @@ class House:
             server.close()
         if self.port is not None:
             self.port.close()
-        if self.watch is not None:
-            self.selector.unregister(self.watch.fileno())
-            self.watch.close()
+        self.watching.close()
         self.selector.close()
         self.parts.vault.close()

@@ -71,7 +71,7 @@ class Traffic:
         if self.count is not None:
             self.count = replace(self.count, **{name: getattr(self.count, name) + more[name] for name in more})
 
-    def turn(self, swept: int) -> None:
+    def turn(self, swept: int | None) -> None:
         """Look again after every sweep; where it cannot be told, say why, and never that all is well."""
         if swept == self.swept:
             return

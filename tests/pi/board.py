@@ -1,4 +1,4 @@
-"""An emulated Raspberry Pi 3: a card in it, a cable to the broker on this machine, a keyboard at its serial port."""
+"""An emulated Raspberry Pi 3: a card in it, a cable to the servers on this machine, a keyboard at its serial port."""
 
 import shlex
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.pi.card import DEVICE_TREE, INITRD, KERNEL, Card
-from tests.pi.factory import BROKER, PORT, USER
+from tests.pi.factory import HERE, USER
 from tests.vm.qemu import Machine, MachineError, Start
 
 RELAY = Path(__file__).resolve().parent / "relay.py"
@@ -28,25 +28,29 @@ CARELESS = (
 
 
 class Board(Machine):
-    """One Raspberry Pi. What the firmware would load is taken from the card itself."""
+    """One Raspberry Pi. What the firmware would load is taken from the card itself.
 
-    def __init__(self, card: Card, folder: Path, key: Path, broker: int, more: str = "") -> None:
+    `ways` are the ports of this machine's loopback that the guest reaches, by the ports under which it sees them.
+    """
+
+    def __init__(self, card: Card, folder: Path, key: Path, ways: dict[int, int], more: str = "") -> None:
         self.card = card
         self.key = key
-        self.broker = broker
+        self.ways = ways
         kernel, initrd, device_tree = card.take(folder, KERNEL, INITRD, DEVICE_TREE)
         start = Start(kernel, initrd, f"{card.words()} quiet {WITHOUT} {more}".strip(), device_tree)
         super().__init__("pi3", start, card.image)
 
     def words(self, start: Start, disk: Path, form: str, kvm: bool) -> list[str]:
-        """Return QEMU's words with a serial port to type on, and one address that leads to the broker."""
+        """Return QEMU's words with a serial port to type on, and one address that leads to this machine's servers."""
         words = super().words(start, disk, form, kvm)
         at = words.index(f"file:{self.console}")
         words[at] = "chardev:typed"
         typed = f"socket,id=typed,path={self.folder}/typed,server=on,wait=off,logfile={self.console},logappend=on"
         at = words.index("-netdev") + 1
-        relay = shlex.join((sys.executable, str(RELAY), str(self.broker))).replace(",", ",,")
-        words[at] += f",guestfwd=tcp:{BROKER}:{PORT}-cmd:{relay}"
+        for seen, port in self.ways.items():
+            relay = shlex.join((sys.executable, str(RELAY), str(port))).replace(",", ",,")
+            words[at] += f",guestfwd=tcp:{HERE}:{seen}-cmd:{relay}"
         return [*words, "-chardev", typed]
 
     def ssh(

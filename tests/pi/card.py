@@ -9,6 +9,8 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,13 @@ class Card:
         mtool("mcopy", "-n", "-o", "-i", self.fat(), *(f"::/{name}" for name in names), str(folder))
         return [folder / name for name in names]
 
+    def lay(self, files: dict[str, bytes]) -> None:
+        """Lay files on the FAT side, as a person with the card in a reader does."""
+        with tempfile.TemporaryDirectory(prefix="privet-bootfs-") as name:
+            for laid, content in files.items():
+                (Path(name) / laid).write_bytes(content)
+            mtool("mcopy", "-o", "-i", self.fat(), *(str(Path(name) / laid) for laid in files), "::/")
+
     def words(self) -> str:
         """Return the kernel's words that stand on the card."""
         return mtool("mtype", "-i", self.fat(), "::/cmdline.txt").decode().strip()
@@ -74,13 +83,25 @@ class Card:
                         places += [at + hit.start() for hit in re.finditer(re.escape(needle), chunk)]
         return {needle: sorted(set(places)) for needle, places in hits.items()}
 
-    def sound(self) -> str:
-        """Return what e2fsck has to say about the ext4 side after its journal was replayed; empty when it is sound."""
+    @contextmanager
+    def rootfs(self) -> Iterator[Path]:
+        """Give a copy of the ext4 side, its journal replayed; the card itself is left alone, a Pi may be using it."""
         with tempfile.TemporaryDirectory(dir=self.image.parent) as folder:
             copy = Path(folder) / "rootfs"
             argv = ["dd", f"if={self.image}", f"of={copy}", "bs=8M", f"skip={self.root // ALIGNED}", "conv=sparse"]
             subprocess.run(argv, check=True, capture_output=True)
             subprocess.run(["e2fsck", "-p", str(copy)], check=False, capture_output=True)
+            yield copy
+
+    def file(self, path: str) -> bytes:
+        """Return a file of the ext4 side; empty when it is not there."""
+        with self.rootfs() as copy:
+            argv = ["debugfs", "-R", f"cat {path}", str(copy)]
+            return subprocess.run(argv, check=True, capture_output=True).stdout
+
+    def sound(self) -> str:
+        """Return what e2fsck has to say about the ext4 side after its journal was replayed; empty when it is sound."""
+        with self.rootfs() as copy:
             done = subprocess.run(["e2fsck", "-fn", str(copy)], check=False, capture_output=True, text=True)
         return "" if done.returncode == 0 else done.stdout[-2000:]
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tier: the transcript, and the one Pi whose life the tests tell in order."""
+"""Fixtures of the tier: the transcript, the one Pi whose life the tests tell in order, a Pi that has lived."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.house import ROOT
-from tests.pi import arm
+from tests.pi import arm, kept
 from tests.pi.factory import deb_for
 from tests.pi.story import Story
 
@@ -81,5 +81,42 @@ def pi(tmp_path_factory: pytest.TempPathFactory, tree: Path, deb: Path, say: Cal
         story.power()
         say("power on")
         yield story
+    finally:
+        story.close()
+
+
+@pytest.fixture(scope="session")
+def kept_at(tree: Path, deb: Path) -> Path:
+    """Give the place of the card that is kept for this package."""
+    return kept.place(tree, deb)
+
+
+@pytest.fixture
+def lived(tmp_path: Path, kept_at: Path, tree: Path, deb: Path, say: Callable[[str], None]) -> Iterator[Story]:
+    """Give a Pi that is off after its first boot, its password and recovery code known; one is made if none is kept."""
+    if not kept_at.exists():
+        grown(tmp_path / "first", tree, deb, kept_at, say)
+    (tmp_path / "again").mkdir()
+    story = kept.lived(kept_at, tmp_path / "again", say)
+    try:
+        yield story
+    finally:
+        story.close()
+
+
+def grown(folder: Path, tree: Path, deb: Path, where: Path, say: Callable[[str], None]) -> None:
+    """Make a card and let it live through its first boot and its enrolment."""
+    folder.mkdir()
+    story = Story(folder, say)
+    try:
+        story.make(tree, deb)
+        story.power()
+        story.up("first start")
+        story.active()
+        with story.board.keyboard() as keyboard:
+            story.password = story.new_password(keyboard)
+        story.linked()
+        story.switch_off()
+        kept.keep(story, where)
     finally:
         story.close()

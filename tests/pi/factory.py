@@ -1,24 +1,24 @@
-"""A Raspberry Pi as it is sold: the image's flaws, the package, what a fleet flashes, what a first setup left."""
+"""A Raspberry Pi as it is sold: the image's flaws, and what its owner left on the card for a first setup."""
 
 import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from provisioning.fleet.identity import Fleet
-from provisioning.profile.issue import add_recipient, issue_policy, seed_files
-from tests.device.whole import ACCOUNT, REQUEST
+from provisioning.profile.issue import add_recipient
 from tests.house import ROOT
 from tests.pi.card import Card, make
+from tests.pi.flashing import Workshop
 
-NAME = "d1"
 USER, PASSWORD = "pi", "raspberry"
-BROKER, PORT = "10.0.2.100", 8883  # where the emulated network leads to the broker on this machine
+HERE = "10.0.2.100"  # where the emulated network leads to this machine: its broker, its enrolment server
+BROKER, ENROL = 8883, 443  # both are among the flows of every profile
 LIBRARY = "import sys; sys.path.insert(0, '/usr/lib/privet')\n"
 # The emulated card has another hardware address after each start, and the network's gate leads to the first guest only.
 LINK = "[Link]\nMACAddress=52:54:00:12:34:58\n"
@@ -90,28 +90,44 @@ def writable(lower: Path, folder: Path) -> Iterator[Tree]:
 class Factory:
     """One factory: its fleet, the key of the owner of the device it makes, and that device."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fleet: Fleet, lab_password: str, device: str = "") -> None:
         self.folder = folder
-        self.fleet = Fleet.create(folder / "fleet", "home")
-        add_recipient(self.fleet, "collector")
-        self.fleet.safe.seal(broker_host=BROKER, broker_port=str(PORT))
+        self.fleet = fleet
+        self.workshop = Workshop(folder)
         self.key = folder / "owner"
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "owner", "-f", str(self.key)]
-        subprocess.run(argv, check=True)
-        self.lab_password = secrets.token_urlsafe(18)
+        self.lab_password = lab_password
+        self.device = device
         self.old_hash = b""
         self.old_host_key = b""
+        self.seed: dict[str, bytes] = {}  # what of the seed nobody may find once it is used
 
-    def make(self, lower: Path, deb: Path) -> Card:
-        """Make the device's card."""
+    @classmethod
+    def begun(cls, folder: Path) -> Self:
+        """Begin a fleet in a folder, and give the owner a key."""
+        fleet = Fleet.create(folder / "fleet", "home")
+        for name in ("collector", "workshop"):
+            add_recipient(fleet, name)
+        fleet.safe.seal(broker_host=HERE, broker_port=str(BROKER))
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "owner", "-f", str(folder / "owner")]
+        subprocess.run(argv, check=True)
+        return cls(folder, fleet, secrets.token_urlsafe(18))
+
+    def make(self, lower: Path, deb: Path, say: Callable[[str], None]) -> Card:
+        """Make the device's card with our own tool, from the maker's image; then its owner lays files on it."""
         with writable(lower, self.folder / "card") as tree:
             self.image(tree)
-            tree.install(deb)
-            self.flash(tree)
-            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-            tree.write("etc/fake-hwclock.data", clock + "\n")
-            left = {name: text.format(CANARIES[name].decode()).encode() for name, text in LEFTOVERS.items()}
-            return make(tree.root, self.folder / "card.img", {**left, "ssh": b""})
+            tree.write("etc/fake-hwclock.data", time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()) + "\n")
+            base = make(tree.root, self.folder / "maker.img", {})
+        found = self.workshop.scanned(base.image)
+        say(f"image scan: {found} grave things in the maker's image")
+        say(self.workshop.build(base.image, deb))
+        self.device, self.seed = self.workshop.batch(f"{HERE}:{ENROL}")
+        say(self.workshop.flash(self.folder / "card.img"))
+        base.image.unlink()
+        card = Card(self.folder / "card.img", base.signature)
+        left = {name: text.format(CANARIES[name].decode()).encode() for name, text in LEFTOVERS.items()}
+        card.lay({**left, "ssh": b""})
+        return card
 
     def image(self, tree: Tree) -> None:
         """Lay down what the image of the maker brings beside pi/raspberry: sudo for nothing, one host key for all."""
@@ -131,33 +147,6 @@ class Factory:
         tree.run("install", "-d", "-m", "700", "-o", USER, "-g", USER, f"/home/{USER}/.ssh")
         tree.write(f"home/{USER}/.ssh/authorized_keys", Path(f"{self.key}.pub").read_bytes(), 0o600)
         tree.run("chown", f"{USER}:", f"/home/{USER}/.ssh/authorized_keys")
-
-    def flash(self, tree: Tree) -> None:
-        """Lay down what makes it a device of the fleet; the courier's key is made in the tree."""
-        with tempfile.TemporaryDirectory(prefix="privet-profile-") as name:
-            profile = Path(name) / "bench.toml"
-            shutil.copy(ROOT / "device_profiles" / "base.toml", name)
-            profile.write_text(BENCH, encoding="ascii")
-            issued = issue_policy(self.fleet, profile)
-        tree.run("install", "-d", "-m", "700", "/etc/privet")
-        for name, content in seed_files(self.fleet, issued, NAME).items():
-            tree.write(f"etc/privet/{name}", content, 0o600)
-        request = tree.run("/usr/bin/python3", "-IBS", "-c", LIBRARY + REQUEST, NAME)
-        home = "var/lib/privet-courier"
-        tree.write(f"{home}/cert.pem", self.fleet.sign_csr(request, NAME, 30), 0o600)
-        tree.write(f"{home}/ca.pem", self.fleet.trust_anchor(), 0o600)
-        tree.run("chown", "-R", f"{ACCOUNT}:", f"/{home}")
-
-
-# The story sits down at the serial port, which the base keeps shut.
-BENCH = """\
-model = "bench"
-title = "The private base, with a login on the serial port"
-inherits = "base"
-
-[settings]
-"serial.console" = { value = "login", reason = "Whoever tests it sits at this port." }
-"""
 
 
 def deb_for(architecture: str, folder: Path) -> Path:

@@ -15,38 +15,45 @@ from provisioning.broker.mosquitto import Broker, Setup, free_port
 from tests.house import ROOT
 from tests.pi.board import LONG, Board, Keyboard
 from tests.pi.card import Card
-from tests.pi.factory import BROKER, CANARIES, NAME, USER, Factory
+from tests.pi.factory import BROKER, CANARIES, ENROL, HERE, USER, Factory
 
 
 class Story:
-    """One card, one broker, one board at a time. `say` prints a line at once and keeps it for the transcript."""
+    """One card, its fleet's broker and enrolment server, one board at a time.
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    `say` prints a line at once and keeps it for the transcript. `factory` is given where a kept card goes on.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None], factory: Factory | None = None) -> None:
         self.folder = folder
         self.say = say
         self.stack = ExitStack()
-        self.factory = Factory(folder)
-        self.password = ""
+        self.factory = factory or Factory.begun(folder)
+        self.password = self.code = ""
         self.kept: dict[str, str] = {}
         port = free_port()
         setup = Setup(fleet="home", address="127.0.0.1", port=port, collectors=("collector",), durable=True)
-        credential = self.factory.fleet.server([BROKER, "127.0.0.1"])
+        credential = self.factory.fleet.server([HERE, "127.0.0.1"])
         self.broker = Broker(folder / "broker", setup, credential, self.factory.fleet.client_anchors())
         self.stack.enter_context(self.broker)
+        self.enrolment = free_port()
+        self.stack.enter_context(self.factory.workshop.serving(self.enrolment, HERE))
         self.card: Card
         self.board: Board
 
     def make(self, tree: Path, deb: Path) -> None:
-        """Make the card."""
-        self.card = self.factory.make(tree, deb)
-        secrets = (self.factory.old_hash, *CANARIES.values())
+        """Make the card; what is searched for in the end is on it now."""
+        self.card = self.factory.make(tree, deb, self.say)
+        seed = self.factory.seed
+        secrets = (self.factory.old_hash, *CANARIES.values(), seed["token"], seed["signature"])
         assert all(self.card.found(*secrets).values()), "the search of a raw card does not find what is on it"
 
     def power(self, more: str = "") -> None:
         """Put the card in and switch the Pi on."""
         folder = self.folder / "firmware"
         folder.mkdir(exist_ok=True)
-        self.board = Board(self.card, folder, self.factory.key, self.broker.setup.port, more)
+        ways = {BROKER: self.broker.setup.port, ENROL: self.enrolment}
+        self.board = Board(self.card, folder, self.factory.key, ways, more)
         self.stack.callback(self.board.close)
 
     def close(self) -> None:
@@ -69,6 +76,11 @@ class Story:
         self.board.until(lambda: self.board.ssh(*seen).returncode == 0, "the guard to be ready", LONG, 1.0)
         self.say(f"first boot has ended and the guard is ready {self.board.age():.0f} s after power on")
 
+    def linked(self) -> None:
+        """Wait until the device's own broker has let it in."""
+        self.board.until(lambda: self.status()["link"]["state"] == "connected", "the broker to let it in", LONG, 2.0)
+        self.say(f"linked: the broker takes the device's certificate {self.board.age():.0f} s after power on")
+
     def root(self, *argv: str) -> subprocess.CompletedProcess[bytes]:
         """Run a program as root on the device, as its owner does: sudo, with the password that first boot made."""
         assert self.password, "the owner never got the password that first boot made"
@@ -84,7 +96,7 @@ class Story:
     def status(self) -> dict[str, Any]:
         """Return what `privet status --json` says."""
         done = self.root("privet", "status", "--json")
-        assert done.returncode in {0, 3}, (done.stdout + done.stderr).decode()[-2000:]
+        assert done.returncode in {0, 3, 75}, (done.stdout + done.stderr).decode()[-2000:]
         return dict(json.loads(done.stdout))
 
     def statuses(self) -> dict[str, str]:
@@ -92,11 +104,12 @@ class Story:
         return {row["setting"]: row["status"] for row in self.findings()}
 
     def findings(self) -> list[dict[str, Any]]:
-        """Return how every setting stands, once no answer is awaited any more."""
+        """Return how every setting stands, once all were looked at and no answer is awaited any more."""
         end = time.monotonic() + LONG
         while True:
-            rows: list[dict[str, Any]] = self.status()["findings"]
-            if all(row["waits_for"] != "answer" for row in rows):
+            answer = self.status()
+            rows: list[dict[str, Any]] = answer["findings"]
+            if answer["age"] is not None and all(row["waits_for"] != "answer" for row in rows):
                 return rows
             assert time.monotonic() < end, rows
             time.sleep(1)
@@ -152,23 +165,25 @@ class Story:
             begun = time.monotonic()
             said, errors = collector.communicate(timeout=LONG)
             assert said, errors.decode()[-2000:]
-            self.say(
-                f"telemetry: {reading} of {NAME} is with the collector, {time.monotonic() - begun:.1f} s after `send`"
-            )
+            took = time.monotonic() - begun
+            self.say(f"telemetry: {reading} of {self.factory.device} is with the collector, {took:.1f} s after `send`")
             return dict(json.loads(said.splitlines()[0]))
         finally:
             collector.kill()
             collector.wait()
 
     def new_password(self, keyboard: Keyboard) -> str:
-        """Take the password that first boot made, as somebody with access to the console does."""
+        """Take what first boot made, password and recovery code, as somebody with access to the console does."""
         assert keyboard.login("root", self.factory.lab_password)
         keyboard.type("privet credentials show --once")
         keyboard.until("Write this down", "Nothing is waiting", "privet:")
         found = re.search(rf"linux_account/{USER}: ([^\r\n]+)", keyboard.read)
         assert found is not None, keyboard.read
+        code = re.search(r"recovery/code: ([^\r\n]+)", keyboard.read)
+        assert code is not None, keyboard.read
+        self.code = code[1].strip()
         keyboard.type("exit")
-        self.say("serial console: the new password is shown once")
+        self.say("serial console: the new password and the recovery code are shown once")
         return found[1]
 
     def restart(self, boot: str) -> None:

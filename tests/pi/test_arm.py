@@ -10,8 +10,9 @@ import pytest
 from provisioning.collector.open import open_key, open_record, read_message
 from provisioning.fleet.identity import Fleet
 from tests.pi import arm
-from tests.pi.factory import LIBRARY, NAME, Tree, deb_for, writable
+from tests.pi.factory import LIBRARY, Tree, deb_for, writable
 
+NAME = "d1"
 MACHINES = {"arm64": 183, "armhf": 40}  # e_machine of an ELF file: EM_AARCH64, EM_ARM
 PYTHON = ("/usr/bin/python3", "-IBS", "-X", "no_debug_ranges", "-c")
 EVERY_MODULE = """

@@ -2,8 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 
-from tests.pi.factory import CANARIES, NAME, PASSWORD, USER
+from agent.core.slot import receipt_in
+from tests.pi.factory import CANARIES, PASSWORD, USER
+from tests.pi.kept import keep
 from tests.pi.story import Story
 
 DROP_IN = "/etc/ssh/sshd_config.d/000-privet-passwordauthentication.conf"  # our own: any other comes after it
@@ -88,6 +91,18 @@ def test_first_boot_is_finished(pi: Story):
     assert "provisioned" in phases
 
 
+def test_it_enrols_over_its_network(pi: Story):
+    """Its seed is used: a key made on the device, a certificate of its fleet's server, a receipt where the seed was."""
+    pi.linked()
+    receipt = receipt_in(pi.root("cat", "/boot/firmware/privet.slot").stdout)
+    assert receipt is not None and receipt.device == pi.factory.device
+    known = pi.factory.workshop.device(pi.factory.device)
+    pi.say(f"enrolled: {pi.factory.device} is {known['state']}, {len(known['certificates'])} certificate, seed wiped")
+    assert known["state"] in ("claimed", "active") and len(known["certificates"]) == 1
+    said = pi.must("stat", "-c", "%U %a", "/var/lib/privet-courier/key.pem", "/var/lib/privet-courier/cert.pem")
+    assert said.split() == ["privet", "600"] * 2
+
+
 def test_every_setting_is_private(pi: Story):
     """Nothing is unknown, and nothing loosened but what only the owner can judge: the laboratory's own ways in."""
     rows = pi.findings()
@@ -142,7 +157,7 @@ def test_readings_arrive_sealed_at_the_other_end(pi: Story):
     assert refused.returncode != 0, refused.stdout
     pi.must("privet", "consent", "give", "climate", "--yes")
     arrived = pi.send("temperature=21.5")
-    assert (arrived["device"], arrived["name"], arrived["value"]) == (NAME, "temperature", "21.5")
+    assert (arrived["device"], arrived["name"], arrived["value"]) == (pi.factory.device, "temperature", "21.5")
 
 
 def test_a_hand_edit_is_warned_about_and_undone(pi: Story):
@@ -192,14 +207,15 @@ def test_a_restart_changes_nothing(pi: Story):
     pi.say("after the restart: private, the same host key, the journal sound, readings arrive")
 
 
-def test_the_card_keeps_no_factory_secret(pi: Story):
-    """The raw card holds no secret that the first setup left behind, and no file with the factory's password hash."""
+def test_the_card_keeps_no_secret(pi: Story, kept_at: Path):
+    """The raw card holds no secret that the first setup left behind, no hash of the factory's, nothing of its seed."""
     pi.switch_off()
-    before = pi.factory.old_hash
-    found = pi.card.found(before, *CANARIES.values())
-    for needle, places in found.items():
-        pi.say(f"raw card: {needle[:24]!r} at {len(places)} places")
+    before, seed = pi.factory.old_hash, pi.factory.seed
+    named = {**CANARIES, "factory hash": before, **seed}
+    found = pi.card.found(*named.values())
+    for name, needle in named.items():
+        pi.say(f"raw card: {name} at {len(found[needle])} places")
     assert pi.card.sound() == ""
     pi.say("raw card: e2fsck finds nothing to say")
-    assert not [name for name, canary in CANARIES.items() if found[canary]]
-    assert not found[before]
+    assert not [name for name, needle in named.items() if found[needle]]
+    keep(pi, kept_at)
