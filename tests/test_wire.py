@@ -52,6 +52,7 @@ class Wire:
         policy = self.outbox.policy
         assert policy is not None
         self.policy: Policy = policy
+        (reader.name,) = (recipient.id for recipient in policy.recipients)
         for purpose in policy.purposes:
             self.device.agree(purpose.id)
         self.outbox.connected(self.publish)
@@ -121,7 +122,7 @@ def excess(row: Row, declared: tuple[Leaving, ...]) -> str:
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    """The one recipient of the profiles that ship."""
+    """The recipient of the profiles that ship, whatever each of them calls it."""
     return Reader("collector")
 
 
@@ -129,7 +130,8 @@ def reader() -> Reader:
 def fleet(tmp_path_factory: pytest.TempPathFactory, reader: Reader) -> Fleet:
     """A fleet that knows this recipient."""
     made = Fleet.create(tmp_path_factory.mktemp("fleets") / "fleet", "garden")
-    made.safe.write(PUBLIC.format(reader.name), reader.public)
+    for name in ("collector", "home"):
+        made.safe.write(PUBLIC.format(name), reader.public)
     made.safe.seal(broker_host="broker.example", broker_port="8883")
     return made
 

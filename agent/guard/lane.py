@@ -1,7 +1,6 @@
 """One lane of telemetry per purpose: sealed, queued on disk, sent, and let go only when every recipient has it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from agent.core import cbor, cose
 from agent.core.cose import Received, Stream
@@ -14,6 +13,7 @@ from agent.guard.books import Store
 from agent.guard.egress import Ledger, digest_of
 from agent.guard.gaps import Gaps, joined
 from agent.guard.gaps import lost as lost_of
+from agent.guard.packs import fraction, worded
 from agent.system.queue import Queue
 from agent.system.segment import Lost, Row, cost
 from agent.system.vault import Epoch, Vault
@@ -292,18 +292,3 @@ class Lane:
         self.store.put({f"holes/{self.purpose.id}": None})
         self.acks.keep({})
         self.rewind()
-
-
-def worded(texts: Sequence[tuple[str, str, int]]) -> list[dict[int, Any]]:
-    """Lay texts (name, text, time) out as a SenML pack: the base time stands in the first row alone (FORMAT.md 3.4)."""
-    base = min(at for _, _, at in texts)
-    rows: list[dict[int, Any]] = [
-        {0: name, 3: text, **({6: at - base} if at > base else {})} for name, text, at in texts
-    ]
-    rows[0][-3] = base
-    return rows
-
-
-def fraction(exponent: int, mantissa: int) -> cbor.Tag:
-    """Make a decimal fraction (CBOR tag 4, RFC 8949 §3.4.4)."""
-    return cbor.Tag(tag=4, value=[exponent, mantissa])

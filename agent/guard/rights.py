@@ -16,8 +16,8 @@ from agent.guard.callers import Caller
 from agent.guard.deletions import Deletions
 from agent.guard.egress import KIND
 from agent.guard.guard import Guard
-from agent.guard.lane import fraction
 from agent.guard.outbox import Outbox
+from agent.guard.packs import fraction
 from agent.guard.readings import read_samples
 from agent.guard.windows import Windows
 from agent.guard.wire import Reply, readable

@@ -58,8 +58,8 @@ def collect(
     folder = fleet.safe.directory / f"collector-{name}"
     kept = Store(store_at(fleet, recipient, store))
     errors = console(err=True)
-    own, root = fleet.recipient_key(recipient), fleet.trust_anchor()
-    collector = Collector(fleet.name, recipient, own, kept, lambda text: say(errors, text), root)
+    keys = fleet.recipient_key(recipient), kept, lambda text: say(errors, text), fleet.trust_anchor()
+    collector = Collector(fleet.name, recipient, *keys)
     context = trusted(*identity(fleet, name, folder))
     where = host or (known or ("", 0))[0], port or (known or ("", 8883))[1]
     more = [host_and_port(other) for other in others]

@@ -137,7 +137,12 @@ class Served:
 
     def link(self) -> ssl.SSLSocket:
         """Connect, without asking anything."""
-        return self.context().wrap_socket(socket.create_connection((HOST, self.port), 30), server_hostname=HOST)
+        plain = socket.create_connection((HOST, self.port), 30)
+        try:
+            return self.context().wrap_socket(plain, server_hostname=HOST)
+        except BaseException:
+            plain.close()
+            raise
 
     def ask(
         self,

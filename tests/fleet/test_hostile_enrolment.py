@@ -126,7 +126,7 @@ def test_64_megabytes_are_not_taken(served: Served):
 
 def test_slow_clients_are_left(tmp_path: Path):
     """One that connects and says nothing, one that drips its head, and one that never sends its body: all are ended."""
-    with Served(Office(tmp_path), life=1.0) as served:
+    with Served(Office(tmp_path), life=4.0) as served:
         links = []
         for begin in ("", f"{POST}X-", f"{POST}Content-Length: 100\r\n\r\n"):
             links.append(served.link())
@@ -141,7 +141,7 @@ def test_slow_clients_are_left(tmp_path: Path):
 
 def test_who_drips_is_left_as_well(tmp_path: Path):
     """A head that grows by a letter now and then keeps no connection beyond a connection's life."""
-    with Served(Office(tmp_path), life=1.0) as served, contextlib.closing(served.link()) as link:
+    with Served(Office(tmp_path), life=4.0) as served, contextlib.closing(served.link()) as link:
         link.sendall(f"{POST}X-".encode())
         link.settimeout(0.02)
         ended = False
