@@ -55,12 +55,11 @@ def collect(
     if not host and not known:
         raise BadInput("the fleet names no broker; give --host and --port")
     name = f"{recipient}-{worker}" if worker else recipient
-    folder = fleet.safe.directory / f"collector-{name}"
     kept = Store(store_at(fleet, recipient, store))
     errors = console(err=True)
     keys = fleet.recipient_key(recipient), kept, lambda text: say(errors, text), fleet.trust_anchor()
     collector = Collector(fleet.name, recipient, *keys)
-    context = trusted(*identity(fleet, name, folder))
+    context = trusted(*identity(fleet, name, fleet.safe.directory / f"collector-{name}"))
     where = host or (known or ("", 0))[0], port or (known or ("", 8883))[1]
     more = [host_and_port(other) for other in others]
     line = Line(collector, *where, context, SERVICE + name, recipient if worker else "", more)
