@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
@@ -94,10 +95,12 @@ class Serving:
         while True:
             await asyncio.to_thread(self.keep_house)
             await asyncio.sleep(HOUR)
+            pair = await asyncio.to_thread(fresh, self._enrolment.fleet, self._names)
+            # Here, where handshakes are made too: none of them may meet the new certificate with the old key.
+            self._context.load_cert_chain(*pair)
 
     def keep_house(self) -> None:
         """Do what is due."""
-        identify(self._context, self._enrolment.fleet, self._names)
         self._enrolment.warn_of_ends()
         forget(self._enrolment.registry)
         publish(self._enrolment.registry)
@@ -116,17 +119,17 @@ def context(fleet: Fleet, names: Sequence[str]) -> ssl.SSLContext:
     made.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
     anchors = fleet.safe.read("device-ca.pem") + fleet.trust_anchor()
     made.load_verify_locations(cadata=anchors.decode())
-    identify(made, fleet, names)
+    made.load_cert_chain(*fresh(fleet, names))
     return made
 
 
-def identify(made: ssl.SSLContext, fleet: Fleet, names: Sequence[str]) -> None:
-    """Give the server a fresh certificate."""
+def fresh(fleet: Fleet, names: Sequence[str]) -> tuple[Path, Path]:
+    """Make a fresh certificate for the server; return its file and that of its key."""
     credential = fleet.server(names, SERVER_DAYS)
     folder = fleet.safe.directory / "serve"
     whole_file(folder / "server.pem", credential.certificate)
     whole_file(folder / "server.key", credential.key)
-    made.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return folder / "server.pem", folder / "server.key"
 
 
 async def serve(serving: Serving, over: asyncio.Event, ready: Callable[[], None]) -> None:
