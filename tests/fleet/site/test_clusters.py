@@ -2,12 +2,14 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from agent.core.errors import Failed
 from provisioning.broker import nats
 from provisioning.broker.child import Child, Member, Setup, free_port
 from provisioning.broker.rabbitmq_cluster import ClusterNode
@@ -88,10 +90,21 @@ def a_node_dies(site: Site, nodes: list[Child], devices: list[Device], line: Lin
     (dead,) = [one for one in nodes if not one.alive]
     for one in nodes:
         if one.alive and isinstance(one, ClusterNode):  # what waits is on every node, not on one of them
-            assert set(one.control("list_queues", "--silent", "type").split()) == {"quorum"}
+            assert queues(one) == {"quorum"}
     assert line.place[1] != dead.setup.port
     assert all(one.link.place.port != dead.setup.port for one in devices)
     return [(one.place.device, one.seq) for one in store.records(kind=None)]
+
+
+def queues(node: ClusterNode) -> set[str]:
+    """Return the kinds of queues; a node that has just lost another one answers after a while."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return set(node.control("list_queues", "--silent", "type").split())
+        except Failed:
+            if time.monotonic() > end:
+                raise
 
 
 @pytest.mark.parametrize("cluster", [nats_cluster, rabbitmq_cluster])
