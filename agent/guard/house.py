@@ -171,7 +171,7 @@ class House(Abroad):
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.turn()
         if self.traffic is not None:
-            self.traffic.turn(self.guard.looking.full)
+            self.traffic.turn(self.guard.looking.ended)
         self.healthy()
         self.doubt()
 

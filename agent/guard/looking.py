@@ -30,6 +30,7 @@ class Looking:
         self.waiting: list[Callable[[], None]] = []  # told at the end
         self.began = self.since = -SWEEP  # when the latest began, and when it began or ended: a pause follows each
         self.full: int | None = None  # when the latest began that came to its end
+        self.ended = 0  # how many came to their end
 
     def due(self) -> int:
         """Return the seconds until everything is looked at again."""
@@ -88,7 +89,7 @@ class Looking:
 
     def end(self) -> None:
         """Everything was looked at: the time floor moves forward, and who waited for it is told."""
-        self.full, self.since = self.began, self.guard.system.clock().uptime
+        self.full, self.since, self.ended = self.began, self.guard.system.clock().uptime, self.ended + 1
         wall, store = self.guard.system.clock().wall, self.guard.books.store
         if wall - (store.get("floor") or 0) > DAY:
             store.put({"floor": wall})

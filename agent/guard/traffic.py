@@ -30,7 +30,7 @@ class Traffic:
 
     def __init__(self, system: System, store: Store, uid: int, announce: Callable[[PrivacyWarning], None]) -> None:
         self.system, self.store, self.uid, self.announce = system, store, uid, announce
-        self.swept: int | None = None
+        self.ended = 0
         self.flying: dict[int, int] = {}  # number of a message that the broker has not answered: its bytes
         self.counts: set[int] = set()  # those of them that were given out in this span
         self.why = "not looked at yet"
@@ -71,11 +71,11 @@ class Traffic:
         if self.count is not None:
             self.count = replace(self.count, **{name: getattr(self.count, name) + more[name] for name in more})
 
-    def turn(self, swept: int | None) -> None:
-        """Look again after every sweep; where it cannot be told, say why, and never that all is well."""
-        if swept == self.swept:
+    def turn(self, ended: int) -> None:
+        """Look again after every look at everything (`ended` of them so far); say why where it cannot be told."""
+        if ended == self.ended:
             return
-        self.swept = swept
+        self.ended = ended
         try:
             self.look()
             self.why = ""
