@@ -203,7 +203,9 @@ def edits(system: System, what: str, option: Value) -> dict[str, str]:
     """Return the files that must be other, with their new text."""
     first = main(system)
     texts = {line.path: "" for line in read(system, first)} | {first: ""}
-    texts = {path: marks.undone(content(system, path), what) for path in texts}
+    before = {path: content(system, path) for path in texts}
+    stands = Configuration(list(read(system, first)))
+    texts = {path: marks.undone(before[path], what) for path in texts}
     found = Configuration(list(read(Texts(system, texts), first)))  # type: ignore[arg-type]
     changes: dict[tuple[str, int], tuple[Line | None, str]] = {}
     if option == SAFE[what] or option == "here":
@@ -219,6 +221,10 @@ def edits(system: System, what: str, option: Value) -> dict[str, str]:
         else:
             marks.add(lines, len(lines) - (not lines[-1]) if line is None else line.place + 1, what, text)
         texts[path] = "\n".join(lines)
+    # Two settings that each put their line last would write in turn for ever.
+    moved = all(sorted(texts[path].split("\n")) == sorted(before[path].split("\n")) for path in texts)
+    if moved and said(Configuration(list(read(Texts(system, texts), first))), what) == said(stands, what):  # type: ignore[arg-type]
+        texts = before
     return texts | ({RULES: OWN_TOPICS} if what == "acl" and changes else {})
 
 
