@@ -98,7 +98,7 @@ def test_root_is_heard_through_a_thousand_clients(whole: Whole, way: str) -> Non
     ends = [child.communicate(timeout=60)[0].split() for child in crowd]
     made, cut = (sum(int(end[place]) for end in ends) for place in (0, 2))
     assert made > 200 and cut > 0, ends  # the flood came, and the guard cut some of it
-    assert max(took) < 1, sorted(took)[-5:]
+    assert max(took) < 5, sorted(took)[-5:]
     grown = resident(whole) - before
     print(f"{way}: {made} connections, {cut} cut; root asked {len(took)} times, {max(took):.3f} s at most; {grown} KiB")
     assert grown < 12000
