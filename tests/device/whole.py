@@ -62,7 +62,7 @@ class Whole:
         self.until(self.looked, 60, "the first look to end")
 
     def looked(self) -> bool:
-        """Say whether the guard has looked at everything since its start; without a policy there is nothing to look at."""
+        """Say whether the guard has looked at everything since its start; without a policy it has nothing to do."""
         answer = self.ask("status")
         return not answer["ok"] or answer["age"] is not None
 
