@@ -9,8 +9,7 @@ from typing import Any
 from agent.core.errors import PrivetError, Unreachable
 
 FOLDER = "/run/privet"
-PATIENCE = 60.0  # seconds for an answer
-WORK = 1200.0  # the same where something is changed, or everything looked at: that takes its time on a slow board
+PATIENCE = 60.0
 ANSWER = 8 << 20
 
 
@@ -27,7 +26,7 @@ def folder() -> str:
     return os.environ.get("PRIVET_RUN", FOLDER)
 
 
-def call(name: str, request: dict[str, Any], patience: float = PATIENCE) -> dict[str, Any]:
+def call(name: str, request: dict[str, Any]) -> dict[str, Any]:
     """Send one request to `<name>.sock` and return the answer; raises the guard's refusal as it was said."""
     path = f"{folder()}/{name}.sock"
     try:
@@ -35,7 +34,7 @@ def call(name: str, request: dict[str, Any], patience: float = PATIENCE) -> dict
             # Not settimeout(): connect(2) would not wait at all when many others are waiting already (unix(7)).
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(PATIENCE), 0))
             connection.connect(path)
-            connection.settimeout(patience)
+            connection.settimeout(PATIENCE)
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer = receive(connection)
     except PermissionError as error:

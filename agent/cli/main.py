@@ -8,7 +8,7 @@ import click
 
 from agent import VERSION
 from agent.cli import agreeing, local, rights, show
-from agent.cli.call import WORK, Answered, call, first_boot
+from agent.cli.call import Answered, call, first_boot
 from agent.cli.erase import erase
 from agent.core.errors import BadInput, PrivetError, Refused, Tampered
 
@@ -79,8 +79,6 @@ def status(*, every: bool, as_json: bool) -> None:
         show.status(answer, every=every)
     if any(r["status"] in ("loosened", "unknown") for r in answer["findings"]):
         sys.exit(3)
-    if answer["age"] is None:
-        sys.exit(75)  # not everything was looked at yet
 
 
 @main.command(epilog="\b\nExample:\n  privet explain firewall.inbound")
@@ -117,7 +115,7 @@ def loosen(setting: str, value: str, span: str, context: str, reason: str, *, ag
         return
     request = {"op": "loosen", "setting": setting, "value": value, "seconds": seconds, "reason": reason}
     request |= {"context": context} if context else {}
-    answer = call("control", {**request, "seen": told["seen"]}, WORK)
+    answer = call("control", {**request, "seen": told["seen"]})
     if not out(answer, as_json=as_json):
         click.echo(f"Done. To end it early: privet tighten {setting}")
 
@@ -127,7 +125,7 @@ def loosen(setting: str, value: str, span: str, context: str, reason: str, *, ag
 @json_option
 def tighten(setting: str, *, as_json: bool) -> None:
     """Set SETTING back to private now, and end its waiver."""
-    answer = call("control", {"op": "tighten", "setting": setting}, WORK)
+    answer = call("control", {"op": "tighten", "setting": setting})
     if not out(answer, as_json=as_json):
         click.echo(show.finding_line(answer["finding"]))
         show.trial(answer)
@@ -137,7 +135,7 @@ def tighten(setting: str, *, as_json: bool) -> None:
 @json_option
 def enforce(*, as_json: bool) -> None:
     """Look at everything now and set back whatever is loosened."""
-    answer = call("control", {"op": "enforce"}, WORK)
+    answer = call("control", {"op": "enforce"})
     if not out(answer, as_json=as_json):
         show.status(answer)
 
@@ -146,7 +144,7 @@ def enforce(*, as_json: bool) -> None:
 @json_option
 def confirm(*, as_json: bool) -> None:
     """Keep the change that is on trial: you have signed in since it was made, so you can still get in."""
-    answer = call("control", {"op": "confirm"}, WORK)
+    answer = call("control", {"op": "confirm"})
     if not out(answer, as_json=as_json):
         click.echo(f"Kept: {answer['confirmed']}")
 

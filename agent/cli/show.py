@@ -48,12 +48,14 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
     if answer.get("shut_in"):
         click.secho("Nothing can reach this device from outside: its first start could not be finished.", fg="red")
         click.echo("  The warning below says why. Put that right, then start the device again.\n")
-    headline(answer, len(rows), len(bad), len(waived), settled=not off)
+    if bad:
+        click.secho(f"{len(bad)} of {len(rows)} settings need your attention.", fg="red", bold=True)
+    elif waived and not off:
+        click.secho(f"Private, except for {len(waived)} setting(s) you allowed for a while.", fg="yellow", bold=True)
+    elif not off:
+        click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
     awaited(off)
-    if answer["age"] is None:
-        click.echo(f"The first full look since Privet was started is under way: {answer['left']} settings to go.")
-    else:
-        click.echo(f"Last full look {span(int(answer['age']))} ago.")
+    click.echo(f"Last full look {span(int(answer['age']))} ago.")
     click.echo(covered(answer["coverage"]) + "\n" if "coverage" in answer else "")
     trial(answer)
     for row in sorted(rows, key=lambda r: (r["status"] == "ok", r["status"], r["setting"])):
@@ -83,18 +85,6 @@ def deletion(row: dict[str, Any]) -> str:
         return said + ("not confirmed yet; it is asked again" if row["sent"] else "waiting for a connection")
     newer = f", and it keeps {row['kept']} newer ones" if row["kept"] else ""
     return f"{said}confirmed on {moment(int(row['confirmed']))}: {row['deleted']} records deleted{newer}"
-
-
-def headline(answer: dict[str, Any], here: int, bad: int, waived: int, *, settled: bool) -> None:
-    """Say in one line how the device stands; what was not looked at yet is not called private."""
-    if bad:
-        click.secho(f"{bad} of {here} settings need your attention.", fg="red", bold=True)
-    elif waived and settled and answer["age"] is not None:
-        click.secho(f"Private, except for {waived} setting(s) you allowed for a while.", fg="yellow", bold=True)
-    elif settled and answer["age"] is None:
-        click.secho(f"No fault was found so far, in {here} settings.", fg="yellow", bold=True)
-    elif settled:
-        click.secho(f"Private: all {here} settings are as they should be.", fg="green", bold=True)
 
 
 def linked(answer: dict[str, Any]) -> None:

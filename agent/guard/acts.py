@@ -62,8 +62,7 @@ class Acts:
             "waivers": [self.waiver_row(w) for w in guard.books.waivers],
             "warnings": [{**as_map(w), "text": told(w)} for w in guard.books.warnings],
             "trial": guard.proving.standing(),
-            "age": None if guard.looking.full is None else clock.uptime - guard.looking.full,
-            "left": len(guard.looking.left),
+            "age": clock.uptime - guard.swept,
             "coverage": guard.posture.coverage(),
             "now": clock.wall,
             **self.extra(),
@@ -201,10 +200,10 @@ class Acts:
         return {"confirmed": self.guard.proving.confirm(caller.name, pid if type(pid) is int else 0)}
 
     def enforce(self, caller: Caller, request: Reply) -> Reply:
-        """Begin to look at everything and restore what is loosened; also ends every truce with another writer."""
+        """Look at everything now and restore what is loosened; also ends every truce with another writer."""
         self.guard.contests.clear()
         self.guard.tried.clear()
-        self.guard.looking.begin()
+        self.guard.sweep()
         return self.status(caller, request)
 
     def policy(self) -> Policy:

@@ -44,7 +44,8 @@ class Answer:
         self.outbox.adopt(offer.policy)
         if offer.looser:
             self.guard.announce(words.asks_looser(offer.looser, clock))
-        self.guard.looking.rebase(self.rules.baseline())
+        self.guard.posture.rebase(self.rules.baseline())
+        self.guard.sweep(quiet=True)
         self.tell()
 
     def tell(self, *, anew: bool = False) -> None:

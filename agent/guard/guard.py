@@ -16,7 +16,6 @@ from agent.guard.awaited import SOON
 from agent.guard.books import Books, Journal
 from agent.guard.executor import apply, no_room, summary
 from agent.guard.late import LateOriginals, LateStore
-from agent.guard.looking import Looking
 from agent.guard.posture import Posture
 from agent.guard.proving import Proving
 from agent.guard.rules import Rules
@@ -26,6 +25,7 @@ from agent.guard.words import noted, settled
 from agent.system.door import System
 from agent.system.parts import Post
 
+SWEEP = 300  # seconds between looks at everything
 ADVANCE = 60  # seconds between notes of the time that waivers have left
 
 
@@ -49,15 +49,13 @@ class Guard:
         self.contests: dict[str, Contest] = {}
         self.tried: set[str] = set()
         self.left_alone: set[str] = set()
-        self.noted = 0
-        self.looking = Looking(self)
+        self.swept, self.sweeps, self.noted = -SWEEP, 0, 0
         self.failures: dict[str, str] = {}  # by setting: what was journaled last
 
     def start(self, quiet: bool = False) -> None:
-        """Take up the policy, charge the waivers for the restart, and begin to look at everything.
+        """Take up the policy, charge the waivers for the restart, and bring everything to where it should be.
 
-        `quiet` is for the first boot, which looks in one piece: what a factory left open is closed and journaled, not
-        warned about one by one.
+        `quiet` is for the first boot: what a factory left open is closed and journaled, not warned about one by one.
         """
         clock = self.system.clock()
         self.books.begin(start_of(self.system), clock, {"version": VERSION})
@@ -66,22 +64,27 @@ class Guard:
         self.system.writers(sorted(self.posture.places))
         self.proving.take_up()
         self.proving.first = quiet
-        self.looking.begin()
-        if quiet:
-            self.looking.whole()
+        self.sweep(quiet)
         self.proving.first = False
-
-    def live_with(self) -> None:
-        """After the first look: remember the ways in that the owner lives with, when all is as it should be."""
         if all(f.status in (OK, ABSENT) for f in self.posture.findings.values() if access(self.settings[f.setting])):
             self.proving.live_with()
+
+    def sweep(self, quiet: bool = False) -> None:
+        """Look at every setting; also where the time floor moves forward."""
+        clock = self.system.clock()
+        self.swept, self.sweeps = clock.uptime, self.sweeps + 1
+        self.lacking = ""
+        for finding in self.cycle(self.posture.names(), quiet):
+            if finding.status == OK and access(self.settings[finding.setting]):
+                self.proving.remember(finding.setting, finding.wanted)
+        known = self.books.store.get("floor") or 0
+        if clock.wall - known > 86400:
+            self.books.store.put({"floor": clock.wall})
 
     def due(self) -> int:
         """Return the seconds until something must be looked at without any event."""
         clock = self.system.clock()
-        if not self.looking.over():
-            return 0
-        times = [self.looking.due(), self.proving.due()]
+        times = [self.swept + SWEEP - clock.uptime, self.proving.due()]
         if self.posture.awaited.since:
             times.append(SOON)
         if self.late.cause:
@@ -92,14 +95,14 @@ class Guard:
         return max(0, min(times))
 
     def tick(self) -> None:
-        """Do what is due by time: end a trial, begin to look, end waivers, note the time left."""
+        """Do what is due by time: end a trial, sweep, end waivers, note the time left."""
         self.catch_up()
         clock = self.system.clock()
         self.proving.tick()
         self.tell_trials()
-        if not self.looking.left and not self.looking.due():
-            self.looking.begin()
-        if any(w.remaining(clock) == 0 for w in self.books.waivers):
+        if clock.uptime - self.swept >= SWEEP:
+            self.sweep()
+        elif any(w.remaining(clock) == 0 for w in self.books.waivers):
             self.cycle(())
         if answered := self.posture.awaited.due(self.settings):
             self.cycle(answered)
@@ -117,7 +120,7 @@ class Guard:
                 self.late.wait(error)
                 return
             self.tried.clear()
-            self.looking.begin()
+            self.sweep()
 
     def tell_room(self) -> None:
         """Tell once that the disk takes nothing, and again only when it took something in between."""
@@ -132,7 +135,7 @@ class Guard:
         if names:
             self.tried.difference_update(names)
             self.system.writers(sorted({directory for directory, _ in events}))  # while whoever wrote still runs
-            self.looking.moved(names)
+            self.cycle(names)
 
     def cycle(self, names: tuple[str, ...], quiet: bool = False) -> tuple[Finding, ...]:
         """Look at these settings, restore what is loosened, warn once, and return the findings after it."""
@@ -150,11 +153,10 @@ class Guard:
         if not quiet:
             news = self.posture.answered(tuple(f for f in seen if f.setting not in ended))
             self.warn(news, self.posture.answered(final), outcomes, clock)
+            self.tell_ended(ended, clock)
             self.count_restorations(changes, clock)
-        self.tell_ended(ended, clock)
         self.tell_trials()
-        if not self.looking.left:
-            self.tell_room()
+        self.tell_room()
         return final
 
     def planned(self, findings: tuple[Finding, ...], clock: Clock) -> tuple[Change, ...]:

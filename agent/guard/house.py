@@ -32,7 +32,7 @@ from agent.guard.rights import Rights
 from agent.guard.rules import Rules
 from agent.guard.signs import on_console, restart_wanted
 from agent.guard.traffic import Tell, Traffic
-from agent.guard.watching import Watching
+from agent.system.door import Watch
 
 IDLE = 3600.0
 PATIENCE = 900  # seconds of a start in which a broker that was reached before may be out of reach without a word
@@ -72,7 +72,8 @@ class House(Abroad):
         agreeing = Agreeing(self.guard, self.outbox, self.deletions)
         rights = Rights(self.guard, self.outbox, self.deletions, lambda: self.standing()["egress"])
         self.acts.table.update({**agreeing.table, **rights.table, **Erasure(self.guard, parts.vault).table})
-        self.watching = Watching(self.guard, self.selector)
+        self.watch: Watch | None = None
+        self.watched: set[str] = set()
         self.servers: list[LineServer] = []
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
@@ -94,20 +95,15 @@ class House(Abroad):
         fresh = self.parts.first_boot(self)
         self.rules.shut_in = self.rules.shut_in or self.shut_in
         self.guard.start(quiet=fresh)
-        if not fresh:
-            self.watching.open()
-            while self.guard.looking.left:  # who asks is answered meanwhile; what is moved meanwhile has its turn then
-                self.guard.looking.step()
-                self.watching.more()
-                self.send(self.hear(0.0))
-        self.guard.live_with()
         if fresh and (late := self.guard.posture.late()):
             self.say(restart_wanted(late))
         if aside:
             self.guard.announce(words.fallen_back(aside, self.rules.bare, self.unhealthy, self.system.clock()))
         if self.lost:
             self.guard.announce(words.memory_lost(self.lost, self.system.clock()))
-        self.watching.serve()  # of a first boot from here on: all it did itself would have to be looked at again
+        self.watched = set(self.guard.posture.places)
+        self.watch = self.system.watch(sorted(self.watched))
+        self.selector.register(self.watch.fileno(), selectors.EVENT_READ, self.moved)
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.begin()
 
@@ -163,32 +159,32 @@ class House(Abroad):
 
     def turn(self, limit: float = IDLE) -> None:
         """Wait for the next thing at most `limit` seconds, answer it, and do what is due."""
-        heard = self.hear(min(limit, float(self.guard.due()), self.hold()))
-        self.guard.looking.step()  # what an event moved comes before all that is due
-        self.guard.tick()
-        self.watching.more()
-        self.send(heard)
-        if self.enrolment is not None and not self.shut_in:
-            self.enrolment.turn()
-        if self.traffic is not None:
-            self.traffic.turn(self.guard.looking.ended)
-        self.healthy()
-        self.doubt()
-
-    def hear(self, wait: float) -> float:
-        """Wait for whoever comes, and answer; return when everybody was listened to."""
+        wait = min(limit, float(self.guard.due()), self.hold())
         for key, mask in self.selector.select(max(0.0, wait)):
             key.data(mask)
-        return time.monotonic()
-
-    def send(self, heard: float) -> None:
-        """Let go of what is to leave, and of who has been silent for too long."""
+        heard = time.monotonic()
+        self.guard.tick()
+        self.watch_more()
         self.outbox.flush()
         if self.link[0] == "connected":
             self.deletions.turn()
         self.outbox.pump()
         for server in self.servers:
             server.tidy(heard)
+        if self.enrolment is not None and not self.shut_in:
+            self.enrolment.turn()
+        if self.traffic is not None:
+            self.traffic.turn(self.guard.sweeps)
+        self.healthy()
+        self.doubt()
+
+    def watch_more(self) -> None:
+        """Watch the directories that the latest look has found."""
+        found = set(self.guard.posture.places) - self.watched
+        if found and self.watch is not None:
+            self.watched |= found
+            self.watch.add(sorted(found))
+            self.system.writers(sorted(found))
 
     def hold(self) -> float:
         """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
@@ -196,6 +192,11 @@ class House(Abroad):
         enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
         asks = self.deletions.wait() if self.link[0] == "connected" else IDLE
         return min([IDLE, left, enrolment, asks, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
+
+    def moved(self, mask: int) -> None:
+        """Answer changes in watched directories."""
+        if self.watch is not None:
+            self.guard.changed(set(self.watch.events()))
 
     def standing(self) -> dict[str, Any]:
         """Say for the status how telemetry and the link stand."""
@@ -214,19 +215,18 @@ class House(Abroad):
         if request.get("op") == "consent" and request.get("state") != "given":
             self.recall(str(request.get("purpose")))
         self.answer.tell()
-        if request.get("op") != "enforce" or client.waiting:
-            return reply
-        give = client.owe()  # once everything was looked at; others are answered meanwhile
-        self.guard.looking.waiting.append(lambda: give(self.acts.perform(who, {"op": "status"})))
-        return None
+        return reply
 
     def intake(self, client: Client, request: dict[str, object]) -> Reply:
         """Take readings from an application; the answer comes when they are durable."""
         samples, kept = read_samples(request, self.system.clock()), 0
-        taken = self.outbox.take(
-            samples, lambda failure: give(refusal(failure) if failure else {"ok": True, "accepted": kept})
-        )
-        kept, give = taken, client.owe()
+
+        def done(failure: PrivetError | None) -> None:
+            client.waiting -= 1
+            client.reply(refusal(failure) if failure else {"ok": True, "accepted": kept})
+
+        kept = self.outbox.take(samples, done)
+        client.waiting += 1
         return None
 
     def stop(self) -> None:
@@ -242,6 +242,8 @@ class House(Abroad):
             server.close()
         if self.port is not None:
             self.port.close()
-        self.watching.close()
+        if self.watch is not None:
+            self.selector.unregister(self.watch.fileno())
+            self.watch.close()
         self.selector.close()
         self.parts.vault.close()

@@ -62,16 +62,6 @@ class Client:
             return
         self.flush()
 
-    def owe(self) -> Callable[[dict[str, object]], None]:
-        """Owe an answer that comes later: return what gives it."""
-        self.waiting += 1
-
-        def give(answer: dict[str, object]) -> None:
-            self.waiting -= 1
-            self.reply(answer)
-
-        return give
-
     def flush(self) -> None:
         """Send what the socket takes now."""
         try:

@@ -140,14 +140,14 @@ def serve(house: House, vault: WorkerVault) -> None:
     signal.signal(signal.SIGINT, stop)
     pulse, rest = Pulse(), patience(30.0)
     pulse.ready(spoken(house))
-    full: int | None = -1
+    swept = -1
     while not house.stopping:
         house.turn(rest)
         vault.collect()
-        if full != house.guard.looking.full:
-            full = house.guard.looking.full
+        if swept != house.guard.swept:
+            swept = house.guard.swept
             give_back()
-        pulse.beat(spoken(house) if house.guard.looking.over() else pulse.said)
+        pulse.beat(spoken(house))
     notify("STOPPING=1")
     house.selector.unregister(wake)
     house.stop()

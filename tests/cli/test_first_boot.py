@@ -17,17 +17,6 @@ def test_status_while_first_boot_works(tmp_path: Path):
     assert told.exit_code == 75 and '"first_boot"' in told.output
 
 
-def test_status_while_the_first_look_is_under_way(capsys):
-    """What was not looked at is not called private."""
-    link = {"state": "offline", "cause": ""}
-    row = {"setting": "net.redirects", "status": "ok", "title": "Routes", "waits_for": ""}
-    answer = {"findings": [row], "waivers": [], "warnings": [], "age": None, "left": 7, "now": 2, "link": link}
-    show.status(answer)
-    said = capsys.readouterr().out
-    assert "No fault was found so far, in 1 settings." in said and "7 settings to go" in said
-    assert "Private" not in said and "as they should be" not in said
-
-
 def test_status_of_a_device_that_is_shut_in(capsys):
     """The guard runs and first boot failed: that is the first thing it says."""
     link = {"state": "offline", "cause": ""}

@@ -1,6 +1,5 @@
 """A simulated Raspberry Pi with the real guard on it, a signed policy, and an owner."""
 
-import os
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -45,12 +44,12 @@ Policy = dict[str, Any]
 class Kept:
     """One device through its restarts."""
 
-    def __init__(self, folder: Path, system: SimulatedSystem | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.key = Ed25519PrivateKey.generate()
         halves = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
         self.recipient = b"".join(half.public_key().public_bytes_raw() for half in halves)
-        self.system = system or SimulatedSystem(image=raspberry_pi(CHEAP))
+        self.system = SimulatedSystem(image=raspberry_pi(CHEAP))
         self.now = self.system.wall
         self.table = self.base()
         public = self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -63,7 +62,6 @@ class Kept:
         self.said: list[str] = []  # on the console, by first boot
         self.store: Store | None = None
         self.opened: Callable[[Store], object] = lambda _store: None  # what befalls the state before the guard starts
-        self.listens = False  # whether it opens its sockets, in the folder
 
     def base(self) -> Policy:
         """Compile the profile that ships, and add a purpose for warnings."""
@@ -112,8 +110,6 @@ class Kept:
             )
         )  # fmt: skip
         self.built.say = self.said.append
-        if self.listens:
-            self.built.listen(str(self.folder), os.getuid(), -1)
         self.built.start()
         return self.built
 
@@ -138,23 +134,13 @@ class Kept:
         return self.built
 
     def turn(self) -> None:
-        """Let the guard take what has happened, and look at all that this moved."""
+        """Let the guard take what has happened."""
         self.house.turn(0)
         self.house.turn(0)
-        self.look()
-
-    def look(self) -> None:
-        """Let the guard end the look that is under way."""
-        while not self.house.guard.looking.over():
-            self.house.guard.looking.step()
 
     def ask(self, op: str, role: str = "owner", **request: Any) -> dict[str, Any]:
         """Ask the guard as a person."""
-        answer = self.house.acts.perform(Caller(name="anna", role=role), {"op": op, **request})
-        if op != "enforce":
-            return answer
-        self.look()
-        return self.ask("status", role)
+        return self.house.acts.perform(Caller(name="anna", role=role), {"op": op, **request})
 
     def loosen(self, setting: str, value: str, seconds: int = 7200, reason: str = "test") -> dict[str, Any]:
         """Loosen as the command does: the risk first."""

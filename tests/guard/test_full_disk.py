@@ -7,8 +7,8 @@ import pytest
 from agent.core.errors import Unreadable
 from agent.core.trial import WINDOW
 from agent.guard import trial as kept_trial
+from agent.guard.guard import SWEEP
 from agent.guard.late import AGAIN, ENTRIES, LateStore
-from agent.guard.looking import SWEEP
 from agent.system.store import Store
 from tests.guard.conftest import Kept
 from tests.guard.test_late_originals import RIGHTS

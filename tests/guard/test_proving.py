@@ -34,7 +34,7 @@ def entries(kept, kind):
 
 
 def new_policy(kept, **baseline):
-    """Take a policy from afar that changes the baseline, and look at everything by it."""
+    """Take a policy from afar that changes the baseline."""
 
     def change(table):
         table.update(
@@ -42,7 +42,6 @@ def new_policy(kept, **baseline):
         )
 
     kept.house.take_policy(kept.signed(change))
-    kept.look()
 
 
 def loose_from_the_start(kept):
@@ -205,7 +204,6 @@ def test_what_breaks_the_key_is_undone_at_once(fresh: Kept) -> None:
     fresh.system.edit("/etc/ssh/sshd_config.d/000-privet-permitrootlogin.conf", b"PermitRootLogin yes\n")
     fresh.system.programs["sshd"] = Broken
     fresh.house.guard.changed({("/etc/ssh/sshd_config.d", "")})
-    fresh.look()
     del fresh.system.programs["sshd"]
     assert [t for t in fresh.told() if "no way in was left that works" in t["text"]]
     assert entries(fresh, "trial_reverted")
@@ -271,7 +269,6 @@ def test_what_is_left_alone_is_no_fight(fresh: Kept) -> None:
     fresh.turn()
     for _ in range(7):
         fresh.house.guard.changed({("/etc/ssh/sshd_config.d", "")})
-        fresh.look()
     assert not fresh.warnings("contested")
 
 

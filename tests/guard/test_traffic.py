@@ -110,7 +110,7 @@ def test_every_sweep_of_the_guard_compares(kept: Kept):
     kept.system.tick(300)
     kept.turn()
     warned = [w["text"] for w in kept.ask("status")["warnings"] if w["kind"] == "egress"]
-    assert len(warned) == 1 and "493 kB more than can be explained since" in warned[0]
+    assert len(warned) == 1 and "496 kB more than can be explained since" in warned[0]
     stands = kept.ask("egress", counted=True)["counted"]
     assert stands["state"] == "unexplained" and stands["parts"]["answers"] == 0
 

@@ -9,7 +9,7 @@ def test_a_sweep_names_who_wrote_too(kept: Kept) -> None:
     kept.system.edit("/etc/sysctl.d/zz-privet-redirects.conf", b"net.ipv4.conf.all.accept_redirects = 1\n")
     kept.system.writing.append(("/etc/sysctl.d", "puppet (process 77)"))
     kept.system.writing.append(("/etc/ssh/sshd_config.d", "vi (process 78)"))
-    kept.house.guard.looking.begin()
+    kept.house.guard.sweep()
     kept.turn()
     assert [t["text"].count("Written by puppet (process 77).") for t in kept.told()] == [1]
 
