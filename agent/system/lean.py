@@ -1,8 +1,7 @@
 """What this program needs of `typing` while it runs, which is next to nothing: types are checked before it is shipped.
 
 The guard puts this in the place of `typing` before anything else is loaded (provisioning/package/privet-guard); the
-real one, and an abstract class for each protocol, would cost it half a megabyte for good. It stands for `locale` too,
-whose list of a thousand names it has no use for.
+real one, and an abstract class for each protocol, would cost it half a megabyte for good.
 """
 
 from collections import namedtuple
@@ -64,11 +63,6 @@ class NamedTuple(metaclass=Named):
 
 ParamSpec.__module__ = "typing"
 Any = Generic = Word
-
-
-def getencoding() -> str:
-    """Say what text is written in, as `locale` does."""
-    return "utf-8"
 
 
 def cast(_kind: object, value: object) -> object:
