@@ -3,17 +3,7 @@
 import binascii
 
 from agent.core import consent, cose, deletion, notice, policy
-
-
-def table_of(a):
-    """Make the policy map of a case: recipients' keys are hex in JSON."""
-    table = dict(a["policy"])
-    table["recipients"] = []
-    for row in a["policy"]["recipients"]:
-        row = dict(row)
-        row["key"] = binascii.unhexlify(row["key"])
-        table["recipients"].append(row)
-    return table
+from tests.portable.tables import table_of
 
 
 def changed(a):

@@ -1,19 +1,7 @@
 """The vectors about what is declared, what is left of it, and what the notice says; see runner.py."""
 
-import binascii
-
 from agent.core import catalogue, cell, errors, noise, notice, pace, policy, telemetry, window, withheld
-
-
-def table_of(a):
-    """Make the policy map of a case: recipients' keys are hex in JSON."""
-    table = dict(a["policy"])
-    table["recipients"] = []
-    for row in a["policy"]["recipients"]:
-        row = dict(row)
-        row["key"] = binascii.unhexlify(row["key"])
-        table["recipients"].append(row)
-    return table
+from tests.portable.tables import table_of
 
 
 def do_notice(a):

@@ -145,13 +145,13 @@ def do_window(a):
 
 def do_policy(a):
     """Read a policy, admit it, and lay it over a baseline."""
-    from tests.portable import minimising
+    from tests.portable import tables
 
     settings = {}
     for row in a["settings"]:
         made = setting.read_setting(row)
         settings[made.id] = made
-    made = policy.read_policy(cbor.decode(cbor.encode(minimising.table_of(a))), settings)
+    made = policy.read_policy(cbor.decode(cbor.encode(tables.table_of(a))), settings)
     me = policy.Identity(fleet=a["me"][0], model=a["me"][1], device=a["me"][2])
     policy.admit(made, me, a["newest"], a["now"])
     merged, looser = policy.layer({k: frozen(v) for k, v in a["current"].items()}, made.baseline, settings)
