@@ -75,10 +75,9 @@ class Guest:
         return self.run(["privet", *words])
 
     def status(self) -> dict[str, Any]:
-        """Return what `privet status --json` says, empty while the guard does not, or has not looked at everything."""
+        """Return what `privet status --json` says, empty while the guard does not answer."""
         done = self.privet("status", "--json")
-        answer = dict(json.loads(done.stdout)) if done.returncode in {0, 3} and done.stdout else {}
-        return answer if answer.get("age") is not None else {}
+        return dict(json.loads(done.stdout)) if done.returncode in {0, 3} and done.stdout else {}
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every setting, once no answer is awaited; empty while the guard does not answer."""
