@@ -156,13 +156,18 @@ def whole_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         except OSError:
             beside.unlink(missing_ok=True)
             raise
-        names = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(names)
-        finally:
-            os.close(names)
+        names_synced(path.parent)
     except OSError as error:
         raise Unreadable(f"{path} cannot be written ({error.strerror}); check the disk and the rights") from None
+
+
+def names_synced(folder: Path) -> None:
+    """Make durable which names a folder has; OSError when the disk refuses."""
+    names = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(names)
+    finally:
+        os.close(names)
 
 
 def _read(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 
 from agent.core.errors import BadInput, Missing, PrivetError, Refused, Unreadable
 from provisioning.collector.receive import Collector, Reading
-from provisioning.fleet.safe import whole_file
+from provisioning.fleet.safe import names_synced, whole_file
 from provisioning.opener.effects import Effect, Page, Publish
 from provisioning.opener.outlets import fit, outlet, outlets
 from provisioning.opener.own import OwnBroker
@@ -133,11 +133,7 @@ def removed(path: Path) -> None:
     """Remove a file durably."""
     try:
         path.unlink(missing_ok=True)
-        names = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(names)
-        finally:
-            os.close(names)
+        names_synced(path.parent)
     except OSError as error:
         raise Unreadable(f"{path} cannot be removed ({error.strerror}); check the rights") from None
 
