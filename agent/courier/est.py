@@ -1,5 +1,7 @@
 """Asking the fleet's enrolment server: for its signed time, for a certificate by token, for the next one by the old.
 
+And for a voucher, by the receipt of an erasure.
+
 A subset of EST (RFC 7030) over HTTPS. One question, one connection, one answer, all bounds on: the fleet's own
 authority alone, the name checked, one deadline for everything, a small answer, no redirect, no proxy.
 
@@ -27,8 +29,9 @@ WHOLE = 20.0  # seconds from the connection to the last byte of the answer
 LONGEST = 64 * 1024  # bytes of an answer: a chain has 2
 GREETING = 64 * 1024  # bytes beside it: TLS is below this, and a head is
 EST = "/.well-known/est/"
-TIME, TOKEN, RENEW = "time", "token", "renew"
+TIME, TOKEN, RENEW, ERASED = "time", "token", "renew", "erased"
 GRANTED, ABSENT, REFUSED, BUSY, WRONG, UNREACHABLE = "granted", "absent", "refused", "busy", "wrong", "unreachable"
+TAKEN, ENDED = "taken", "ended"  # a receipt of erasure is on record: a voucher may come later, or nothing more
 
 BY_STATUS = {
     400: (REFUSED, "the enrolment server does not take this device's request; look into the server's log"),
@@ -39,6 +42,14 @@ BY_STATUS = {
     202: (BUSY, "the enrolment server says that it is too early; it is asked again"),
     503: (BUSY, "the enrolment server is busy; it is asked again"),
 }
+OF_RECEIPTS = {
+    202: (TAKEN, "the fleet has this device's receipt; its operator has not let the next owner claim it yet"),
+    204: (ENDED, "the fleet has this device's receipt; the next owner needs a seed"),
+    400: (REFUSED, "the fleet cannot read this device's receipt of erasure; give it the receipt by file"),
+    403: (REFUSED, "the fleet does not take this device's receipt of erasure; ask its operator"),
+    404: (ABSENT, "the enrolment server takes no receipts of erasure yet; give it to the operator by file"),
+    405: (ABSENT, "the enrolment server takes no receipts of erasure yet; give it to the operator by file"),
+}
 RENEWAL_REFUSED = "the fleet does not renew this device's certificate; ask its operator, or write a new seed"
 ELSEWHERE = "the enrolment server points elsewhere, and this device follows nobody; check who answers there"
 NOT_HTTP = "what answers there is no enrolment server; check the address this device was flashed with"
@@ -46,7 +57,9 @@ LARGE = "the enrolment server answered with more than a certificate needs; check
 SLOW = "the enrolment server took too long; it is asked again"
 SHORT = "the enrolment server broke off in the middle of its answer; it is asked again"
 NO_TYPE = "the enrolment server answered with something that is no certificate; check who answers there"
-TYPES = {TIME: "application/cose", TOKEN: "application/pkcs7-mime", RENEW: "application/pkcs7-mime"}
+COSE = "application/cose"
+TYPES = {TIME: COSE, TOKEN: "application/pkcs7-mime", RENEW: "application/pkcs7-mime", ERASED: COSE}
+CLOCKLESS = (TIME, ERASED)  # what is signed for itself, both ways, may be asked before the time is known
 
 
 class Question(Record):
@@ -168,6 +181,8 @@ def spelled(question: Question) -> tuple[str, str, bytes | None, dict[str, str]]
     """Write the question in HTTP: method, path, body, head. The token goes into the head and nowhere else."""
     if question.what == TIME:
         return "GET", f"{EST}time?nonce={question.nonce.hex()}", None, {"Accept": TYPES[TIME]}
+    if question.what == ERASED:
+        return "POST", f"{EST}erased", question.request, {"Content-Type": COSE, "Accept": COSE}
     body = binascii.b2a_base64(question.request, newline=False)
     head = {"Content-Type": "application/pkcs10", "Content-Transfer-Encoding": "base64", "Accept": TYPES[TOKEN]}
     if question.boot:
@@ -185,6 +200,8 @@ def read(question: Question, answer: "HTTPResponse") -> tuple[str, bytes, str, i
     seconds = min(int(wait), 86400) if wait.isascii() and wait.isdigit() and len(wait) < 9 else 0
     if 300 <= answer.status < 400:
         return WRONG, b"", ELSEWHERE, 0
+    if question.what == ERASED and answer.status in OF_RECEIPTS:
+        return (*OF_RECEIPTS[answer.status][:1], b"", OF_RECEIPTS[answer.status][1], seconds)
     if answer.status != 200:
         outcome, why = BY_STATUS.get(answer.status, (BUSY if answer.status >= 500 else WRONG, NOT_HTTP))
         return outcome, b"", RENEWAL_REFUSED if outcome == REFUSED and question.what == RENEW else why, seconds
@@ -199,7 +216,7 @@ def read(question: Question, answer: "HTTPResponse") -> tuple[str, bytes, str, i
     kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
     if kind != TYPES[question.what]:
         return WRONG, b"", NO_TYPE, 0
-    return GRANTED, body if question.what == TIME else unwrapped(body), "", 0
+    return GRANTED, body if question.what in CLOCKLESS else unwrapped(body), "", 0
 
 
 def unwrapped(body: bytes) -> bytes:
@@ -230,7 +247,7 @@ def question(fields: dict[Any, Any]) -> Question:
         raise BadInput("an enrol frame has other fields than it should; both sides must be of the same version")
     sound = fields["what"] in TYPES and 0 < fields["port"] < 1 << 16 and 0 < len(fields["host"]) <= 253
     printable = all(33 <= ord(letter) <= 126 for letter in fields["host"] + fields["device"] + fields["boot"])
-    if not sound or not printable or fields["now"] < 0 or (fields["what"] != TIME and not fields["now"]):
+    if not sound or not printable or fields["now"] < 0 or (fields["what"] not in CLOCKLESS and not fields["now"]):
         raise BadInput("an enrol frame holds what cannot be asked; both sides must be of the same version")
     return Question(**fields)
 

@@ -11,11 +11,10 @@ is kept here; a paho client lives one session only.
     a frozen broker is noticed when it likes              a watchdog on acknowledged progress: 2 x keepalive + 5 s
     does not subscribe again                              subscribes at each start, whatever the broker remembers
     one address                                           several brokers in their order, each verified by its name
-    equal delays: the whole fleet comes back at once      full jitter from the kernel's randomness
+    equal delays: the whole fleet comes back at once      a moment of its own for each link (`again.py`)
     answers wait 44 ms for Nagle                          TCP_NODELAY
 """
 
-import secrets
 import selectors
 import ssl
 import time
@@ -26,10 +25,11 @@ from typing import Any, Protocol
 from agent.core.errors import PrivetError
 from agent.core.record import Record
 from agent.courier import trust
+from agent.courier.again import Again
 from agent.courier.session import WINDOW, Place, Session
 
 GREETING = 10.0  # seconds from the connection to the answered subscription
-SETTLED = 10.0  # seconds after which a session counts as a success and the next delay starts small again
+SETTLED = 10.0  # seconds after which a session counts as a success
 STALLED = "the broker answers no more although it should; the connection is made anew"
 MUTE = "the broker accepted the connection and then said nothing; check that it is a healthy MQTT broker"
 STOPPED = "the courier was told to stop; start it again"
@@ -39,7 +39,7 @@ Trusted = Callable[[], ssl.SSLContext]  # asked at each new try: a certificate r
 
 
 class Pace(Record):
-    """How patient a link is: keepalive and slack (seconds), delay before a new try (milliseconds: first, most).
+    """How patient a link is: keepalive and slack (seconds); delays before a new try, see `again` (milliseconds).
 
     A broker that owes us something and is silent for 2 x keepalive + slack is left.
     """
@@ -51,7 +51,7 @@ class Pace(Record):
     most: int
 
 
-PACE = Pace(keepalive=60, slack=5, first=1000, most=60000)
+PACE = Pace(keepalive=60, slack=5, first=1000, most=20000)
 
 
 class Listener(Protocol):
@@ -85,8 +85,8 @@ class Link:
         self._flying: dict[int, int] = {}  # the session's number of a message: ours
         self._session: Session | None = None
         self._connected = False
-        self._attempts = 0
-        self._due = time.monotonic() + self._delay()
+        self._again = Again(pace.first, pace.most)
+        self._due = self._again.begin(time.monotonic())
         self._older = False  # the next session is to speak MQTT 3.1.1
         self._progress = 0.0  # when the broker last acknowledged something, or had nothing to acknowledge
 
@@ -217,25 +217,19 @@ class Link:
         self.strangers += session.strangers
         self._connected = False
         self._flying.clear()
-        if session.subscribed and time.monotonic() - session.since > SETTLED:
-            self._attempts = 0
+        settled = session.subscribed and time.monotonic() - session.since > SETTLED
         # A broker without MQTT 5 says so, or hangs up without a word: 3.1.1 is then tried once, at once.
         self._older = not (session.older or session.greeted or session.refused_by_tls or cause in {MUTE, STOPPED})
         if self._older:
             self._due = time.monotonic()
         else:
-            self._later(cause)
+            self._later(cause, settled)
 
-    def _later(self, cause: str) -> None:
-        self._places.rotate(-1)  # the next one, if there are several; the same one waits longer each time round
-        self._due = time.monotonic() + self._delay()
-        self._attempts += 1
+    def _later(self, cause: str, settled: bool = False) -> None:
+        self._places.rotate(-1)  # the next one, if there are several
+        due = self._again.lost if settled else self._again.failed
+        self._due = due(time.monotonic(), len(self._places))
         self._tell(self._listener.state, "offline", cause)
-
-    def _delay(self) -> float:
-        """Return seconds drawn anew from the whole range (full jitter); the range doubles with each failure."""
-        most = min(self.pace.most, self.pace.first << min(self._attempts // len(self._places), 16))
-        return secrets.randbelow(most + 1) / 1000
 
     def _deadline(self, session: Session) -> float:
         """Return when patience ends: for the greeting, for an acknowledgement, or for any sign of life."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from agent.core import cbor, cose
 from agent.core.cose import Received, Stream
 from agent.core.errors import PrivetError
+from agent.core.patience import Patience
 from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.core.telemetry import Message, Purpose, pack
@@ -27,8 +28,6 @@ BATCH = 512 << 10  # bytes of plaintext sealed and kept at once
 SEALED = 64  # bytes that sealing adds to a record, at most
 GAPS = 16  # gap records that are reckoned with when room is made, beside those known
 WINDOW = 256  # records that are sent while nobody answers
-FIRST_PATIENCE = 5  # seconds until more are sent although nobody answered
-LONGEST_PATIENCE = 300
 NONE, ANSWER, RELEASE = 0, 1, 2  # news of the recipients that are behind
 
 
@@ -61,24 +60,23 @@ class Lane:
         self.vault = vault
         self.store = store
         self.ledger = ledger
-        self.seq = 0
-        self.epoch = 0
-        self.sealed = 0
-        self.since = 0
+        self.seq = self.epoch = 0
+        self.sealed = self.since = 0
         self.key: Secret | None = None
+        self.told: dict[str, bytes] = {}  # the owner's consent, as each recipient is told of it
         self.holes: tuple[Lost, ...] = joined([*queue.lost, *map(lost_of, store.get(f"holes/{purpose.id}") or ())])
         self.gaps = Gaps(store, purpose.id, queue)
         self.acks = Acks(store, purpose.id)
         self.confirmed: dict[tuple[int, str], int] = {}
         self.released: dict[int, int] = {}
-        self.front: Position = START  # the furthest that was sent
+        self.front = self.upto = START  # the furthest that was sent, and that is to be repeated: before patience ended
         self.again: Position | None = None  # how far it was repeated, None: nothing is to be
         self.flying = 0  # records sent since anybody answered
         self.spare = 0  # records that may be repeated
         self.waits = False  # whether something was sent and not released
         self.news = NONE  # what came since patience ended last
         self.silent = False  # whether patience ended last without any news
-        self.patience = FIRST_PATIENCE
+        self.patience = Patience()  # until more are sent although nothing was released
         self.heard = 0  # when a record was released last, or patience ended
         self.accepted = 0
         self.dropped = 0
@@ -173,7 +171,7 @@ class Lane:
         receiver knows that key records, and gaps told in another start, are of one sender.
         """
         self.epoch = self.seq
-        made = self.vault.new_epoch(self.stream(), self.keys, self.acks.known(self.keys))
+        made = self.vault.new_epoch(self.stream(), self.keys, self.acks.known(self.keys), self.told)
         oldest = self.queue.pending(START, 1)
         self.acks.enter(self.mine.boot, made.acks, self.keys, oldest[0].boot if oldest else self.mine.boot)
         self.key, self.sealed, self.since = made.key, 0, uptime
@@ -181,16 +179,16 @@ class Lane:
 
     def to_send(self, room: int, uptime: int) -> list[tuple[Position, bytes]]:
         """Return the next records to publish, at most `room`: those not sent yet, then those to be repeated."""
-        if self.waits and uptime - self.heard >= self.patience:
+        if self.waits and uptime - self.heard >= self.patience.seconds:
             self.insist(uptime)
-        before = self.front
         rows = self.take(self.front, min(room, WINDOW - self.flying))
         if rows:
             self.front = (rows[-1].boot, rows[-1].seq)
             self.flying += len(rows)
+            self.patience.sent(self.front, uptime)
         spare = min(room - len(rows), self.spare)
         if self.again is not None and spare > 0:
-            repeated = [row for row in self.take(self.again, spare) if (row.boot, row.seq) <= before]
+            repeated = [row for row in self.take(self.again, spare) if (row.boot, row.seq) <= self.upto]
             self.again = (repeated[-1].boot, repeated[-1].seq) if repeated else None
             self.spare -= len(repeated)
             rows = (*rows, *repeated)
@@ -216,8 +214,8 @@ class Lane:
         goes out, and a window of what was: from the oldest on, and on from there if whoever waits for it does answer.
         """
         self.silent = self.news == NONE
-        self.patience = min(self.patience * 2, LONGEST_PATIENCE) if self.silent else FIRST_PATIENCE
-        self.heard, self.flying, self.spare = uptime, 0, WINDOW
+        self.patience.ended()
+        self.heard, self.flying, self.spare, self.upto = uptime, 0, WINDOW, self.front
         if self.again is None or self.news != ANSWER:
             self.again = START
         self.news = NONE
@@ -228,7 +226,7 @@ class Lane:
         self.flying = self.spare = 0
         self.waits = self.silent = False
         self.news = NONE
-        self.patience = FIRST_PATIENCE
+        self.patience.anew()
 
     def acknowledged(self, ack: Received, uptime: int) -> bool:
         """Let go of what every recipient has; False when the acknowledgement is not authentic."""
@@ -243,13 +241,14 @@ class Lane:
                 self.ledger.keep()
             self.queue.release(ack.boot, reached)
             self.gaps.release(ack.boot, reached)
-            self.heard, self.patience, self.spare = uptime, FIRST_PATIENCE, WINDOW
+            self.patience.answered((ack.boot, reached), uptime)
+            self.heard, self.spare = uptime, WINDOW
             self.waits, self.news = self.queue.count > 0, RELEASE
         elif ack.seq > reached:  # another one is behind, and this one is not waiting for anything
             return True
         self.news = max(self.news, ANSWER)
         if self.silent and self.again is not None:  # somebody is back
-            self.again, self.spare = START, WINDOW
+            self.again, self.spare, self.upto = START, WINDOW, self.front
         self.silent = False
         return True
 

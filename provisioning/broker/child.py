@@ -26,7 +26,7 @@ PLACES = "/usr/sbin:/usr/local/sbin"  # beside the PATH
 class Setup(Record):
     """What a broker is told: its fleet, the address and port it listens on, the collectors (names without `service.`).
 
-    `durable`: it keeps its queues and sessions on disk (written on every change); without, a kill loses them.
+    `durable`: it keeps its queues and sessions on disk; without, a kill loses them.
     """
 
     __slots__ = ("address", "collectors", "durable", "fleet", "port")

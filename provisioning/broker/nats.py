@@ -1,7 +1,8 @@
 """nats-server with our configuration, for fleets that outgrow one mosquitto: MQTT 3.1.1 over mutual TLS, kept on disk.
 
 NATS knows no patterns: every device stands in the configuration by the name in its certificate, and whoever does not is
-refused. So revoking is leaving out: `admit` lays the new list, and NATS ends the sessions of those who are gone.
+refused. So revoking is leaving out: `admit` (fed by `admission.py`) lays the new list, and NATS ends the sessions of
+those who are gone.
 """
 
 import json
@@ -100,6 +101,24 @@ def _user(fleet: str, name: str, says: list[str], hears: list[str]) -> dict[str,
         "permissions": {"publish": {"allow": says}, "subscribe": {"allow": hears}},
         "allowed_connection_types": ["MQTT"],
     }
+
+
+def listed(text: str, fleet: str) -> list[str]:
+    """Return the devices that a configuration lets in."""
+    top = f"urn:privet:{fleet}:"
+    names = [str(one["user"]) for one in json.loads(text)["authorization"]["users"]]
+    if not all(name.startswith(top) for name in names):
+        raise ValueError(fleet)
+    return [name.removeprefix(top) for name in names if not name.startswith(top + SERVICE)]
+
+
+def relisted(text: str, fleet: str, devices: Iterable[str]) -> str:
+    """Return a configuration that lets in these devices, and is as it was otherwise."""
+    whole = json.loads(text)
+    services = f"urn:privet:{fleet}:{SERVICE}"
+    kept = [one for one in whole["authorization"]["users"] if one["user"].startswith(services)]
+    whole["authorization"]["users"] = [*_devices(fleet, devices), *kept]
+    return json.dumps(whole, indent=1) + "\n"
 
 
 class Broker(Child):

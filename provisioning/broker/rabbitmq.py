@@ -95,6 +95,25 @@ def definitions(setup: Setup, devices: Iterable[str]) -> str:
     return json.dumps(whole, indent=1) + "\n"
 
 
+def listed(text: str, fleet: str) -> list[str]:
+    """Return the devices that definitions let in."""
+    whole = json.loads(text)
+    if any(rf"privet\.1\.{fleet}\." not in one["write"] for one in whole["topic_permissions"]):
+        raise ValueError(fleet)
+    return [one["name"] for one in whole["users"] if not one["name"].startswith(SERVICE)]
+
+
+def relisted(text: str, fleet: str, devices: Iterable[str]) -> str:
+    """Return definitions that let in these devices, and are as they were otherwise."""
+    whole = json.loads(text)
+    plain = Setup(fleet=fleet, address="", port=0, collectors=(), durable=True)
+    fresh = json.loads(definitions(plain, devices))
+    for name, key in (("users", "name"), ("permissions", "user"), ("topic_permissions", "user")):
+        kept = [one for one in whole[name] if one[key].startswith(SERVICE)]
+        whole[name] = [*[one for one in fresh[name] if not one[key].startswith(SERVICE)], *kept]
+    return json.dumps(whole, indent=1) + "\n"
+
+
 HASHING = "rabbit_password_hashing_sha256"
 DEVICE_SAYS = r"\.(up\.([a-z0-9_-]+|\*)|warning|state)$"
 DEVICE_HEARS = r"\.(ack|policy)$"

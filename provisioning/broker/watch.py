@@ -44,7 +44,8 @@ class Watch:
         made, self._begins = crl(self.fleet, self._begins)
         self.broker.revoke(made)  # first, so that nobody who is thrown out comes back
         self._renewed = time.monotonic()
-        self._known |= {(one.issuer, one.serial) for one in fresh}
+        self._known = {(one.issuer, one.serial) for one in listed}  # who was let in meanwhile can be shut out again
+        self._live = {name: due for name, due in self._live.items() if name in {one.name for one in listed}}
         self._live.update(dict.fromkeys([one.name for one in fresh], 0.0))
 
     def _end(self, name: str) -> None:

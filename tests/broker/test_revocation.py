@@ -1,8 +1,8 @@
 """Revocation at the real broker: who is revoked is thrown out at once and stays out; everybody else notices nothing."""
 
+import json
 import os
 import signal
-import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,16 @@ from cryptography import x509
 from agent.core.errors import BadInput, Failed
 from provisioning.broker.mosquitto import Broker, Setup, free_port
 from provisioning.broker.watch import Watch
+from provisioning.fleet import keeping
+from provisioning.fleet.authority import PEM, plain
+from provisioning.fleet.desk import GONE
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.revocation import LIST, crl, revoke, revoked
-from tests.broker.test_mosquitto import TOP, Party
+from provisioning.fleet.safe import whole_file
+from tests.broker.party import Party, let_in
+from tests.broker.test_mosquitto import TOP
 from tests.courier.rig import FLEET, Site
+from tests.fleet.enrolling import DER, Office, asked, key
 
 
 @pytest.fixture
@@ -38,44 +44,100 @@ def watch(site: Site) -> Iterator[Watch]:
 
 def refused(watch: Watch, home: Path) -> bool:
     """Say whether a client with this identity is kept out."""
-    try:
-        party = Party(watch.broker, home)
-        party.turn(0.2)
-    except (ssl.SSLError, OSError):
-        return True
-    return not party.client.is_connected()
-
-
-def ended(party: Party) -> bool:
-    """Turn a party until it notices that it was thrown out, a while at most."""
-    for _ in range(40):
-        party.turn(0.05)
-        if not party.client.is_connected():
-            return True
-    return False
+    return not let_in(watch.broker, home)
 
 
 def test_a_revoked_device_is_thrown_out_and_stays_out(site: Site, watch: Watch):
     """Its live session ends, its certificate is refused, its queue is gone; its neighbour and the collector stay."""
     thief, bert = Party(watch.broker, site.device("anna")), Party(watch.broker, site.device("bert"))
     for party in (thief, bert):
-        party.turn()
-        assert party.client.is_connected()
+        assert party.arrives()
     assert [one.name for one in revoke(site.fleet, [(site.device("anna") / "cert.pem").read_bytes()])] == ["anna"]
     watch.turn()
-    assert ended(thief)
+    assert thief.ended()
     assert refused(watch, site.device("anna"))
     assert bert.says(f"{TOP}/bert/up/comfort", b"still here")
     assert not refused(watch, site.service("one"))
     bert.close()
 
 
+def test_a_device_of_the_registry_stays_out_whatever_is_published(site: Site, watch: Watch):
+    """Revoked by hand: the live session ends; publishing, a restart and a renewal do not bring it back."""
+    office = Office(site.directory, fleet=site.fleet)
+    one, other = (enrolled(office, site.directory) for _ in range(2))
+    thief, bert = Party(watch.broker, one), Party(watch.broker, other)
+    for party in (thief, bert):
+        assert party.arrives()
+    pem = (one / "cert.pem").read_bytes()
+    assert [found.name for found in keeping.revoke(office.registry, [pem], "in a backup", "ada")] == [one.name]
+    watch.turn()
+    assert thief.ended()
+    assert keeping.revoke(office.registry, [pem], "again", "ada") == ()
+    office.registry.quarantine(other.name, "lost", "ada")
+    keeping.publish(office.registry)
+    watch.turn()
+    assert bert.ended() and refused(watch, one) and refused(watch, other)
+    office.registry.release(other.name, "found", "ada")
+    keeping.publish(office.registry)
+    watch.turn()
+    assert refused(watch, one) and not refused(watch, other)
+    watch.broker.restart()
+    assert refused(watch, one) and not refused(watch, other)
+    assert office.renew(x509.load_pem_x509_certificate(pem).public_bytes(DER), asked(key())).sentence == GONE
+    told = [(row.event, row.device) for row in office.registry.shown(one.name)[2]]
+    assert told[-1] == ("revoked", one.name) and office.state(one.name) == "revoked"
+    assert office.registry.verify() == len(office.registry.shown(other.name)[2]) + len(told) + 2
+    office.registry.close()
+
+
+def test_a_list_without_the_registrys_word_is_undone(site: Site):
+    """The twin: what was listed as by the registry, and not by a person, is taken out where the registry says so."""
+    office = Office(site.directory, fleet=site.fleet)
+    pem = (enrolled(office, site.directory) / "cert.pem").read_bytes()
+    revoke(site.fleet, [pem])
+    assert not keeping.publish(office.registry) and len(revoked(site.fleet)) == 1
+    listed = json.loads(site.fleet.safe.read(LIST))
+    site.fleet.safe.write(LIST, json.dumps([{**row, "hand": False} for row in listed]).encode())
+    assert keeping.publish(office.registry) and revoked(site.fleet) == ()
+    office.registry.close()
+
+
+def test_who_is_shut_out_again_is_thrown_out_again(site: Site, watch: Watch):
+    """Quarantine, release and quarantine of one certificate while the broker runs: its session ends both times."""
+    office = Office(site.directory, fleet=site.fleet)
+    home = enrolled(office, site.directory)
+    for _ in range(2):
+        ends = time.monotonic() + 20
+        while refused(watch, home):  # the broker was told, and has not read its list yet
+            assert time.monotonic() < ends
+        party = Party(watch.broker, home)
+        assert party.arrives()
+        office.registry.quarantine(home.name, "seen at a market", "ada")
+        keeping.publish(office.registry)
+        watch.turn()
+        assert party.ended()
+        office.registry.release(home.name, "found", "ada")
+        keeping.publish(office.registry)
+        watch.turn()
+    office.registry.close()
+
+
+def enrolled(office: Office, folder: Path) -> Path:
+    """Let a new device come with its token; return its home."""
+    one, mine = office.planned()[0], key()
+    got = x509.load_der_x509_certificate(office.claim(one, asked(mine)).certificate)
+    chain = got.public_bytes(PEM) + office.fleet.safe.read("device-ca.pem")
+    for name, content in (("ca.pem", office.fleet.trust_anchor()), ("cert.pem", chain), ("key.pem", plain(mine))):
+        whole_file(folder / one.device / name, content)
+    return folder / one.device
+
+
 def test_without_a_turn_of_the_watch_nothing_ends(site: Site, watch: Watch):
     """The twin: the list alone, unread by the broker, keeps nobody out; so it is the watch that does."""
     thief = Party(watch.broker, site.device("anna"))
-    thief.turn()
+    assert thief.arrives()
     revoke(site.fleet, [(site.device("anna") / "cert.pem").read_bytes()])
-    assert not ended(thief)
+    assert not thief.ended(2)
     thief.close()
     assert not refused(watch, site.device("anna"))
 

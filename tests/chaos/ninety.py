@@ -21,6 +21,7 @@ from agent.system.real import RealSystem
 from agent.system.vault import DirectVault
 from tests.chaos.pair import DEVICE, FLEET, HOME, Pair, Sent
 from tests.chaos.soak import PURPOSE
+from tests.collector.device import CONSENT
 
 DAYS = 90
 START_EACH = 10  # days after which the device starts anew
@@ -102,6 +103,7 @@ class Away(Pair):
         mine = Mine(fleet=FLEET, device=DEVICE, boot=self.boot)
         vault, ledger = DirectVault(Secret(bytes(32))), Ledger(self.system, self.store)
         self.lane = Weighed(mine, PURPOSE, [HOME], queue, vault, self.store, ledger)
+        self.lane.told = {"home": CONSENT}
         self.lane.plain = self.plain
 
     def live(self, days: int) -> None:

@@ -16,7 +16,7 @@ from provisioning.collector.open import Place
 from provisioning.collector.receive import Collector
 from provisioning.collector.store import Store
 from tests.chaos.soak import PURPOSE, Memory
-from tests.collector.device import HOME, KEY
+from tests.collector.device import CONSENT, HOME, KEY
 
 FLEET, DEVICE = "meadow", "r7k2"
 TOPIC = f"privet/1/{FLEET}/{DEVICE}/up/comfort"
@@ -43,6 +43,7 @@ class Pair:
         mine = Mine(fleet=FLEET, device=DEVICE, boot=self.boot)
         vault, ledger = DirectVault(Secret(bytes(32))), Ledger(RealSystem(), self.store)
         self.lane = self.kind(mine, PURPOSE, [HOME], queue, vault, self.store, ledger)
+        self.lane.told = {"home": CONSENT, "maker": CONSENT}
 
     def measure(self, count: int) -> None:
         """Accept readings, each in a record of its own; a reading is its own number."""

@@ -26,6 +26,7 @@ from provisioning.broker.mosquitto import Broker
 from provisioning.collector.line import Line, trusted
 from provisioning.collector.receive import Collector
 from provisioning.collector.store import Store
+from tests.collector.device import CONSENT
 from tests.courier.rig import FLEET, Site
 
 PURPOSE = Purpose(
@@ -87,6 +88,7 @@ class Device:
         self.lane = Lane(
             mine, PURPOSE, [("home", self.recipient)], queue, vault, self.store, Ledger(RealSystem(), self.store)
         )
+        self.lane.told = {"home": CONSENT}
         self.places.clear()
 
     def measure(self) -> None:

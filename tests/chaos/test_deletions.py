@@ -47,6 +47,13 @@ class Asking(House):
         self.kept.system.edit(f"{HOME}/key.pem", pem, mode=0o600)
         self.kept.system.edit(f"{HOME}/cert.pem", self.fleet.sign_csr(request.public_bytes(PEM), "d1", 30), mode=0o600)
 
+    def arrive(self, *values: str) -> None:
+        """Have readings of a device with a certificate arrive at both recipients."""
+        self.certify()
+        self.measure(*values)
+        self.talk(self.home, self.maker)
+        assert (self.home.read(), self.maker.read()) == (list(values), list(values))
+
     def connect(self) -> Sent:
         """Let the courier say that it is connected; return what it is given from now on."""
         out: Sent = []
@@ -87,10 +94,7 @@ class Asking(House):
 def asking(tmp_path: Path, fleet: Fleet) -> Iterator[Asking]:
     """A device that is set up, with readings that both recipients have."""
     made = Asking(tmp_path, fleet)
-    made.certify()
-    made.measure("18", "19")
-    made.talk(made.home, made.maker)
-    assert (made.home.read(), made.maker.read()) == (["18", "19"], ["18", "19"])
+    made.arrive("18", "19")
     yield made
     made.kept.stop()
 

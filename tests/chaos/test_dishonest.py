@@ -12,7 +12,7 @@ from agent.core import cbor, cose
 from agent.system import sealing
 from provisioning.collector.store import Store
 from tests.chaos.pair import DEVICE, FLEET, Pair
-from tests.collector.device import HOME
+from tests.collector.device import CONSENT, HOME
 
 
 class Believing(Store):
@@ -35,7 +35,7 @@ class Believing(Store):
 def forge(boot: int, epoch: int, plains: list[tuple[int, bytes]]) -> list[bytes]:
     """Make up an epoch and records in it."""
     stream = cose.Stream(fleet=FLEET, device=DEVICE, purpose="comfort", boot=boot, epoch=epoch)
-    made = sealing.new_epoch(stream, [HOME])
+    made = sealing.new_epoch(stream, [HOME], told={"home": CONSENT})
     bodies = sealing.seal_records(made.key, stream, plains)
     rows = zip([seq for seq, _ in plains], bodies, strict=True)
     return [cose.message(boot, epoch, made.body), *(cose.message(boot, seq, body) for seq, body in rows)]

@@ -12,8 +12,8 @@ from provisioning.broker.mosquitto import Broker, Setup, configuration, free_por
 from provisioning.fleet.identity import Credential, Fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.issue import Issued, add_recipient, issue_policy, seed_files
+from provisioning.simulate.child import Child
 from tests.house import ROOT
-from tests.storm.child import Child
 from tests.storm.disks import Disk
 from tests.storm.marks import Marks
 
@@ -75,6 +75,7 @@ class Site:
         self.crowds: list[Child] = []
         self.guards: list[Child] = []
         self.couriers: list[Child] = []
+        self.onlooker: subprocess.Popen[bytes] | None = None
         self.settle(far)
 
     def policy(self, port: int) -> Issued:
@@ -132,17 +133,30 @@ class Site:
         """Every process with devices."""
         return [*self.crowds, *self.guards, *self.couriers]
 
-    def look_on(self) -> subprocess.Popen[bytes]:
-        """Let somebody with a collector's certificate, and no recipient's key, write down all the broker hands on."""
+    def look_on(self) -> None:
+        """Let somebody with a collector's certificate, and no recipient's key, write down all the broker hands on.
+
+        mosquitto_sub ends when its broker dies in the middle of TLS: it is started again then.
+        """
+        if self.onlooker is not None and self.onlooker.poll() is None:
+            return
         home = self.folder / "onlooker"
         argv = ["mosquitto_sub", "-V", "5", "-q", "1", "-h", "127.0.0.1", "-p", str(self.port), "-F", "%t %p"]
+        argv += ["-c", "-i", "onlooker", "-x", "3600"]  # what comes while it is away is kept for it
         argv += ["-t", f"privet/1/{NAME}/+/up/+", "-t", f"privet/1/{NAME}/+/warning", "--cafile", str(home / "ca.pem")]
         argv += ["--cert", str(home / "cert.pem"), "--key", str(home / "key.pem")]
         with (home / "heard").open("ab") as heard, (self.logs / "onlooker").open("ab") as log:
-            return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *argv], stdout=heard, stderr=log)
+            self.onlooker = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *argv], stdout=heard, stderr=log)
+
+    def look_away(self) -> None:
+        """End the onlooker."""
+        if self.onlooker is not None:
+            self.onlooker.terminate()
+            self.onlooker.wait()
 
     def close(self) -> None:
         """End everything."""
+        self.look_away()
         for child in self.all:
             child.close()
         self.broker.end(signal.SIGKILL)

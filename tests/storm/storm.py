@@ -11,8 +11,8 @@ from typing import Any
 from agent.core.record import Record
 from provisioning.collector.receive import Collector
 from provisioning.collector.store import Store
+from provisioning.simulate.child import Child
 from tests.storm.apps import Apps
-from tests.storm.child import Child
 from tests.storm.marks import Search, drawn
 from tests.storm.site import NAME, Shape, Site
 from tests.storm.weather import Weather
@@ -105,10 +105,9 @@ class Storm:
     def run(self) -> History:
         """Run it."""
         self.say(f"storm: {self.plan.readings} readings, {self.plan.shape.devices} devices, seed {self.plan.seed}")
-        onlooker = None
         try:
             self.site.broker.start()
-            onlooker = self.site.look_on()
+            self.site.look_on()
             for child in (self.keeper, self.proxy, self.sniffer, *self.site.all):
                 child.start()
             self.until("all are up", lambda: all(c.ready for c in (self.proxy, self.sniffer, *self.site.crowds)), 120)
@@ -121,15 +120,11 @@ class Storm:
             self.site.broker.restart()
             self.post()  # once more, in fair weather
             drained = self.drain()
-            onlooker.terminate()
-            onlooker.wait()
+            self.site.look_away()
             return self.judge(drained)
         finally:
             for child in (self.keeper, self.proxy, self.sniffer):
                 child.close()
-            if onlooker is not None:
-                onlooker.kill()
-                onlooker.wait()
             self.apps.close()
             self.site.close()
 
@@ -190,6 +185,7 @@ class Storm:
         """Let everyone do a little."""
         self.apps.turn(0.02, self.plan.readings / self.plan.shape.devices / self.plan.seconds * 1.25, rest)
         self.weather.turn()
+        self.site.look_on()
         now = time.monotonic()
         if now - self._told > TOLD:
             self._told = now

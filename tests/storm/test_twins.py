@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from provisioning.broker.mosquitto import free_port
-from tests.storm.child import Child
+from provisioning.simulate.child import Child
 from tests.storm.marks import Search, drawn
 from tests.storm.storm import History, Plan, Shape, Storm
 

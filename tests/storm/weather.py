@@ -6,8 +6,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from provisioning.simulate.child import Child
 from tests.storm.chance import Chance
-from tests.storm.child import Child
 from tests.storm.marks import Search
 from tests.storm.site import Site
 
