@@ -3,6 +3,7 @@
 Nothing of the collector, and nothing of the agent, is used here.
 """
 
+import hashlib
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ class Reader:
         private = curve.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
         self.halves = {"mlkem_seed": lattice.private_bytes_raw().hex(), "x25519_private": private.hex()}
         self.keys: dict[tuple[str, str, int, int], bytes] = {}
+        self.consents: dict[tuple[str, str, int, int], tuple[int, bytes, bytes]] = {}
 
     def opened(self, topic: str, payload: bytes) -> bytes:
         """Open one message; a key record is remembered, and gives nothing."""
@@ -42,7 +44,11 @@ class Reader:
         if isinstance(body, list):
             _, epoch, wrapped = body
             bound = cbor2.dumps(["privet key 1", device, purpose, boot, epoch, self.name])
-            self.keys[device, purpose, boot, epoch] = cbor2.loads(unwrap(self.halves, wrapped[self.name], bound))[0]
+            parts = cbor2.loads(unwrap(self.halves, wrapped[self.name], bound))
+            self.keys[device, purpose, boot, epoch] = parts[0]
+            if len(parts) == 3:
+                at, words, about = parts[2][:8], parts[2][8:40], parts[2][40:]
+                self.consents[device, purpose, boot, epoch] = int.from_bytes(at, "big"), words, about
             return b""
         protected, unprotected, ciphertext = body.value
         epoch = int.from_bytes(cbor2.loads(protected)[4], "big")
@@ -50,6 +56,22 @@ class Reader:
         bound = cbor2.dumps(["Encrypt0", protected, external])
         key = ChaCha20Poly1305(self.keys[device, purpose, boot, epoch])
         return key.decrypt(unprotected[5], ciphertext, bound)
+
+
+def declared(policy: dict[str, Any], purpose: str, recipient: str) -> bytes:
+    """Compute what a policy (its map, as it was signed) declares of a purpose towards a recipient: FORMAT.md 3.2."""
+    (why,) = [row for row in policy["purposes"] if row["id"] == purpose]
+    (who,) = [row for row in policy["recipients"] if row["id"] == recipient]
+    lacking = {"keep": [], "cell": 0, "most": 0, "noise": [], "unit": "", "step": 1, "low": 0, "high": 1, "scale": 5}
+    fields = [
+        {name: value for name, value in row.items() if name not in lacking or value != lacking[name]}
+        for row in policy["fields"]
+        if row["purpose"] == purpose
+    ]
+    why = {name: value for name, value in why.items() if name != "recipients" and (name, value) != ("pseudonym", 0)}
+    texts = purpose == "warnings" and "mqtt" in policy["channels"]
+    told = ["privet declared 1", why, fields, who, texts]
+    return hashlib.sha256(cbor2.dumps(told, canonical=True)).digest()
 
 
 def rows(plain: bytes) -> list[Row]:

@@ -4,6 +4,7 @@ Nothing here names a setting: a new file in agent/settings is tested by being th
 """
 
 import importlib
+import re
 from contextlib import suppress
 
 import pytest
@@ -23,6 +24,9 @@ SETTINGS = registry.settings()
 LOOSER = [(s.id, option) for s in SETTINGS.values() for option in s.options[1:]]
 NAMES = [f"{name}={option.value!r}" for name, option in LOOSER]
 LETTERS = {"EN303645", "EN18031-1", "EN18031-2", "EN18031-3", "CRA", "GDPR", "PSTI", "RFC8520"}
+JARGON = re.compile(
+    r"daemon|sysctl|socket|systemd|syslog|suid|loopback|TKIP|IPv4|\b[UG]ID\b|\b(TCP|UDP)\b|group root|\b0[0-7]{3}\b"
+)
 OBSERVERS = {"local", "account", "person", "radio", "lan", "internet", "vendor", "third", "device"}
 
 
@@ -155,13 +159,20 @@ def test_a_looser_value_never_passes_for_a_stricter_one(name: str) -> None:
     assert not lattice.allows(setting.strictest(), "no such value")
 
 
+def risks(setting: Setting) -> list[str]:
+    """Return all that a setting says may follow."""
+    return [setting.risk, *(option.risk for option in setting.options[1:])]
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_speaks_to_its_owner(name: str) -> None:
     """Title and risks are sentences an owner understands; every option says who gains what; provisions are named."""
     setting = SETTINGS[name]
     assert setting.exposes
-    for risk in [setting.risk, *(option.risk for option in setting.options[1:])]:
+    for risk in risks(setting):
         assert risk[0].isupper() and risk.endswith(".") and len(risk) <= 200, risk
+        assert not JARGON.search(risk), risk
+    assert len(set(risks(setting))) == len(risks(setting)), "two options with one risk are told apart by nobody"
     for option in setting.options[1:]:
         assert option.exposes, option.value
     for word in [*setting.exposes, *(word for option in setting.options for word in option.exposes)]:

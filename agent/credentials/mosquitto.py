@@ -49,7 +49,7 @@ PARAMS: tuple[str, ...] = ()
 SALT, ROUNDS = 12, 101  # as mosquitto_passwd makes them; what a new password is made of needs no slow hash
 SLOWEST = 10_000_000  # rounds; a hash that claims more is damage
 NEAR = ("0.0.0.0", "127.0.0.1", "::", "::1", "localhost")  # noqa: S104 — where others bound, not we
-ENCRYPTED = ("certfile", "psk_hint")
+ENCRYPTED = ({"certfile", "keyfile"}, {"psk_hint"})  # one of the two, and the broker takes nothing in the clear
 CONNACK, REFUSALS = 2, (4, 5)  # bad user name or password, not authorised
 
 Users = dict[bytes, list[bytes]]
@@ -134,7 +134,7 @@ def doors(lines: list[tuple[str, str]]) -> tuple[int, ...]:
         ).split()
         implied = "listener" not in given and "port" not in given and len(listeners) > 1
         near = len(words) < 2 or words[1] in NEAR
-        plain = given.get("protocol", "mqtt") == "mqtt" and not any(key in given for key in ENCRYPTED)
+        plain = given.get("protocol", "mqtt") == "mqtt" and not any(keys <= given.keys() for keys in ENCRYPTED)
         if words and words[0].isdigit() and int(words[0]) and near and plain and not implied:
             ports.append(int(words[0]))
     return tuple(dict.fromkeys(ports))

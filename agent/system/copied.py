@@ -12,8 +12,9 @@ from contextlib import suppress
 from typing import Any
 
 from agent.core.errors import PrivetError, Tampered, Unreadable
-from agent.core.journal import Entry, Head, Verdict
-from agent.system.store import DAMAGED, TAILS, Note, Store
+from agent.core.journal import Entry, Head, Pruned, Verdict
+from agent.system.refused import DAMAGED
+from agent.system.store import TAILS, Note, Store
 
 COPY = "/run/privet/state-copy.db"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -35,6 +36,11 @@ class CopiedStore:
         """Return the end of the journal."""
         return self._store.head
 
+    @property
+    def gone(self) -> Pruned:
+        """Return what was let go of."""
+        return self._store.gone
+
     def get(self, name: str) -> Any:
         """Return a value, or None."""
         return self._store.get(name)
@@ -50,6 +56,14 @@ class CopiedStore:
     def verify(self) -> Verdict:
         """Check the journal."""
         return self._store.verify()
+
+    def sizes(self, limit: int) -> tuple[int, tuple[int, ...]]:
+        """Return the bytes of all entries, and of the oldest."""
+        return self._store.sizes(limit)
+
+    def prune(self, count: int) -> Pruned:
+        """Let the oldest entries go from the real state; from a copy nothing."""
+        return self._store.gone if self._real is not None else self._store.prune(count)
 
     def put(self, changes: Mapping[str, Any], notes: Sequence[Note] = ()) -> tuple[int, ...]:
         """Keep values and entries in the real state; Unreadable as long as that cannot be opened."""

@@ -80,17 +80,21 @@ def sign_once(payload: bytes) -> tuple[bytes, bytes]:
 
 
 def new_epoch(
-    stream: cose.Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
+    stream: cose.Stream,
+    recipients: Sequence[tuple[str, bytes]],
+    known: Mapping[str, Secret] | None = None,
+    told: Mapping[str, bytes] | None = None,
 ) -> Epoch:
     """Make an epoch key, and the record that hands it to each recipient (id, public key) with an own ack key.
 
     A recipient whose ack key is `known` keeps it: by it the recipient knows the sender again (FORMAT.md 3.2).
+    `told` is the owner's consent as each recipient is told of it.
     """
     epoch_key = secrets.token_bytes(KEY)
     acks, wrapped = {}, {}
     for name, public in recipients:
         acks[name] = (known or {}).get(name) or Secret(secrets.token_bytes(KEY))
-        plain = cose.key_plain(epoch_key, acks[name].reveal())
+        plain = cose.key_plain(epoch_key, acks[name].reveal(), (told or {}).get(name, b""))
         try:
             wrapped[name] = SUITE.encrypt(plain, recipient_key(public), info=cose.key_context(stream, name))
         except ValueError as error:

@@ -1,7 +1,11 @@
 """Looks that take what is not there as an answer: no names, no text, not there. All else is still raised."""
 
+from posixpath import normpath
+
 from agent.core.errors import Missing, PrivetError, Unreadable
 from agent.system.door import System
+
+LINKS = 8  # one after the other
 
 
 def names(system: System, directory: str) -> tuple[str, ...]:
@@ -34,11 +38,16 @@ def content(system: System, path: str) -> bytes | None:
 
 
 def masked(system: System, path: str) -> bool:
-    """Say whether a path is a link to /dev/null: many programs take that for a file that says nothing."""
+    """Say whether a path is a link to /dev/null, also by way of others: many programs take that for an empty file."""
     try:
-        return system.target(path) == "/dev/null"
+        for _ in range(LINKS):
+            target = system.target(path)
+            if target == "/dev/null":
+                return True
+            path = target if target.startswith("/") else normpath(f"{path.rpartition('/')[0]}/{target}")
     except PrivetError:
-        return False
+        pass
+    return False
 
 
 def text(system: System, path: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from agent.core.errors import PrivetError, Unreadable
 from agent.system import units
 from agent.system.door import System
+from agent.system.ini import assignments
 from agent.system.seen import names, text
 
 PERSONS = range(1000, 60000)
@@ -87,7 +88,7 @@ def started(system: System, places: tuple[str, ...], unit: str) -> list[str]:
         found = [f"{place}/{folder}/{unit}" for place in places for folder in names(system, place)
                  if folder.endswith(PULLS) and unit in names(system, f"{place}/{folder}")][:1]  # fmt: skip
     found += [f"{place}/{unit}.d/{name}" for place in places for name in names(system, f"{place}/{unit}.d")]
-    lines = [units.assignments(text(system, path), "Service") for path in found]
+    lines = [assignments(text(system, path), "Service") for path in found]
     return [value for rows in lines for key, value in rows if key == "ExecStart" and value]
 
 

@@ -7,17 +7,18 @@ no consent exists, so every setting is back at its baseline and nothing is colle
 """
 
 import hashlib
+import itertools
 import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Self
 
 from agent.core import cbor, journal
 from agent.core.clock import Clock
-from agent.core.errors import BadInput, PrivetError, Tampered, Unreadable
-from agent.core.journal import EMPTY, Entry, Head, Row, Verdict
+from agent.core.errors import BadInput, Tampered
+from agent.core.journal import EMPTY, NOTHING, Entry, Head, Pruned, Row, Verdict
+from agent.system.refused import DAMAGED, ordinary, sync_directory, told
 from agent.system.vault import Vault
 
 MEMORY = ":memory:"
@@ -35,9 +36,8 @@ PRAGMAS = (
 # CAST: SQLite keeps in a column what it is given; whatever somebody put there is bytes to us, and then not genuine.
 ENTRIES = "SELECT seq, CAST(sealed AS BLOB), CAST(digest AS BLOB) FROM entry"
 VALUES = "SELECT CAST(name AS BLOB), CAST(sealed AS BLOB) FROM value"
+END = "INSERT OR REPLACE INTO ending VALUES (1, ?)"
 ENDING = cbor.encode(["privet ending 1"])
-FULL = {"SQLITE_FULL": "the disk is full; free some space", "SQLITE_READONLY": "the disk is read-only; check the card"}
-DAMAGED = "the state of this device is damaged ({}); see privet journal --verify"
 
 Note = tuple[str, Mapping[str, Any]]
 """A journal entry to be: its kind and its particulars."""
@@ -53,6 +53,7 @@ class Store:
         self._values: dict[str, bytes] = {}
         self._digests: dict[str, bytes] = {}
         self.head: Head = EMPTY
+        self.gone: Pruned = NOTHING
         self.fresh = False
         with told():
             self._rows = self._connect()
@@ -89,7 +90,7 @@ class Store:
                 sealed[name] = self._vault.seal(values[name], place(name))
                 digests[name] = hashlib.sha256(sealed[name]).digest()
         rows, head = self._linked(notes)
-        ending = self._vault.seal(cbor.encode([head.count, head.digest, summed(digests)]), ENDING)
+        ending = self._ending(head, self.gone, digests)
         with told(), self._transaction() as run:
             for name in changes:
                 run("DELETE FROM value WHERE name = ?", (name,))
@@ -97,7 +98,7 @@ class Store:
                 run("INSERT INTO value VALUES (?, ?)", (name, content))
             for row in rows:
                 run("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", (row.seq, row.sealed, row.digest))
-            run("INSERT OR REPLACE INTO ending VALUES (1, ?)", (ending,))
+            run(END, (ending,))
         self._values, self._digests, self.head = values, digests, head
         return tuple(row.seq for row in rows)
 
@@ -109,6 +110,7 @@ class Store:
 
     def entries(self, since: int = 0, limit: int = 1000) -> tuple[Entry, ...]:
         """Return up to `limit` entries whose number is greater than `since`; Tampered at one that does not open."""
+        since = max(min(since, self.head.count), self.gone.count)  # SQLite has no room for every number
         with told():
             previous = self._digest_of(since)
             found = self._rows.execute(ENTRIES + " WHERE seq > ? ORDER BY seq LIMIT ?", (since, limit)).fetchall()
@@ -122,16 +124,45 @@ class Store:
         """Check the whole journal, chain and seals, against the sealed ending; reports the first damage."""
         with told():
             rows = self._rows.execute(ENTRIES + " ORDER BY rowid")
-            verdict = journal.verify((Row(seq=s, sealed=c, digest=d) for s, c, d in rows), self.head)
+            verdict = journal.verify((Row(seq=s, sealed=c, digest=d) for s, c, d in rows), self.head, self.gone)
         if verdict.damage:
             return verdict
-        done = 0
+        done = self.gone.count
         while done < self.head.count:
             try:
                 done += len(self.entries(done, 100))
             except (Tampered, BadInput):
                 return self._first_sealed(done)
         return verdict
+
+    def sizes(self, limit: int) -> tuple[int, tuple[int, ...]]:
+        """Return the bytes of all sealed entries, and of up to so many of the oldest."""
+        with told():
+            whole = self._rows.execute("SELECT total(length(sealed)) FROM entry").fetchone()[0]
+            rows = self._rows.execute("SELECT length(sealed) FROM entry ORDER BY seq LIMIT ?", (limit,)).fetchall()
+        return int(whole), tuple(size for (size,) in rows)
+
+    def prune(self, count: int) -> Pruned:
+        """Let the oldest entries go, as one durable step, journaled, their bytes overwritten; return what is gone."""
+        first, upto = self.gone.count + 1, min(self.gone.count + count, self.head.count)
+        if upto < first:
+            return self.gone
+        (begin,), (last,) = self.entries(first - 1, 1), self.entries(upto - 1, 1)
+        gone = journal.prune(self.gone, Row(seq=upto, sealed=b"", digest=self._digest_of(upto)), begin, last)
+        facts = {"first": first, "last": upto, "since": begin.wall, "until": last.wall, "digest": gone.digest}
+        rows, head = self._linked([("pruned", facts)])
+        ending = self._ending(head, gone, self._digests)
+        with told():
+            self._rows.execute("PRAGMA secure_delete=ON")
+            try:
+                with self._transaction() as run:
+                    run("DELETE FROM entry WHERE seq <= ?", (upto,))
+                    run("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", (rows[0].seq, rows[0].sealed, rows[0].digest))
+                    run(END, (ending,))
+            finally:
+                self._rows.execute("PRAGMA secure_delete=OFF")
+        self.gone, self.head = gone, head
+        return gone
 
     def close(self) -> None:
         """Close the database."""
@@ -141,9 +172,7 @@ class Store:
     @classmethod
     def recover(cls, path: str, vault: Vault, clock: Callable[[], Clock], cause: str) -> Self:
         """Set a damaged store aside and begin an empty one, whose first entry says so and names what was kept."""
-        number = 1
-        while os.path.lexists(f"{path}.damaged-{number}"):
-            number += 1
+        number = next(n for n in itertools.count(1) if not os.path.lexists(f"{path}.damaged-{n}"))
         with told():
             for tail in TAILS:
                 if os.path.lexists(path + tail):
@@ -183,7 +212,7 @@ class Store:
         ending = self._rows.execute("SELECT CAST(sealed AS BLOB) FROM ending").fetchone()
         if ending is None:
             raise Tampered(DAMAGED.format("its ending is missing"))
-        count, digest, sum_of_values = cbor.decode(self._vault.open(ending[0], ENDING))
+        count, digest, sum_of_values, *gone = cbor.decode(self._vault.open(ending[0], ENDING))
         for raw, sealed in self._rows.execute(VALUES):
             name = raw.decode(errors="replace")  # a changed name does not open
             self._values[name] = self._vault.open(sealed, place(name))
@@ -191,10 +220,16 @@ class Store:
         if summed(self._digests) != sum_of_values:
             raise Tampered(DAMAGED.format("a value was removed, or put back to what it once was"))
         self.head = Head(count=count, digest=digest)
+        self.gone = Pruned(count=gone[0], digest=gone[1], since=gone[2], until=gone[3]) if gone else NOTHING
+
+    def _ending(self, head: Head, gone: Pruned, digests: Mapping[str, bytes]) -> bytes:
+        """Seal the end of the chain, what was let go of before its beginning, and the digest over all values."""
+        front = [gone.count, gone.digest, gone.since, gone.until] if gone.count else []
+        return self._vault.seal(cbor.encode([head.count, head.digest, summed(digests), *front]), ENDING)
 
     def _make(self) -> None:
         """Lay the tables of an empty store, ending included, as one durable step."""
-        ending = self._vault.seal(cbor.encode([0, journal.START, summed({})]), ENDING)
+        ending = self._ending(EMPTY, NOTHING, {})
         with self._transaction() as run:
             for statement in SCHEMA:
                 run(statement, ())
@@ -229,6 +264,8 @@ class Store:
 
     def _digest_of(self, seq: int) -> bytes:
         """Return the chain's digest at an entry."""
+        if seq == self.gone.count:
+            return self.gone.digest
         row = self._rows.execute("SELECT CAST(digest AS BLOB) FROM entry WHERE seq = ?", (seq,)).fetchone()
         return row[0] if row else journal.START
 
@@ -258,43 +295,3 @@ def plain(name: str, value: Any) -> bytes:
 def summed(digests: Mapping[str, bytes]) -> bytes:
     """Return the digest over all values."""
     return hashlib.sha256(cbor.encode(dict(digests))).digest()
-
-
-def ordinary(path: str) -> None:
-    """Refuse what is there and no file: SQLite would wait at a pipe for ever."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise Tampered(DAMAGED.format(f"{path} is no plain file"))
-
-
-def sync_directory(path: str) -> None:
-    """Bring the names beside a file onto the disk."""
-    number = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Turn what SQLite and the system say into our errors."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise said(error) from error
-    except (OSError, MemoryError) as error:
-        raise Unreadable(f"the state of this device cannot be opened ({error}); check the card") from error
-
-
-def said(error: sqlite3.Error) -> PrivetError:
-    """Put SQLite's refusal into a sentence."""
-    name = getattr(error, "sqlite_errorname", "")
-    for start, sentence in FULL.items():
-        if name.startswith(start):
-            return Unreadable(f"the state of this device cannot be kept: {sentence}")
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return Unreadable("another process has the state of this device open; stop it, only one guard may run")
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_NOMEM")):
-        return Unreadable(f"the state of this device cannot be read or kept ({error}); check the card")
-    return Tampered(DAMAGED.format(error))

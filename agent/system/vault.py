@@ -26,6 +26,10 @@ CHILD = (
     "import sys; sys.path[:0] = sys.argv[1].split(chr(10)); from agent.system.worker import main; main(sys.argv[2:])"
 )
 
+Pairs = Sequence[tuple[str, bytes]]
+Acks = Mapping[str, Secret] | None
+Told = Mapping[str, bytes] | None
+
 
 class Epoch(Record):
     """A fresh epoch: its key, the ack key of each recipient, and the body of the record that opens it."""
@@ -56,10 +60,8 @@ class Vault(Protocol):
     def verify_policy(self, message: bytes, keys: Sequence[bytes]) -> bytes:
         """Return the payload of a policy signed by one of the Ed25519 keys; BadPolicy otherwise."""
 
-    def new_epoch(
-        self, stream: Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
-    ) -> Epoch:
-        """Make an epoch key for recipients (id, public key), who keep a known ack key; BadPolicy when a key is none."""
+    def new_epoch(self, stream: Stream, recipients: Pairs, known: Acks = None, told: Told = None) -> Epoch:
+        """Make an epoch key for recipients (id, public key), by known ack keys, telling consents; BadPolicy: no key."""
 
     def seal_records(self, key: Secret, stream: Stream, records: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:
         """Seal (seq, plaintext) pairs, seq rising, each seq once in the life of the epoch."""
@@ -98,11 +100,9 @@ class DirectVault:
         """Return the payload of a signed policy."""
         return self._sealing.verify_policy(message, keys)
 
-    def new_epoch(
-        self, stream: Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
-    ) -> Epoch:
+    def new_epoch(self, stream: Stream, recipients: Pairs, known: Acks = None, told: Told = None) -> Epoch:
         """Make an epoch key."""
-        return self._sealing.new_epoch(stream, recipients, known)
+        return self._sealing.new_epoch(stream, recipients, known, told)
 
     def seal_records(self, key: Secret, stream: Stream, records: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:
         """Seal records."""
@@ -154,12 +154,11 @@ class WorkerVault:
         """Return the payload of a signed policy."""
         return bytes(self._ask(["verify_policy", message, list(keys)]))
 
-    def new_epoch(
-        self, stream: Stream, recipients: Sequence[tuple[str, bytes]], known: Mapping[str, Secret] | None = None
-    ) -> Epoch:
+    def new_epoch(self, stream: Stream, recipients: Pairs, known: Acks = None, told: Told = None) -> Epoch:
         """Make an epoch key."""
         kept = {name: ack.reveal() for name, ack in (known or {}).items()}
-        key, acks, body = self._ask(["new_epoch", list(values(stream)), [list(pair) for pair in recipients], kept])
+        pairs = [list(pair) for pair in recipients]
+        key, acks, body = self._ask(["new_epoch", list(values(stream)), pairs, kept, dict(told or {})])
         return Epoch(key=Secret(key), acks={name: Secret(ack) for name, ack in acks.items()}, body=body)
 
     def seal_records(self, key: Secret, stream: Stream, records: Sequence[tuple[int, bytes]]) -> tuple[bytes, ...]:

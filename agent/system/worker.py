@@ -67,7 +67,7 @@ def done(vault: DirectVault, request: list[Any]) -> Any:
         return vault.verify_policy(*rest)
     if name == "new_epoch":
         known = {who: Secret(ack) for who, ack in rest[2].items()}
-        epoch = vault.new_epoch(stream(rest[0]), [(who, public) for who, public in rest[1]], known)
+        epoch = vault.new_epoch(stream(rest[0]), [(who, public) for who, public in rest[1]], known, rest[3])
         return [epoch.key.reveal(), {who: ack.reveal() for who, ack in epoch.acks.items()}, epoch.body]
     if name == "new_identity":
         made = vault.new_identity(*rest)

@@ -10,6 +10,8 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
+from agent.core.shown import harmless
+
 INIT = 0x00000001 | 0x00000002  # FAN_CLOEXEC | FAN_NONBLOCK, class FAN_CLASS_NOTIF
 OPEN = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_LARGEFILE", 0)
 ADD = 0x00000001 | 0x00000008  # FAN_MARK_ADD | FAN_MARK_ONLYDIR
@@ -17,6 +19,7 @@ WRITTEN = 0x00000008 | 0x08000000  # FAN_CLOSE_WRITE, on the directory's childre
 HERE = -100  # AT_FDCWD
 EVENT = struct.Struct("=IBBHQii")
 LATELY = 16  # names remembered per directory
+ENDED = "a program that has already ended"  # no program is called so: the kernel keeps 15 letters
 RECENT = 60.0  # seconds after which who wrote says nothing about what is found changed now
 
 
@@ -71,7 +74,7 @@ class Writers:
         since = self.now() - RECENT
         seen = [self.seen.get(directory.rstrip("/") or "/", {}) for directory in directories]
         found = [name for names in seen for name, when in names.items() if when >= since]
-        running = [name for name in found if "ended" not in name]
+        running = [name for name in found if not name.startswith(ENDED)]
         return tuple(running[-3:] or found[-1:])
 
 
@@ -98,9 +101,9 @@ def said(pid: int) -> str:
     """Name a process for a person."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
-            return f"{comm.read().strip()} (process {pid})"
+            return f"{harmless(comm.read().strip())} (process {pid})"
     except OSError:
-        return f"a program that has already ended (process {pid})"
+        return f"{ENDED} (process {pid})"
 
 
 def parent(pid: int) -> int:

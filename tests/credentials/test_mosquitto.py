@@ -134,11 +134,12 @@ def test_several_files_and_a_user_twice():
 def test_only_plain_doors_within_reach_are_tried():
     """Listeners with TLS, for web sockets, on a Unix socket or on another address are not spoken to."""
     lines = [
-        *(("listener", "1883"), ("listener", "8883"), ("certfile", "x"), ("listener", "9001")),
+        *(("listener", "1883"), ("listener", "8883"), ("certfile", "x"), ("keyfile", "y"), ("listener", "9001")),
         *(("protocol", "websockets"), ("listener", "1884 192.0.2.7"), ("listener", "0 /run/x")),
         *(("listener", "1885 ::1"), ("listener", "")),
     ]
     assert kind.doors(lines) == (1883, 1885)
+    assert kind.doors([("listener", "1886"), ("certfile", "x")]) == (1886,), "without its key it takes all in the clear"
     assert kind.doors([]) == (1883,)
     assert kind.doors([("port", "1999")]) == (1999,)
     assert kind.doors([("port", "1999"), ("bind_address", "192.0.2.7")]) == ()

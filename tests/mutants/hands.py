@@ -11,6 +11,7 @@ from agent.core.setting import Option, Setting
 from agent.system.door import Outcome, Stat, System
 from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.sockets import EVERYWHERE, listen
+from agent.system.units import called, second_names
 from tests.test_catalogue import steps
 
 Act = dict[str, Any]
@@ -31,10 +32,14 @@ def assigning(text: str) -> list[str]:
 
 
 def installed(device: SimulatedSystem, setting: Setting) -> list[str]:
-    """Return the units of a setting that are on the device."""
+    """Return the units of a setting that are on the device, first those that have no other name.
+
+    What stands beside one name of a unit counts for all of them: taking it away there loosens nothing.
+    """
     units = setting.params.get("units", ())
-    there = device.entries(UNITS)
-    return [str(unit) for unit in units if unit in there] if isinstance(units, tuple) else []
+    there, seconds = device.entries(UNITS), second_names(device)
+    found = [str(unit) for unit in units if unit in there] if isinstance(units, tuple) else []
+    return sorted(found, key=lambda unit: len(called(unit, seconds)) > 1)
 
 
 def program(device: SimulatedSystem, units: list[str]) -> str:

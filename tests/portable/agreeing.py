@@ -49,6 +49,14 @@ def do_consents(a):
     return told + [list(consent.denied(kept, name))]
 
 
+def do_told(a):
+    """Say what each recipient of a purpose is told of a consent to it."""
+    made = policy.read_policy(table_of(a), {})
+    seen = consent.notice_digest(made, a["purpose"])
+    answers = consent.answer(made, a["purpose"], "given", seen, "anna", a["at"])
+    return [binascii.hexlify(consent.record_of(one, made)).decode() for one in answers]
+
+
 def do_deletion(a):
     """Lay out a request, its proof and its receipt; take the receipt apart; say when it is asked again."""
     if "receipt" in a:

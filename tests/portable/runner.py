@@ -23,11 +23,10 @@ from agent.core import (
     setting,
     telemetry,
     waiver,
-    warn,
     window,
 )
 from agent.core.assess import Finding, Reading, assess
-from agent.core.clock import Clock, floor
+from agent.core.clock import Clock
 from agent.core.errors import PrivetError
 from agent.core.order import order
 from agent.core.plan import plan
@@ -110,6 +109,7 @@ def do_waiver(a):
 
 def do_warn(a):
     """Go through rounds of findings and say which warnings each round delivers."""
+    warn = __import__("agent.core.warn", None, None, ("warn",))  # only these cases need it, the heap is small
     made = setting.read_setting(a["setting"])
     known, said = (), []
     for at, rows in a["rounds"]:
@@ -187,7 +187,15 @@ def do_journal(a):
         rows.pop()
     elif a["damage"] == "drop":
         rows.pop(1)
-    verdict = journal.verify(rows, end)
+    gone = journal.NOTHING
+    if a.get("gone"):
+        cut = a["gone"]
+        at = [journal.Entry(seq=n, boot=1, uptime=0, wall=100 + n, kind="x", body={}) for n in (1, cut)]
+        gone, rows = journal.prune(gone, rows[cut - 1], at[0], at[1]), rows[cut:]
+        if a["damage"] == "front":
+            rows.pop(0)
+        assert (gone.since, gone.until) == (101, 100 + cut)
+    verdict = journal.verify(rows, end, gone)
     return [verdict.count, verdict.damage, verdict.seq, binascii.hexlify(end.digest).decode()]
 
 
@@ -219,11 +227,6 @@ def do_credential(a):
     return acts
 
 
-def do_clock(a):
-    """Apply the time floor."""
-    return floor(clock(a["clock"]), a["known"])
-
-
 def lazily(part, name):
     """Return a function of one part of the vectors; it is loaded when it is asked for, the heap is small."""
 
@@ -237,15 +240,20 @@ def lazily(part, name):
 DO = {
     "order": do_order, "setting": do_setting, "assess": do_assess, "plan": do_plan, "waiver": do_waiver,
     "warn": do_warn, "minimise": do_minimise, "policy": do_policy, "consent": lazily("agreeing", "do_consent"),
+    "told": lazily("agreeing", "do_told"),
     "consents": lazily("agreeing", "do_consents"), "deletion": lazily("agreeing", "do_deletion"), "role": do_role,
-    "contest": trials.do_contest, "cbor": do_cbor, "journal": do_journal, "cose": do_cose, "clock": do_clock,
+    "cbor": do_cbor, "journal": do_journal, "overdue": lazily("restoring", "do_overdue"), "cose": do_cose,
     "credential": do_credential, "trial": trials.do_trial, "health": trials.do_health, "frame": trials.do_frame,
     "recovery": trials.do_recovery, "enrol": trials.do_enrol, "egress": trials.do_egress,
+    "contest": lazily("restoring", "do_contest"), "clock": lazily("restoring", "do_clock"),
+    "longrun": lazily("restoring", "do_longrun"), "span": lazily("restoring", "do_span"),
+    "vain": lazily("restoring", "do_vain"), "owed": lazily("restoring", "do_owed"),
     "notice": lazily("minimising", "do_notice"), "withheld": lazily("minimising", "do_withheld"),
     "cell": lazily("minimising", "do_cell"), "reduced": lazily("minimising", "do_reduced"),
     "pace": lazily("minimising", "do_pace"),
     "noise": lazily("minimising", "do_noise"),
     "window": do_window, "things": do_things, "original": do_original, "slot": do_slot,
+    "voucher": lazily("vouching", "do_voucher"),
 }  # fmt: skip
 
 

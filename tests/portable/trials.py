@@ -2,7 +2,7 @@
 
 import binascii
 
-from agent.core import contest, egress, enrol, frame, health, recovery, setting, trial
+from agent.core import egress, enrol, frame, health, recovery, setting, trial
 from agent.core.clock import Clock
 from agent.core.record import from_map, frozen, replace
 
@@ -54,16 +54,6 @@ def do_recovery(a):
 def clock(row):
     """Make a clock from [wall, boot, uptime]."""
     return Clock(wall=row[0], boot=row[1], uptime=row[2])
-
-
-def do_contest(a):
-    """Restore at these moments and say when the contest stops."""
-    now = contest.fresh("x", clock(a["at"][0]))
-    said = []
-    for at in a["at"]:
-        now = contest.restored(now, clock(at))
-        said.append(contest.stopped(now, clock(at)))
-    return [said, contest.stopped(now, clock(a["later"]))]
 
 
 def do_enrol(a):

@@ -209,6 +209,7 @@ TEXT = st.lists(
 
 @given(TEXT, TEXT, st.booleans())
 @example("camera_auto_detect=1\n[\ncamera_auto_detect=0", "", False)
+@example("camera_auto_detect=1\n[pi02]\ncamera_auto_detect=0\nstart_x=1", "", False)
 def test_what_is_called_off_is_off_after_the_next_start(one: str, more: str, end: bool) -> None:
     """For random files the firmware of the simulated board, which reads them by itself, agrees with the probe."""
 

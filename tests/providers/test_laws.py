@@ -14,8 +14,9 @@ from agent.core.order import ANY, words
 from agent.core.plan import Write
 from agent.core.record import Params
 from agent.guard.executor import apply
-from agent.providers.linux import journald, nft, sudoers, sysctl, systemd_unit
+from agent.providers.linux import nft, sudoers, sysctl, systemd_unit
 from agent.providers.linux.sudoers import rules
+from agent.system import spans
 from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.raspberry import image
 
@@ -167,10 +168,10 @@ SPANS = st.lists(SPAN, max_size=3).map(lambda parts: " ".join(f"{number}{unit}" 
 @given(SPANS, SPANS)
 def test_spans_add_up(one: str, other: str) -> None:
     """Two spans in a row are as long as both; what cannot be read has no length."""
-    a, b, both = (journald.seconds(text) for text in (one, other, f"{one} {other}"))
+    a, b, both = (spans.microseconds(text) for text in (one, other, f"{one} {other}"))
     if a is not None and b is not None:
         assert both == a + b
-    assert journald.seconds(one + " x") is None
+    assert spans.microseconds(one + " x") is None
 
 
 USERS = ["pi", "bob", "eve"]
@@ -206,11 +207,11 @@ def matches(users: tuple[str, ...], user: str, member: set[str]) -> bool:
 def test_sudo_allows_the_same_as_before_but_asks(policy: list[str]) -> None:
     """For random rules: after the steps nothing runs unasked, and nobody may more or less than before."""
     device = started({"/etc/sudoers.d/010_pi-nopasswd": "\n".join(policy) + "\n"})
-    before = rules.rules(rules.listing(device, sudoers.FILE))
+    before = rules.rules(rules.listing(device, sudoers.conf.FILE))
     params = SETTINGS["sudo.nopasswd"].params
     was = sudoers.probe(device, params).live
     enforce(device, "sudo.nopasswd", ())
-    after = rules.rules(rules.listing(device, sudoers.FILE))
+    after = rules.rules(rules.listing(device, sudoers.conf.FILE))
     unasked = False
     for user in USERS:
         for what in ("/bin/ls", "/bin/cat", "/bin/su"):

@@ -21,8 +21,8 @@ from agent.system.simulated.raspberry import board
 
 KINDS = (
     "apt_option", "bluez", "browser_policy", "boot_config", "boot_flag", "device_access", "dhcp_name", "disk",
-    "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module", "log_remote", "nft", "nm_conf", "product",
-    "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "user_unit", "wifi_security",
+    "file_mode", "hardware", "journald", "kernel_cmdline", "kernel_module", "log_remote", "nft", "nm_conf", "pam",
+    "product", "rfkill", "sudoers", "sysctl", "systemd_unit", "udev_property", "user_unit", "wifi_security",
 )  # fmt: skip
 VECTORS = Path(__file__).parents[1] / "vectors"
 ROWS = [(kind, row) for kind in KINDS for row in json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))]
@@ -101,6 +101,7 @@ def test_one_enforcement_mends_every_row(kind: str, row: dict[str, Any]) -> None
 
 # What no drop-in of ours can mend: the rows in which somebody else has to act, and the owner is told so.
 BEYOND = {
+    "switched off, then on at a desktop",
     "a home hides our condition",
     "a broken file", "rules also come from a directory of the network", "a link in its place", "for one user only",
     "a later drop-in forgets our condition", "a later drop-in forgets conditions of any kind",
@@ -114,6 +115,10 @@ BEYOND = {
     "a file that uses more of YAML", "Pi-hole 5 keeps all unless told not to", "Pi-hole 5",
     "policies that are no JSON", "a part of it in another file", "no account yet, so whoever comes first makes one",
     "every address, in one word of its command line",
+    "sudo.conf names another file", "sudo.conf names another file that opens nothing",
+    "sudo.conf names another program", "sudo.conf names a program of the same name elsewhere",
+    "sudo.conf lets an account own the rules", "sudo.conf lets everyone write the rules",
+    "passwords are asked for as another program",
 }  # fmt: skip
 
 

@@ -81,6 +81,31 @@ def test_a_wrapped_key_opens_by_the_words_of_the_format():
         assert [key.hex() for key in keys] == [TELEMETRY["epoch_key"], recipient["ack_key"]]
 
 
+def test_a_consent_is_inside_the_seal_as_the_page_has_it():
+    """The known key record with consents opens by its words, each recipient's own in it, and has the length given."""
+    told, body = KNOWN["consented"], bytes.fromhex(KNOWN["consented"]["key"]["body"])
+    _, epoch, wrapped = cbor2.loads(body)
+    for recipient in TELEMETRY["recipients"]:
+        name = recipient["id"]
+        assert len(wrapped[name]) == 1279
+        bound = cbor2.dumps(["privet key 1", STREAM.device, STREAM.purpose, STREAM.boot, epoch, name])
+        parts = cbor2.loads(unwrap(recipient, wrapped[name], bound))
+        assert [part.hex() for part in parts] == [
+            TELEMETRY["epoch_key"], recipient["ack_key"], told["consents"][name],
+        ]  # fmt: skip
+
+
+def test_a_new_epoch_tells_each_recipient_of_its_own_consent():
+    """Nobody is told of another's; who is told nothing gets the two keys alone."""
+    recipients = TELEMETRY["recipients"]
+    pairs = [(r["id"], bytes.fromhex(r["public"])) for r in recipients]
+    _, _, wrapped = cbor2.loads(sealing.new_epoch(STREAM, pairs, told={"home": b"c" * 72}).body)
+    found = {
+        r["id"]: cbor2.loads(unwrap(r, wrapped[r["id"]], cose.key_context(STREAM, r["id"])))[2:] for r in recipients
+    }
+    assert found == {"home": [b"c" * 72], "maker": []}
+
+
 def test_a_new_epoch_opens_for_each_recipient_alone():
     """Each recipient finds the epoch key and an own ack key; another place, name or recipient's key opens nothing."""
     recipients = TELEMETRY["recipients"]

@@ -1,7 +1,8 @@
 """Who sees this device by Bluetooth, and who may pair with it.
 
 No params. `hidden`, `pairable` (whoever knows its number may ask), `visible` (found by everybody near, until a time is
-over), `lasting` (found for good). Live is what bluetoothd says of every adapter; one that does not run shows nothing.
+over), `lasting` (found for good). Live is what bluetoothd says of every adapter; one that does not run shows nothing,
+unless it broke off.
 Kept is what it takes up at its start: main.conf, and what it noted of each adapter.
 
 While it runs it is told, and writes down what it was told itself; else its notes are changed where they lie.
@@ -35,6 +36,8 @@ SILENT = (
     b"No such file or directory",
     b"Connection refused",
 )
+RESULT = ("systemctl", "show", "--property=Result", "--", "bluetooth.service")
+SHOWN = "/sys/class/bluetooth"
 ORDER = ("hidden", "pairable", "visible", "lasting")
 USUAL = "180"  # seconds, by BlueZ itself
 YES = {"true", "1"}  # in these letters alone (GLib's key files), and not in quotes
@@ -49,9 +52,13 @@ def probe(system: System, params: Params) -> Reading:
     except PrivetError as error:
         return unread(str(error))
     try:
-        live = worst([shown(adapter) for adapter in asked(system).values()])
+        found = asked(system)
+        live = worst([shown(adapter) for adapter in found.values()])
+        left = abandoned(system) if not found else ""
     except PrivetError as error:
         return unread(str(error), kept=kept)
+    if left:
+        return unread(f"bluetoothd broke off, and {left} may go on showing itself; restart this device", kept=kept)
     return Reading(live=live, kept=kept, cause="", absent=False)
 
 
@@ -129,6 +136,18 @@ def asked(system: System) -> dict[str, dict[str, Any]]:
         return {path: parts[ADAPTER] for path, parts in objects.items() if ADAPTER in parts and " " not in path}
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise Failed("what bluetoothd says of its adapters cannot be read; update Privet") from None
+
+
+def abandoned(system: System) -> str:
+    """Name an adapter that nobody switched off: bluetoothd does that when it is told to end, not when it is killed."""
+    on = [name for name in names(system, SHOWN) if name.startswith("hci") and ":" not in name]
+    for name in on:
+        switches = [one for one in names(system, f"{SHOWN}/{name}") if one.startswith("rfkill")]
+        if not any(text(system, f"{SHOWN}/{name}/{one}/soft").strip() == "1" for one in switches):
+            outcome = system.run(RESULT)
+            ended = outcome.out.decode("ascii", "replace").strip().rpartition("=")[2]
+            return name if outcome.code == 0 and ended not in {"", "success"} else ""
+    return ""
 
 
 def said(adapter: dict[str, Any], name: str) -> str:

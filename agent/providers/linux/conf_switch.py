@@ -4,8 +4,9 @@ Param: `rows`, one text each: word, path without which it is absent, file, secti
 `_`), key, values that switch it on (with commas; `!no,off`: any but these and an empty one), the value we write to
 switch it off (`~`: the section goes, for a program that takes no half of it), the one to switch it on, and what counts
 when nothing sets it. A file may end in `/*.conf`: the last one by name counts, over all folders that stand there with
-commas, highest first. Of several with `<` between them each counts less than the next; the last is ours to write. Of
-several sections with `|` between them (patterns) we write the first.
+commas, highest first. `systemd:NAME` is a main file of systemd's own programs with its drop-ins, read as they do: a
+value that switches neither on nor off changes nothing. Of several files with `<` between them each counts less than the
+next; the last is ours to write. Of several sections with `|` between them (patterns) we write the first.
 Several rows may have one word: it is on as soon as one is. Optional `unit`: restarted after a change, where it runs.
 The programs read their file each time they work, so what is kept is what is live.
 
@@ -20,13 +21,15 @@ from agent.core.errors import Failed, PrivetError
 from agent.core.order import words
 from agent.core.plan import Run, Write
 from agent.core.record import Params, Value
-from agent.system import conf
+from agent.system import conf, systemd_conf
 from agent.system.door import System
 from agent.system.seen import content as seen_content
 from agent.system.seen import names, there
+from agent.system.seen import text as seen_text
 
 PARAMS = ("rows",)
 OWN = "zz-privet.conf"
+SYSTEMD = "systemd:"
 GONE = "~"
 
 Row = tuple[str, str, str, str, str, tuple[str, ...], str, str, str]
@@ -68,7 +71,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Run, ...]:
         new = text
         for row in rows(params):
             on = row[0] in wanted
-            if own(row) == path and (on != is_on(row, [new]) or row[2].endswith("/*.conf") or "<" in row[2]):
+            if own(row) == path and (on != is_on(row, [new]) or layered(row)):
                 others = [] if on else elsewhere(row, text, *listed(params, "others"))
                 new = switched(row, new, others, on=on)
         if new != text:
@@ -113,18 +116,30 @@ def listed(params: Params, name: str) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (str(value),)
 
 
+def layered(row: Row) -> bool:
+    """Say whether files of others count less than the one that we write."""
+    return row[2].endswith("/*.conf") or "<" in row[2] or row[2].startswith(SYSTEMD)
+
+
 def places(row: Row) -> list[str]:
     """Return every file and folder of a row."""
+    if row[2].startswith(SYSTEMD):
+        name = row[2].removeprefix(SYSTEMD)
+        return [path for one in systemd_conf.FOLDERS for path in (f"{one}/{name}.d/{OWN}", f"{one}/{name}")]
     return row[2].replace("<", ",").split(",")
 
 
 def own(row: Row) -> str:
     """Return the file that we write: the program's own, or ours in its highest folder."""
+    if row[2].startswith(SYSTEMD):
+        return places(row)[0]
     return row[2].rpartition("<")[2].partition(",")[0].replace("*.conf", OWN)
 
 
 def texts(system: System, row: Row) -> list[str]:
     """Return the texts of a row's files, in the order in which the program reads them."""
+    if row[2].startswith(SYSTEMD):
+        return [seen_text(system, path) for path in systemd_conf.files(system, row[2].removeprefix(SYSTEMD))]
     found: list[str] = []
     for step in row[2].split("<"):
         chosen: dict[str, str] = {}
@@ -152,10 +167,13 @@ def elsewhere(row: Row, *found: str) -> list[str]:
 
 def is_on(row: Row, found: list[str]) -> bool:
     """Say whether a switch is on in some section: of each the last file that sets it counts."""
+    if row[2].startswith(SYSTEMD):
+        known = [value for key, value in systemd_conf.said(found, row[3]) if key == row[4]]
+        return switches(row, [row[8], *(value for value in known if value in (*row[5], row[6]))][-1])
     said: dict[str, str] = {}
-    for text in found:
+    for one in found:
         said.update(
-            {where: value.strip("\"'") for where, key, value in conf.pairs(text) if key == row[4] and fits(row, where)}
+            {where: value.strip("\"'") for where, key, value in conf.pairs(one) if key == row[4] and fits(row, where)}
         )
     return any(switches(row, value.lower()) for value in said.values() or [row[8]])
 

@@ -10,13 +10,14 @@ rule is then of no use to anybody.
 Prepared: `live` (whether udev runs here).
 """
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
 from agent.core.errors import PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
-from agent.system import rules
+from agent.system import ancestry, rules
 from agent.system.door import System
 from agent.system.seen import names, text, there
 
@@ -128,22 +129,38 @@ def kept_value(system: System, params: Params) -> str:
     """
     own = path_of(params).rpartition("/")[2]
     ours, before, after, loose = "", "closed", "closed", "group"
+    last: set[str] = set()
+    here = [ancestry.line(system, one(params, "subsystem"), path.rpartition("/")[2]) for path in nodes(system, params)]
     for name, path in rules.files(system):
         said = text(system, path)
         if name == own and said.encode() in (rule(params, "closed"), rule(params, "everyone")):
             ours = "closed" if said.encode() == rule(params, "closed") else "everyone"
             continue
-        for one in rules.rules(said):
-            if not about(params, one):
+        for row in rules.followed(rules.rules(said), lambda row: surely(params, row)):
+            if not about(params, row, lambda row: any(hangs(system, places, row) for places in here)):
                 continue
-            level, final = opened(one)
+            level, final = opened(row)
             loose = widest(loose, level)
             before = widest(before, level) if final and not ours else before
-            after = widest(after, level) if started(one) else after
-            after = widest(after, "group") if ours and tagged(one) else after
+            last |= {key for key, value in settled(row) if not ours and value not in {"root", "0"}}
+            after = widest(after, level) if started(row) else after
+            after = widest(after, "group") if ours and tagged(row) else after
     if ours != "closed":
         return ours or loose
+    if last >= {"OWNER", "MODE"}:  # another owner's to open, and none of the two is ours to say
+        before = widest(before, "group")
     return widest(before, after)
+
+
+def settled(said: rules.Rule) -> list[tuple[str, str]]:
+    """Return what a rule says for good of the owner, and of rights that the owner has."""
+    final = [(key, value) for key, _, sign, value in said if sign == ":=" and key in {"OWNER", "MODE"}]
+    return [(key, value) for key, value in final if key == "OWNER" or not octal(value) or int(value, 8) & 0o600]
+
+
+def octal(value: str) -> bool:
+    """Say whether a value is a number of rights, not one that udev puts together first."""
+    return bool(value) and not value.strip("01234567")
 
 
 def widest(one_value: str, other: str) -> str:
@@ -163,21 +180,51 @@ def fits(params: Params, key: str, inner: str, value: str) -> bool | None:
     return None
 
 
-def about(params: Params, said: rules.Rule) -> bool:
-    """Say whether a rule is about these devices: it names them or their subsystem, or asks for nothing of a device."""
+def about(params: Params, said: rules.Rule, hung: Callable[[rules.Rule], bool] = lambda _: False) -> bool:
+    """Say whether a rule is about these devices: it names them or their subsystem, or asks for nothing of a device.
+
+    Of one that asks for something else `hung` says whether a device that is here has it.
+    """
     asked = [word for word in said if word[2] == "=="]
     answers = [fits(params, key, inner, value) for key, inner, _, value in asked]
     others = [key for (key, *_), answer in zip(asked, answers, strict=True) if answer is None and key != "ACTION"]
-    refused = any(fits(params, key, inner, value) for key, inner, sign, value in said if sign == "!=")
-    return False not in answers and not refused and (True in answers or not others)
+    refused = any(refuses(params, key, inner, value) for key, inner, sign, value in said if sign == "!=")
+    return False not in answers and not refused and (True in answers or not others or hung(said))
+
+
+def surely(params: Params, said: rules.Rule) -> bool:
+    """Say whether a rule holds for all these devices, whatever they are: of conditions only the kind can tell."""
+    return all(
+        (key == "GOTO" and not inner)
+        or (
+            (key, inner) == ("SUBSYSTEM", "") and fits(params, key, inner, value) is {"==": True, "!=": False}.get(sign)
+        )
+        for key, inner, sign, value in said
+    )
+
+
+def hangs(system: System, places: tuple[str, ...], said: rules.Rule) -> bool:
+    """Say whether a rule asks for what a device has, or what it hangs on: a maker, a driver, a port."""
+    asked = [(key, inner, value) for key, inner, sign, value in said if sign == "==" and key != "ACTION"]
+    return all(ancestry.met(system, places, *question) for question in asked)
+
+
+def refuses(params: Params, key: str, inner: str, value: str) -> bool:
+    """Say whether a rule for all others than these leaves none of ours: one name of several is not all."""
+    if key != "KERNEL" and (key, inner) != ("ENV", "DEVNAME"):
+        return bool(fits(params, key, inner, value))
+    parts = [part.rpartition("/")[2] for part in value.split("|")]
+    kernels = [node.rpartition("/")[2] for node in words(params, "nodes")]
+    return all(any(fnmatchcase(kernel, part) for part in parts) for kernel in kernels)
 
 
 def opened(said: rules.Rule) -> tuple[str, bool]:
     """Say to whom a rule opens a device, and whether no later rule can change that."""
     level, final = "closed", False
     for key, _, sign, value in said:
-        if key == "MODE" and sign in {"=", ":="} and value.strip("01234567") == "":
-            bits = int(value or "0", 8)
+        if key == "MODE" and sign in {"=", ":="} and (octal(value) or sign == ":=" or set(value) & set("$%\\")):
+            # What is put together may be anything; and what udev cannot read is the last word of who came before.
+            bits = int(value, 8) if octal(value) else 0o666
             level = "everyone" if bits & 0o006 else "group" if bits & 0o060 else "closed"
             final = sign == ":="
     return (max(level, "everyone", key=LADDER.index), final) if started(said) else (level, final)

@@ -25,6 +25,7 @@ PLAIN = (
     ("/sys/class/tty", "ttyUSB*", "serial", 0),
     ("/sys/class/tty", "ttyACM*", "serial", 0),
     ("/sys/class/nfc", "nfc*", "radio", 0),
+    ("/sys/class/video4linux", "swradio*", "radio", 0),
     ("/sys/class/wwan", "wwan*", "radio", 0),
 )
 

@@ -10,6 +10,7 @@ program that asks for a protocol, by a plug, or by name. Only `install … false
 Prepared: `used` (interfaces that are up by one of them).
 """
 
+import re
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, unread
@@ -27,6 +28,7 @@ RESTART = True
 FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 ENDINGS = (".conf", ".alias")  # both are read
 NOTHING = {"/bin/false", "/usr/bin/false", "/bin/true", "/usr/bin/true"}
+PAIR = re.compile(r"\\(.)", re.DOTALL)  # a backslash and what it stands before
 NOTE = "# Written by Privet. Removing this file lets these modules be loaded again.\n"
 
 
@@ -91,17 +93,23 @@ def commands(system: System) -> list[tuple[str, bool]]:
     chosen: dict[str, str] = {}
     for folder in FOLDERS:
         for name in names(system, folder):
-            if name.endswith(ENDINGS):
+            if name.endswith(ENDINGS) and not name.startswith("."):
                 chosen.setdefault(name, f"{folder}/{name}")
     found = []
     for name in sorted(chosen):
         text = (board.there(system, chosen[name]) or b"").decode("utf-8", "replace")
-        for row in text.replace("\\\n", " ").splitlines():
-            parts = row.split()
+        for row in lines(text):
+            parts = [part for part in row.replace("\t", " ").split(" ") if part]
             if len(parts) > 2 and parts[0] == "install":
                 # The rest of the line is for a shell: what only begins with nothing may do something after it.
-                found.append((parts[1].replace("-", "_"), len(parts) == 3 and parts[2] in NOTHING))
+                found.append((parts[1].replace("-", "_"), len(parts) == 3 and parts[2].strip() in NOTHING))
     return found
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines as libkmod cuts them: a backslash takes the line feed away, remarks begin a line."""
+    joined = PAIR.sub(lambda pair: pair[1].replace("\n", ""), text)
+    return [line for line in joined.split("\n") if not line.startswith("#")]
 
 
 def shut(said: list[tuple[str, bool]], name: str) -> bool:

@@ -13,7 +13,7 @@ from agent.core.assess import Reading, absent, unread
 from agent.core.errors import PrivetError
 from agent.core.order import words
 from agent.core.record import Params, Value
-from agent.system import conf
+from agent.system import systemd_conf
 from agent.system.door import System
 from agent.system.parts import Step
 from agent.system.seen import names, text, there
@@ -25,10 +25,11 @@ PROGRAMS = {
     SYSLOG_NG: ("/usr/sbin/syslog-ng",),
     JOURNAL: ("/usr/lib/systemd/systemd-journal-upload", "/lib/systemd/systemd-journal-upload"),
 }
+UPLOAD = "journal-upload.conf"
 FILES = {
     RSYSLOG: ("/etc/rsyslog.conf", "/etc/rsyslog.d/*"),
     SYSLOG_NG: ("/etc/syslog-ng/syslog-ng.conf", "/etc/syslog-ng/conf.d/*"),
-    JOURNAL: ("/etc/systemd/journal-upload.conf", "/etc/systemd/journal-upload.conf.d/*"),
+    JOURNAL: tuple(f"{one}/{name}" for one in systemd_conf.FOLDERS for name in (UPLOAD, f"{UPLOAD}.d/*")),
 }
 UNITS = {RSYSLOG: "rsyslog", SYSLOG_NG: "syslog-ng", JOURNAL: "systemd-journal-upload"}
 WANTED = "/etc/systemd/system/multi-user.target.wants/systemd-journal-upload.service"
@@ -78,6 +79,8 @@ def plain(name: str) -> str:
 
 def files(system: System, name: str) -> list[str]:
     """Return a program's files, in the order in which it reads them."""
+    if name == JOURNAL:
+        return systemd_conf.files(system, UPLOAD)
     found = []
     for path in FILES[name]:
         folder, _, last = path.rpartition("/")
@@ -90,8 +93,8 @@ def sent(system: System, name: str) -> list[str]:
     """Return the machines that a program sends to."""
     contents = [text(system, path) for path in files(system, name)]
     if name == JOURNAL:
-        said = [conf.value(content, "Upload", "URL") for content in contents]
-        urls = [url for url in said if url]
+        urls = [value for key, value in systemd_conf.said(contents, "Upload") if key == "URL"]
+        urls = [] if not urls or not urls[-1] else urls
         return [urls[-1].partition("://")[2] or urls[-1]] if urls and there(system, WANTED) else []
     bare = ["\n".join(line.partition("#")[0] for line in content.splitlines()) for content in contents]
     if name == SYSLOG_NG:

@@ -9,6 +9,7 @@ A connection's own file is never changed: it holds secrets of the owner's; where
 it, and what to type. What a running connection uses changes when it is made anew: at the next start at the latest.
 """
 
+import re
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, unread
@@ -26,6 +27,9 @@ DAEMON = "/usr/sbin/NetworkManager"
 MAIN = "/etc/NetworkManager/NetworkManager.conf"
 # In the order in which they count; a file hides those of the same name in the folders before it.
 BEFORE, AFTER = ("/usr/lib/NetworkManager/conf.d", "/run/NetworkManager/conf.d"), "/etc/NetworkManager/conf.d"
+# What a person at a desktop switches by NetworkManager itself; it has the last word.
+STATE = "/var/lib/NetworkManager"
+SWITCHED = STATE + "/NetworkManager-intern.conf"
 PROFILES = (
     "/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections",
     "/usr/lib/NetworkManager/system-connections",
@@ -34,6 +38,8 @@ NET = "/sys/class/net"
 NOTE = "# Written by Privet. Removing this file gives the setting back to NetworkManager at the next start.\n"
 
 Rows = list[tuple[str, str, str]]
+
+YES, NO = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
 
 
 def probe(system: System, params: Params) -> Reading:
@@ -46,6 +52,8 @@ def probe(system: System, params: Params) -> Reading:
             found = value_of(params, [value])
             if looser(params, found, kept):
                 kept, cause = found, f"the connection {name} says so itself; see nmcli connection show {name}"
+        if not cause and looser(params, kept, value_of(params, values(system, params, desk=False))):
+            cause = f"somebody switched at a desktop what the files keep shut; switch it back there, see {SWITCHED}"
     except PrivetError as error:
         return unread(str(error))
     try:
@@ -53,7 +61,10 @@ def probe(system: System, params: Params) -> Reading:
     except PrivetError as error:
         return unread(str(error), kept=kept)
     if not cause and looser(params, live, kept):
+        foreign = [name for name in bearing(system) if not connection(system, name)]
         cause = "what is connected now keeps it until it connects anew; restart this device"
+        if foreign:
+            cause = f"another program than NetworkManager connected {foreign[0]}; let NetworkManager do it"
     return Reading(live=live, kept=kept, cause=cause, absent=False)
 
 
@@ -83,9 +94,7 @@ def contexts(system: System, params: Params) -> tuple[tuple[str, Value], ...]:
 
 def used_by(system: System, interface: str) -> str:
     """Return the context of the connection that an interface is up by; "" when that cannot be told."""
-    number = (board.there(system, f"{NET}/{interface}/ifindex") or b"").decode("ascii", "replace").strip()
-    state = (board.there(system, f"/run/NetworkManager/devices/{number}") or b"").decode("utf-8", "replace")
-    uuid = next((value for _, key, value in rows(state) if key == "connection-uuid"), "")
+    uuid = connection(system, interface)
     for folder in PROFILES if uuid else ():
         for name in names(system, folder):
             said = (board.there(system, f"{folder}/{name}") or b"").decode("utf-8", "replace")
@@ -94,9 +103,15 @@ def used_by(system: System, interface: str) -> str:
     return ""
 
 
+def connection(system: System, interface: str) -> str:
+    """Return the number of the connection by which NetworkManager holds an interface, empty when by none."""
+    state = read(system, f"/run/NetworkManager/devices/{said(system, f'{NET}/{interface}/ifindex')}")
+    return next((value for _, key, value in state if key == "connection-uuid"), "")
+
+
 def watches(params: Params) -> tuple[str, ...]:
     """Name where its files are."""
-    return (*BEFORE, "/etc/NetworkManager", AFTER, *PROFILES)
+    return (*BEFORE, "/etc/NetworkManager", AFTER, STATE, *PROFILES)
 
 
 def own_file(params: Params) -> str:
@@ -111,32 +126,67 @@ def texts(params: Params, name: str) -> list[str]:
 
 
 def rows(text: str) -> Rows:
-    """Read a key file: section, key, value."""
+    """Read a key file: section, key, value; a blank at the end of a value belongs to it."""
     found, section = [], ""
-    for raw in text.splitlines():
-        line = raw.strip()
+    for raw in text.replace("\r\n", "\n").split("\n"):
+        line = raw.lstrip(" \t")
         if line.startswith("["):
-            section = line.strip("[]")
+            section = line.rstrip(" \t\r").strip("[]")
         elif "=" in line and line[0] not in "#;":
             key, _, value = line.partition("=")
-            found.append((section, key.strip(), value.strip()))
+            found.append((section, key.strip(" \t"), value.lstrip(" \t").rstrip("\r")))
     return found
 
 
-def configuration(system: System) -> Rows:
-    """Return every assignment in the order in which NetworkManager takes it up."""
+def configuration(system: System, *, desk: bool = True, doubtful: bool = True) -> Rows:
+    """Return every assignment in the order in which NetworkManager takes it up.
+
+    `desk`: what was switched there too; `doubtful`: also files of which we cannot tell whether it leaves them out.
+    """
     before: dict[str, str] = {}
     mine = [name for name in names(system, AFTER) if name.endswith(".conf")]
     for folder in BEFORE:
         before.update({name: f"{folder}/{name}" for name in names(system, folder) if name.endswith(".conf")})
-    paths = [before[name] for name in sorted(before) if name not in mine]
-    paths += [MAIN, *(f"{AFTER}/{name}" for name in mine)]
-    return [row for path in paths for row in rows((board.there(system, path) or b"").decode("utf-8", "replace"))]
+    found = [row for name in sorted(before) if name not in mine for row in counted(system, before[name], doubtful)]
+    found += read(system, MAIN)
+    found += [row for name in mine for row in counted(system, f"{AFTER}/{name}", doubtful)]
+    return [*found, *(switched(read(system, SWITCHED), found) if desk else ())]
 
 
-def values(system: System, params: Params) -> list[str]:
+def counted(system: System, path: str, doubtful: bool) -> Rows:
+    """Return the assignments of a file that may say itself that it does not count."""
+    said = read(system, path)
+    word = next((value.strip().lower() for *place, value in reversed(said) if place == [".config", "enable"]), "yes")
+    if word in YES:
+        return said
+    specs = [one for one in re.split(r"[,; ]+", word) if one]
+    known = all(one.removeprefix("except:").startswith("env:") for one in specs)  # which nothing sets on a device
+    if word in NO or (known and any(not one.startswith("except:") for one in specs)):
+        return []
+    return said if known or doubtful else []
+
+
+def read(system: System, path: str) -> Rows:
+    """Return the assignments of a file, none where it is not there."""
+    return rows((board.there(system, path) or b"").decode("utf-8", "replace"))
+
+
+def switched(said: Rows, found: Rows) -> Rows:
+    """Return what somebody at a desktop has switched, as long as the files say what they said then."""
+    was = {(section, key[5:]): value for section, key, value in said if key.startswith(".was.")}
+    now = {(section, key): value for section, key, value in found}
+    rows_set = [(section, key[5:], value) for section, key, value in said if key.startswith(".set.")]
+    return [row for row in rows_set if was.get(row[:2]) == now.get(row[:2])]
+
+
+def values(system: System, params: Params, *, desk: bool = True) -> list[str]:
     """Return what each key comes to: the last one of its own section, and any of a section for some devices only."""
-    found = configuration(system)
+    sure, every = (configuration(system, desk=desk, doubtful=doubtful) for doubtful in (False, True))
+    return come_to(system, params, every) + (come_to(system, params, sure) if sure != every else [])
+
+
+def come_to(system: System, params: Params, found: Rows) -> list[str]:
+    """Return what each key comes to by these assignments."""
     devices = interfaces(system)
     if "needs" in params:
         said = [value for place, key, value in found if f"{place} {key}" == params["needs"]]
@@ -215,12 +265,30 @@ def assigned(system: System, params: Params) -> Value:
 
 
 def bearing(system: System) -> list[str]:
-    """Return the pieces of hardware that are up and bear the number they were made with: the kernel calls that 0."""
+    """Return the pieces of hardware that are up and bear the number they were made with."""
     found = []
     for name in names(system, NET):
-        place = f"{NET}/{name}"
-        up = (board.there(system, f"{place}/operstate") or b"").strip() == b"up"
-        made = (board.there(system, f"{place}/addr_assign_type") or b"").strip() == b"0"
-        if up and made and there(system, f"{place}/device"):
+        up = said(system, f"{NET}/{name}/operstate") == "up" and there(system, f"{NET}/{name}/device")
+        if up and made_with(system, name):
             found.append(name)
     return found
+
+
+def made_with(system: System, name: str) -> bool:
+    """Say whether an interface bears the number it was made with.
+
+    The kernel calls that 0 only as long as nobody has set a number: NetworkManager sets each, the first one again too.
+    What it was made with, a Wi-Fi card says itself, and udev noted of any other before somebody set another.
+    """
+    if said(system, f"{NET}/{name}/addr_assign_type") == "0":
+        return True
+    address = said(system, f"{NET}/{name}/address")
+    noted = said(system, f"/run/udev/data/n{said(system, f'{NET}/{name}/ifindex')}").splitlines()
+    numbers = [row[-12:] for row in noted if row.startswith("E:ID_NET_NAME_MAC=")]
+    card = said(system, f"{NET}/{name}/phy80211/addresses").replace(":", "").split()
+    return bool(address) and address.replace(":", "") in {*numbers, *card}
+
+
+def said(system: System, path: str) -> str:
+    """Return what a small file says, empty when it is not there."""
+    return (board.there(system, path) or b"").decode("utf-8", "replace").strip()

@@ -14,8 +14,8 @@ from agent.core.assess import Reading, unread
 from agent.core.errors import Missing, PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
-from agent.system import units as units_of
 from agent.system.door import System
+from agent.system.ini import assignments
 from agent.system.seen import names, text, there
 
 PARAMS: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ def units(system: System) -> list[str]:
 
 def what(content: str) -> str:
     """Return what a .swap unit switches on."""
-    lines = [value for key, value in units_of.assignments(content, "Swap") if key == "What"]
+    lines = [value for key, value in assignments(content, "Swap") if key == "What"]
     return lines[-1] if lines else ""
 
 

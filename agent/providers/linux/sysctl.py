@@ -13,22 +13,19 @@ Prepared: `found`, the keys of this device with `*` filled in, and `networks`, t
 explicit line elsewhere beats our `*` line, so steps name each of them besides the `*`.
 """
 
-from fnmatch import fnmatchcase
-
 from agent.core.assess import Reading, absent, unread
 from agent.core.errors import BadInput, Missing, PrivetError
 from agent.core.order import ANY
 from agent.core.plan import Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
-from agent.system.seen import booted, names, there
+from agent.system.ini import assignments
+from agent.system.seen import names, text, there
+from agent.system.sysctl_files import DIRECTORIES, after_start, lines
 
 PARAMS = ("name", "keys", "words")
 ROOT = "/proc/sys/"
-# Highest first; a file hides every file of the same name in the later ones (sysctl.d(5)).
-DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
-CLASSIC = "/etc/sysctl.conf"
-# The same order (systemd.network(5)); a drop-in directory has the whole name of the file it belongs to.
+# Highest first (systemd.network(5)); a drop-in directory has the whole name of the file it belongs to.
 NETWORKS = (
     "/etc/systemd/network",
     "/run/systemd/network",
@@ -39,8 +36,6 @@ NETWORKD = ("/etc/systemd/system/multi-user.target.wants/systemd-networkd.servic
 FROM_SYSCTL = "kernel"  # the word by which systemd-networkd leaves the value alone
 BOOLEAN = dict.fromkeys(("1", "y", "t", "yes", "true", "on"), "yes")
 BOOLEAN.update(dict.fromkeys(("0", "n", "f", "no", "false", "off"), "no"))
-
-Line = tuple[str, str | None]
 
 
 def probe(system: System, params: Params) -> Reading:
@@ -175,37 +170,6 @@ def keys(system: System, params: Params) -> list[str]:
     return found
 
 
-def lines(system: System) -> list[Line]:
-    """Return every assignment in the order systemd-sysctl meets it; a value of None excludes the key from patterns."""
-    chosen: dict[str, str] = {}
-    for directory in DIRECTORIES:
-        try:
-            names = system.entries(directory)
-        except Missing:
-            continue
-        for name in names:
-            if name.endswith(".conf"):
-                chosen.setdefault(name, f"{directory}/{name}")
-    paths = [chosen[name] for name in sorted(chosen)]
-    # Debian reaches the classic file by a link in sysctl.d; without systemd the start-up script reads it last.
-    if not booted(system):
-        paths.append(CLASSIC)
-    found: list[Line] = []
-    for path in paths:
-        try:
-            found += assignments(content(system, path))
-        except Missing:  # a link to nowhere sets nothing
-            continue
-    return found
-
-
-def content(system: System, path: str) -> str:
-    """Return the text of a file, none of one that a link to /dev/null masks."""
-    if system.stat(path).kind == "link" and system.target(path) == "/dev/null":
-        return ""
-    return system.read(path).decode("utf-8", "replace")
-
-
 def networks(system: System, params: Params) -> dict[str, list[str]]:
     """Return the files by which systemd-networkd sets up links, with their drop-ins in order; none where it is off."""
     if "link_option" not in params or not any(there(system, path) for path in NETWORKD):
@@ -214,7 +178,7 @@ def networks(system: System, params: Params) -> dict[str, list[str]]:
     for directory in NETWORKS:
         for name in names(system, directory):
             if name.endswith(".network") and name not in found:
-                found[name] = [f"{directory}/{name}"] if content(system, f"{directory}/{name}").strip() else []
+                found[name] = [f"{directory}/{name}"] if text(system, f"{directory}/{name}").strip() else []
     for name, paths in found.items():
         extra: dict[str, str] = {}
         for directory in NETWORKS if paths else ():
@@ -232,7 +196,7 @@ def by_networkd(system: System, params: Params) -> list[str]:
     for paths in networks(system, params).values():
         said = ""
         for path in paths:
-            said = option_in(content(system, path), str(params["link_option"]), said)
+            said = option_in(text(system, path), str(params["link_option"]), said)
         word = BOOLEAN.get(said.lower(), said)
         if word != FROM_SYSCTL:
             known = dict(zip(str(params["link_words"]).split(), rungs, strict=True))
@@ -240,54 +204,8 @@ def by_networkd(system: System, params: Params) -> list[str]:
     return found
 
 
-def option_in(text: str, option: str, before: str) -> str:
+def option_in(said: str, option: str, before: str) -> str:
     """Return what one file says of an option in [Network]: the last line counts, else what was said before."""
-    section = ""
-    for raw in text.replace("\\\n", " ").splitlines():
-        line = raw.strip()
-        if line.startswith("["):
-            section = line
-        key, equals, value = line.partition("=")
-        if section == "[Network]" and equals and key.strip() == option:
-            before = value.strip()
+    for key, value in assignments(said, "Network"):
+        before = value if key == option else before
     return before
-
-
-def assignments(text: str) -> list[Line]:
-    """Read one file of sysctl.d(5): comments, `-` for "failure is fine", `-key` alone for an exclusion."""
-    found: list[Line] = []
-    for raw in text.splitlines():
-        line = raw.strip()
-        if not line or line[0] in "#;":
-            continue
-        key, equals, value = line.partition("=")
-        key = key.strip()
-        if equals:
-            found.append((normal(key.removeprefix("-").strip()), value.strip()))
-        elif key.startswith("-"):
-            found.append((normal(key[1:].strip()), None))
-    return found
-
-
-def normal(key: str) -> str:
-    """Return a key with `/` between its parts; the separator met first decides what `.` and `/` mean."""
-    first = min((key.find(mark) for mark in "./" if mark in key), default=-1)
-    if first >= 0 and key[first] == ".":
-        return key.translate(str.maketrans("./", "/."))
-    return key
-
-
-def after_start(found: list[Line], key: str) -> str | None:
-    """Return what a key will be set to: the last line naming it, else the last pattern matching it, else None."""
-    named = [value for line, value in found if line == key]
-    if named and named[-1] is not None:
-        return named[-1]
-    if named:  # excluded from every pattern and set by nothing
-        return None
-    parts = key.split("/")
-    for pattern, value in reversed(found):
-        wanted = pattern.split("/")
-        matched = len(wanted) == len(parts) and all(fnmatchcase(p, w) for p, w in zip(parts, wanted, strict=True))
-        if value is not None and matched:
-            return value
-    return None

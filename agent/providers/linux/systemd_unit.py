@@ -19,10 +19,13 @@ from agent.core.errors import Failed, Missing, PrivetError
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
+from agent.system.ini import assignments
+from agent.system.pulling import at_each_start, starts
 from agent.system.seen import booted, names, text
-from agent.system.starters import CRONTABS, others, starts
+from agent.system.starters import CRONTABS, others
 from agent.system.starters import running as process_of
-from agent.system.units import ETC, PLACES, assignments, drop_ins, fragment
+from agent.system.starters import starts as runs
+from agent.system.units import ETC, PLACES, called, drop_ins, fragment, second_names
 
 PARAMS = ("units", "safe")
 ON, OFF = "on", "off"
@@ -38,13 +41,13 @@ Step = Write | Remove | Run
 def probe(system: System, params: Params) -> Reading:
     """Join all units: on as soon as one may run where off is safe, off as soon as one is missing where on is safe."""
     try:
-        units = texts(params, "units")
+        units, seconds = texts(params, "units"), second_names(system)
         files = {unit: fragment(system, unit) for unit in units}
         there = [unit for unit in units if files[unit]]
         if not there or (params["safe"] == ON and len(there) < len(units)) or not needed(system, params):
             return absent(f"{', '.join(unit for unit in units if not files[unit]) or units[0]} is not installed")
         shown = show(system, there) if booted(system) else {}
-        kept = joined(params, [will_start(system, unit, shown.get(unit, {})) for unit in there])
+        kept = joined(params, [will_start(system, params, one, shown.get(one, {}), seconds) for one in there])
         where = elsewhere(system, params, there)[0] if params["safe"] == OFF else ""
         kept, cause = (ON, f"it is started by {where}; take that away") if where and kept == OFF else (kept, "")
     except PrivetError as error:
@@ -103,7 +106,8 @@ def prepare(system: System, params: Params) -> Params:
     there = [unit for unit in texts(params, "units") if fragment(system, unit)]
     alive = booted(system)
     shown = show(system, there) if alive and there else {}
-    pulled = [unit for unit in there if linked(system, unit) or pulls(shown.get(unit, {}))]
+    seconds = second_names(system)
+    pulled = [unit for unit in there if linked(system, unit, seconds) or pulls(shown.get(unit, {}))]
     also = elsewhere(system, params, there)[1] if params["safe"] == OFF else []
     return {**params, "systemd": "yes" if alive else "no", "pulled": tuple(pulled or there), "also": tuple(also)}
 
@@ -118,7 +122,7 @@ def elsewhere(system: System, params: Params, there: list[str]) -> tuple[str, li
     wanted, found = programs(system, there), list[tuple[str, str]]()
     if wanted:
         every = others(system, texts(params, "units"), lambda unit: blocked(system, unit))
-        found = [(where, unit) for where, unit, command in every if starts(command, wanted)]
+        found = [(where, unit) for where, unit, command in every if runs(command, wanted)]
     return found[0][0] if found else "", [unit for _, unit in found if unit]
 
 
@@ -173,29 +177,19 @@ def needed(system: System, params: Params) -> bool:
     return "needs" not in params or kind(system, texts(params, "needs")[0]) != ""
 
 
-def blocked(system: System, unit: str) -> bool:
+def blocked(system: System, unit: str, seconds: dict[str, str] | None = None) -> bool:
     """Say whether our condition is in force: an empty condition in a later drop-in forgets all earlier ones."""
     holds = False
-    for path in drop_ins(system, unit):
+    for path in drop_ins(system, unit, seconds):
         for key, value in assignments(text(system, path), "Unit"):
             if key.startswith("Condition"):
                 holds = bool(value) and (holds or f"{key}={value}" == NEVER)
     return holds
 
 
-def linked(system: System, unit: str) -> bool:
-    """Say whether a file makes a unit start: a link in some `.wants` or `.requires`, or a second name for it."""
-    stem = unit.rsplit(".", 1)[0]
-    triggers = {f"{stem}.{suffix}" for suffix in ("socket", "timer", "path")} if unit.endswith(".service") else set()
-    for place in PLACES:
-        for name in names(system, place):
-            path = f"{place}/{name}"
-            if name.endswith((".wants", ".requires", ".upholds")):
-                if ({unit} | triggers) & set(names(system, path)):
-                    return True
-            elif name.startswith("dbus-") and kind(system, path) == "link" and system.target(path).endswith(f"/{unit}"):
-                return True
-    return text(system, own_pull(unit)).endswith(f"Wants={unit}\n")
+def linked(system: System, unit: str, seconds: dict[str, str]) -> bool:
+    """Say whether a file makes a unit start."""
+    return starts(system, unit, seconds) or text(system, own_pull(unit)).endswith(f"Wants={unit}\n")
 
 
 def pulls(shown: dict[str, str]) -> bool:
@@ -203,13 +197,27 @@ def pulls(shown: dict[str, str]) -> bool:
     return any(shown.get(name, "") for name in PULLS)
 
 
-def will_start(system: System, unit: str, shown: dict[str, str]) -> str:
-    """Return on when something starts the unit sooner or later and nothing forbids it."""
-    path = fragment(system, unit)
-    masked = not text(system, path).strip()
-    if masked or blocked(system, unit):
+def will_start(system: System, params: Params, unit: str, shown: dict[str, str], seconds: dict[str, str]) -> str:
+    """Return on when something starts the unit sooner or later and nothing forbids it; where on is safe: at boot."""
+    if not text(system, fragment(system, called(unit, seconds)[0])):  # masked
         return OFF
-    return ON if linked(system, unit) or pulls(shown) else OFF
+    if params["safe"] == ON:
+        sure = at_each_start(system, unit) or text(system, own_pull(unit)).endswith(f"Wants={unit}\n")
+        return ON if sure and not hindered(system, unit, seconds) else OFF
+    if blocked(system, unit, seconds):
+        return OFF
+    return ON if linked(system, unit, seconds) or pulls(shown) else OFF
+
+
+def hindered(system: System, unit: str, seconds: dict[str, str]) -> bool:
+    """Say whether a drop-in makes a unit wait for a condition, or takes away what it starts or waits for."""
+    for path in drop_ins(system, unit, seconds):
+        said = text(system, path)
+        if any(key.startswith(("Condition", "Assert")) and value for key, value in assignments(said, "Unit")):
+            return True
+        if any(key == "ExecStart" for key, _ in assignments(said, "Service")):
+            return True
+    return False
 
 
 def show(system: System, units: list[str]) -> dict[str, dict[str, str]]:

@@ -6,13 +6,14 @@ nothing, and which servers suit it its owner knows. A list is read when its daem
 counts as live, since a server that was asked once has learnt what there is to learn.
 """
 
+import re
 from fnmatch import fnmatchcase
 
 from agent.core.assess import Reading, absent, seen, unread
 from agent.core.errors import Missing, PrivetError
 from agent.core.order import words
 from agent.core.record import Params, Value
-from agent.system import conf
+from agent.system import systemd_conf
 from agent.system.door import System
 from agent.system.parts import Step
 from agent.system.seen import names, text, there
@@ -24,8 +25,7 @@ NTP = ("/etc/ntpsec/ntp.conf", "/etc/ntp.conf")
 UNITS = ("chrony.service", "chronyd.service")
 WITH_VALUE = ("-f", "-t", "-u", "-L", "-l", "-F", "-P")  # options of chronyd that take a word
 SOURCES = ("server", "pool", "peer")
-TIMESYNCD = "systemd/timesyncd.conf"
-PLACES = ("/usr/lib", "/usr/local/lib", "/run", "/etc")  # lowest first
+TIMESYNCD = "timesyncd.conf"
 PROGRAMS = {
     "/usr/sbin/chronyd": "chrony",
     "/usr/sbin/ntpd": "ntp",
@@ -33,6 +33,7 @@ PROGRAMS = {
 }
 # What Debian builds timesyncd with, asked when nothing else is named.
 FALLBACK = tuple(f"{number}.debian.pool.ntp.org" for number in range(4))
+BLANK = re.compile(r"[ \t\n\r]+")  # and no other parts two of its servers
 LEASES = "/run/systemd/netif/leases"
 
 
@@ -59,7 +60,8 @@ def steps(params: Params, option: Value) -> tuple[Step, ...]:
 def watches(params: Params) -> tuple[str, ...]:
     """Name where servers are listed."""
     chrony_places = ("/etc/chrony", "/etc/chrony/conf.d", "/etc/chrony/sources.d", "/run/chrony-dhcp")
-    return (*chrony_places, "/etc/ntpsec", "/etc/systemd", "/etc/default")
+    systemd = [place for folder in systemd_conf.FOLDERS for place in (folder, f"{folder}/{TIMESYNCD}.d")]
+    return (*chrony_places, "/etc/ntpsec", *systemd, "/etc/default")
 
 
 def plain(name: str) -> str:
@@ -149,17 +151,14 @@ def ntp(system: System) -> list[str]:
 
 def timesyncd(system: System) -> list[str]:
     """Return the servers of systemd-timesyncd; without any, those that it was built with."""
-    chosen: dict[str, str] = {}
-    for place in PLACES:
-        chosen.update({name: f"{place}/{TIMESYNCD}.d/{name}" for name in names(system, f"{place}/{TIMESYNCD}.d")})
-    main = [f"{place}/{TIMESYNCD}" for place in reversed(PLACES) if there(system, f"{place}/{TIMESYNCD}")][:1]
     lists: dict[str, list[str]] = {"NTP": [], "FallbackNTP": []}
     usual = True
-    for path in (*main, *(chosen[name] for name in sorted(chosen) if name.endswith(".conf"))):
-        for section, key, value in conf.pairs(text(system, path)):
-            if section == "Time" and key in lists:
-                lists[key] = [*lists[key], *value.split()] if value else []
-                usual = usual and key != "FallbackNTP"
+    read = [text(system, path) for path in systemd_conf.files(system, TIMESYNCD)]
+    for key, value in systemd_conf.said(read, "Time"):
+        name = "NTP" if key == "Servers" else key  # as it was once called
+        if name in lists:
+            lists[name] = [*lists[name], *(word for word in BLANK.split(value) if word.isprintable())] if value else []
+            usual = usual and (name != "FallbackNTP" or not value)  # an empty one alone leaves those it was built with
     given = [name for one in names(system, LEASES) for name in leased(text(system, f"{LEASES}/{one}"))]
     named = lists["NTP"] + [f"dhcp:{name}" for name in given]
     return named or (list(FALLBACK) if usual else lists["FallbackNTP"])

@@ -10,17 +10,25 @@ Prepared: `people` (names of those for whom systemd runs something now) and `run
 """
 
 from agent.core.assess import Reading, absent, unread
-from agent.core.errors import BadInput, Missing, PrivetError
+from agent.core.errors import BadInput, PrivetError
 from agent.core.order import words
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
 from agent.system.door import System
+from agent.system.ini import assignments
+from agent.system.pulling import starts
 from agent.system.seen import names, text, there
+from agent.system.units import called, drop_ins, fragment, second_names
 
 PARAMS = ("rows",)
 # Highest first (systemd.unit(5)).
-PLACES = tuple(f"{place}/systemd/user" for place in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
-HOMES = (".config/systemd/user", ".local/share/systemd/user")
+PLACES = tuple(
+    f"{place}/systemd/user"
+    for place in ("/etc/xdg", "/etc", "/run", "/usr/local/share", "/usr/share", "/usr/local/lib", "/usr/lib")
+)
+OURS = "/etc/systemd/user"
+# Those of a person: the first two count more than all of the above, the last one more than those of /usr.
+HOMES = (".config/systemd/user.control", ".config/systemd/user", ".local/share/systemd/user")
 GROUPS = "/sys/fs/cgroup/user.slice"
 SLICES = ("app.slice", "session.slice", "background.slice", "")
 PERSONS = range(1000, 60000)
@@ -64,7 +72,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Remove | Run, ...]:
     made: list[Write | Remove | Run] = []
     stopped = []
     for word, unit in rows(params).items():
-        path = f"{PLACES[0]}/{unit}.d/{OWN}"
+        path = f"{OURS}/{unit}.d/{OWN}"
         body = f"{NOTE}[Unit]\n{NEVER}\n".encode()
         made.append(Remove(path=path) if word in wanted else Write(path=path, content=body, mode=0o644, uid=0, gid=0))
         stopped += [row for row in listed(params, "running") if row.endswith(f" {unit}") and word not in wanted]
@@ -74,7 +82,7 @@ def steps(params: Params, option: Value) -> tuple[Write | Remove | Run, ...]:
 
 def watches(params: Params) -> tuple[str, ...]:
     """Name where units for everybody are, and who is at work."""
-    own = tuple(f"{PLACES[0]}/{unit}.d" for unit in rows(params).values())
+    own = tuple(f"{OURS}/{unit}.d" for unit in rows(params).values())
     return (*PLACES, *own, "/run/systemd/users", "/var/lib/systemd/linger")
 
 
@@ -110,51 +118,24 @@ def folders(home: str) -> tuple[str, ...]:
 
 def will_start(system: System, unit: str) -> bool:
     """Say whether something starts a unit for somebody."""
-    everybody = linked(system, PLACES, unit)
     for home in people(system).values():
         mine = folders(home)
-        places = (mine[0], *PLACES[:2], mine[1], *PLACES[2:])
-        starts = everybody or linked(system, mine, unit)
-        if starts and not masked(system, places, unit) and not blocked(system, places, unit):
+        places = (*mine[:2], *PLACES[:3], mine[2], *PLACES[3:])
+        seconds = second_names(system, places)
+        own = fragment(system, called(unit, seconds)[0], places)
+        free = own and text(system, own) and not blocked(system, places, unit, seconds)
+        if free and starts(system, unit, seconds, places):
             return True
     return False
 
 
-def linked(system: System, places: tuple[str, ...], unit: str) -> bool:
-    """Say whether a target or another unit wants a unit."""
-    for place in places:
-        for name in names(system, place):
-            if name.endswith((".wants", ".requires", ".upholds")) and unit in names(system, f"{place}/{name}"):
-                return True
-    return False
-
-
-def masked(system: System, places: tuple[str, ...], unit: str) -> bool:
-    """Say whether the first file of a unit is empty, a link to nothing, or missing everywhere."""
-    for place in places:
-        path = f"{place}/{unit}"
-        try:
-            link = system.stat(path).kind == "link" and system.target(path) == "/dev/null"
-        except Missing:
-            continue
-        return link or not text(system, path).strip()
-    return True
-
-
-def blocked(system: System, places: tuple[str, ...], unit: str) -> bool:
+def blocked(system: System, places: tuple[str, ...], unit: str, seconds: dict[str, str]) -> bool:
     """Say whether our condition is in force: an empty condition in a later drop-in forgets all earlier ones."""
-    chosen: dict[str, str] = {}
-    for place in places:
-        for name in names(system, f"{place}/{unit}.d"):
-            if name.endswith(".conf"):
-                chosen.setdefault(name, f"{place}/{unit}.d/{name}")
-    holds, section = False, ""
-    for name in sorted(chosen):
-        for line in (raw.strip() for raw in text(system, chosen[name]).splitlines()):
-            section = line if line.startswith("[") else section
-            key, equals, value = line.partition("=")
-            if section == "[Unit]" and equals and key.strip().startswith("Condition"):
-                holds = bool(value.strip()) and (holds or f"{key.strip()}={value.strip()}" == NEVER)
+    holds = False
+    for path in drop_ins(system, unit, seconds, places):
+        for key, value in assignments(text(system, path), "Unit"):
+            if key.startswith("Condition"):
+                holds = bool(value) and (holds or f"{key}={value}" == NEVER)
     return holds
 
 

@@ -20,6 +20,7 @@ PARAMS: tuple[str, ...] = ()
 LADDER = ("wpa3", "wpa2-aes", "wpa2", "weak", "open")
 LATEST = {"sae", "ft-sae", "sae-ext-key", "ft-sae-ext-key", "wpa-eap-suite-b-192"}
 AES = {"ccmp", "ccmp-256", "gcmp", "gcmp-256"}
+CIPHERS = ("proto", "pairwise", "group")  # what a network may be locked with; a list that is not there is a long one
 PROFILES = (
     "/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections",
     "/usr/lib/NetworkManager/system-connections",
@@ -85,18 +86,25 @@ def judged(keys: dict[str, str]) -> str:
     said |= {key.rpartition(".")[2]: value for key, value in keys.items() if key.startswith("wifi-security.")}
     kind = said.get("key-mgmt", "")
     if kind in {"sae", "owe", "wpa-psk", "wpa-eap", "wpa-eap-suite-b-192"}:
-        proto, pairwise = (said.get(key, "").replace(";", " ").split() for key in ("proto", "pairwise"))
-        return locked({kind}, set(proto), set(pairwise))
+        proto, pairwise, group = (set(said.get(key, "").replace(";", " ").split()) for key in CIPHERS)
+        return locked({kind}, proto, pairwise, group)
     return "weak" if kind in {"none", "ieee8021x"} and any(key.startswith("wep-") for key in said) else "open"
 
 
-def locked(kinds: set[str], proto: set[str], pairwise: set[str]) -> str:
-    """Judge what a network that has a lock is joined with: the loosest of the ways to agree on keys that are listed."""
+def locked(kinds: set[str], proto: set[str], pairwise: set[str], group: set[str], *, fallback: bool = False) -> str:
+    """Judge what a network that has a lock is joined with: the loosest of the ways to agree on keys that are listed.
+
+    An access point for WPA and WPA2 sends what is for all by TKIP, to clients with AES as well (`group`). `fallback`:
+    a client of wpa_supplicant's that asks for encryption without a password takes a network without any, too.
+    """
     if kinds <= LATEST:
         return "wpa3"
+    if "owe" in kinds and fallback:
+        return "open"
     if "owe" in kinds or proto == {"wpa"}:
         return "weak"
-    return "wpa2-aes" if proto and proto <= {"rsn", "wpa2"} and pairwise and pairwise <= AES else "wpa2"
+    aes = all(ciphers and ciphers <= AES for ciphers in (pairwise, group))
+    return "wpa2-aes" if aes and proto and proto <= {"rsn", "wpa2"} else "wpa2"
 
 
 def by_supplicant(system: System) -> list[tuple[str, str]]:
@@ -114,8 +122,8 @@ def by_supplicant(system: System) -> list[tuple[str, str]]:
             elif kinds == {"ieee8021x"}:
                 value = "weak"
             else:
-                proto, pairwise = (set(keys.get(key, "").lower().split()) for key in ("proto", "pairwise"))
-                value = locked(kinds, proto, pairwise)
+                proto, pairwise, group = (set(keys.get(key, "").lower().split()) for key in CIPHERS)
+                value = locked(kinds, proto, pairwise, group, fallback=keys.get("owe_only", "0") == "0")
             found.append((value, keys.get("ssid", "").strip('"') or "without a name"))
     return found
 
@@ -144,5 +152,5 @@ def of_interface(keys: dict[str, str]) -> str:
         weak = any(key.startswith(("wpa-wep-key", "wireless-key")) for key in keys)
         return "weak" if weak else "open"
     kinds = set(keys.get("wpa-key-mgmt", "wpa-psk wpa-eap").lower().split())
-    proto, pairwise = (set(keys.get(key, "").lower().split()) for key in ("wpa-proto", "wpa-pairwise"))
-    return locked(kinds, proto, pairwise)
+    proto, pairwise, group = (set(keys.get(f"wpa-{key}", "").lower().split()) for key in CIPHERS)
+    return locked(kinds, proto, pairwise, group, fallback=True)

@@ -4,19 +4,21 @@ A socket is one word, `protocol/port@scope:program`. Scopes: `any`, `link` (neig
 (a network namespace of its own: a container). What only this device itself can reach (loopback) is no word. `raw` and
 `packet` sockets count too: their port is the protocol they hear. A datagram socket on one of the kernel's passing ports
 is `dynamic`, so that a restart is no news; it, and a raw one, count once their program has run for a minute, which a
-question to a name server or a ping does not.
+question to a name server or a ping does not. A program that waits on more ports than anybody reads is one word, with
+`many` for the port: how many there are, whoever starts it decides.
 """
 
 from weakref import WeakKeyDictionary
 
 from agent.core.errors import Missing, PrivetError, Unreadable
-from agent.core.record import Record
+from agent.core.record import Record, replace
 from agent.system.door import System
 from agent.system.listening.owners import Owner, owners, systemd_names
 from agent.system.listening.sockets import Socket, passing, tables
 
 MINUTE = 60
 KERNEL = Owner(pid=0, began="", program="kernel", unit="")  # held by no program
+MANY = 64  # ports of one program that are named one by one
 TICKS = 100  # of /proc/<pid>/stat in a second, on every Linux
 
 
@@ -62,8 +64,22 @@ def listeners(system: System) -> tuple[Listener, ...]:
             continue
         one = listener(socket, owner, outside=outside, dynamic=socket.protocol == "udp" and socket.port in ports)
         made.setdefault(one.word, one)
+    made = gathered(made)
     named = systemd_names(system, [one for one in made.values() if one.program == "systemd"])
     return tuple(sorted((named.get(one.word, one) for one in made.values()), key=lambda one: one.word))
+
+
+def gathered(made: dict[str, Listener]) -> dict[str, Listener]:
+    """Make one word of the many of a program."""
+    groups: dict[tuple[str, str, str], list[Listener]] = {}
+    for one in made.values():
+        groups.setdefault((one.protocol, one.scope, one.program), []).append(one)
+    found = {}
+    for (protocol, scope, program), some in groups.items():
+        word = f"{protocol}/many@{scope}:{program}"
+        few = len(some) <= MANY
+        found.update({one.word: one for one in some} if few else {word: replace(some[0], word=word, port=0)})
+    return found
 
 
 def listener(socket: Socket, owner: Owner, *, outside: bool, dynamic: bool) -> Listener:

@@ -177,6 +177,19 @@ send host-name = gethostname();
 JOURNALD = b"[Unit]\nDescription=Journal Service\n[Service]\nExecStart=/usr/lib/systemd/systemd-journald\n"
 
 
+# What PAM asks, as Debian 12 has it; the lists of su and login have lines before what all share.
+PAM = {
+    "common-auth": "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\n"
+    "auth required pam_permit.so\n",
+    "login": "auth optional pam_faildelay.so  delay=3000000\nauth requisite pam_nologin.so\n@include common-auth\n"
+    "auth       optional   pam_group.so\n",
+    "su": "auth       sufficient pam_rootok.so\n@include common-auth\n",
+    "su-l": "auth\t\tinclude\t\tsu\n",
+    "lightdm": "auth requisite pam_nologin.so\n@include common-auth\n-auth  optional pam_gnome_keyring.so\n",
+    **dict.fromkeys(("other", "sshd", "sudo", "sudo-i"), "@include common-auth\n"),
+}
+
+
 def image(device: SimulatedSystem) -> None:
     """Lay down the files."""
     systemd(device)
@@ -192,6 +205,8 @@ def image(device: SimulatedSystem) -> None:
     device.edit("/etc/sudoers.d/010_pi-nopasswd", b"pi ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
     device.edit("/etc/sudoers.d/010_global-tty", b"Defaults timestamp_type=global\n", mode=0o440)
     device.edit("/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf", b"[Journal]\nStorage=volatile\n")
+    for program, said in PAM.items():
+        device.edit(f"/etc/pam.d/{program}", said.encode())
     device.edit("/usr/bin/unattended-upgrade", b"", mode=0o755)
     for path in REPORTING:
         device.edit(path, b"\x7fELF", mode=0o755)
@@ -244,6 +259,8 @@ def systemd(device: SimulatedSystem) -> None:
     device.edit(f"{UNITS}/systemd-journald.service", JOURNALD)
     device.edit(f"{UNITS}/serial-getty@.service", GETTY)
     device.hand.link(f"{UNITS}/sysinit.target.wants/systemd-journald.service", "../systemd-journald.service")
+    device.edit(f"{UNITS}/systemd-rfkill.service", b"[Service]\nExecStart=/lib/systemd/systemd-rfkill\n")
+    device.edit(f"{UNITS}/systemd-rfkill.socket", b"[Socket]\nListenSpecial=/dev/rfkill\n")
     for target in ("graphical", "multi-user", "paths", "sockets", "sysinit", "timers"):
         device.edit(f"{UNITS}/{target}.target", b"[Unit]\nDescription=A target\n")
     device.edit("/etc/systemd/journald.conf", b"[Journal]\n#Storage=auto\n")

@@ -1,9 +1,10 @@
 """Whose keys open this device over SSH: every place where any of its servers looks for them, for every account.
 
 Words: `account:SHA256:…` (a listed key), `account:ca:SHA256:…` (whoever this key has certified), `*:ca:SHA256:…` (the
-same for all accounts), `*:command:<path>` (a program answers whose keys count). A place that one Match block or one
-command line names counts for everybody: that is never less than what is open. Found, told, and not undone: whose key
-it is only its owner knows.
+same for all accounts), `*:command:<path>` (a program answers whose keys count). Of a file with more keys than anybody
+reads, those beyond are one word, `account:more:SHA256:…`: another key among them is another word. A place that one
+Match block or one command line names counts for everybody: that is never less than what is open. Found, told, and not
+undone: whose key it is only its owner knows.
 """
 
 import base64
@@ -22,6 +23,7 @@ NAME = "AuthorizedKeys"
 USUAL = (".ssh/authorized_keys", ".ssh/authorized_keys2")  # sshd_config(5), when nothing names another place
 FILES, COMMAND, AUTHORITIES = "authorizedkeysfile", "authorizedkeyscommand", "trustedusercakeys"
 KINDS = (b"ssh-", b"ecdsa-", b"sk-")
+MOST = 100  # keys of one file that are named one by one: whose file it is decides how many there are
 
 
 def reading(system: System, look: Look) -> tuple[Reading, set[str]]:
@@ -74,7 +76,14 @@ def keys(system: System, path: str) -> list[str]:
         lines = system.read(path).splitlines()
     except Missing:
         return []
-    return [one for one in map(fingerprint, lines) if one]
+    found = sorted({one for one in map(fingerprint, lines) if one})
+    rest = hashlib.sha256("\n".join(found[MOST:]).encode()).digest()
+    return [*found[:MOST], *([f"more:{named(rest)}"] if found[MOST:] else [])]
+
+
+def named(digest: bytes) -> str:
+    """Write a digest as ssh-keygen does."""
+    return "SHA256:" + base64.b64encode(digest).rstrip(b"=").decode()
 
 
 def fingerprint(line: bytes) -> str:
@@ -88,8 +97,8 @@ def fingerprint(line: bytes) -> str:
                 blob = base64.b64decode(fields[place + 1], validate=True)
             except ValueError:
                 continue
-            digest = base64.b64encode(hashlib.sha256(blob).digest()).rstrip(b"=").decode()
-            return ("ca:" if b"cert-authority" in b" ".join(fields[:place]).lower() else "") + f"SHA256:{digest}"
+            marked = b"cert-authority" in b" ".join(fields[:place]).lower()
+            return ("ca:" if marked else "") + named(hashlib.sha256(blob).digest())
     return ""
 
 

@@ -1,9 +1,7 @@
 """How OpenSSH cuts a configuration line into words (misc.c: strdelim and argv_split; servconf.c)."""
 
-import re
-
-BLANK = " \t\r\n\f"
-KEYWORD = re.compile(r'[ \t\r]*(?:"([^"]*)"|([^\s="]+))(?:[ \t]*=[ \t]*|[ \t]+|$)(.*)', re.DOTALL)
+BLANK = " \t\r\n"
+AFTER = BLANK + "\f"  # at the end of a line
 
 # Old names that today's sshd still takes for a keyword we care about.
 ALIASES = {
@@ -19,13 +17,24 @@ def canonical(keyword: str) -> str:
     return ALIASES.get(low, low)
 
 
+def token(text: str) -> tuple[str, str]:
+    """Cut off what stands before a blank, a sign of equality or a quoted part, which still belongs to it."""
+    place = next((n for n, letter in enumerate(text) if letter in BLANK + '="'), len(text))
+    if text[place : place + 1] == '"':
+        end = text.find('"', place + 1)
+        return ("", "") if end < 0 else (text[:place] + text[place + 1 : end], text[end + 1 :].lstrip(BLANK))
+    rest = text[place + 1 :].lstrip(BLANK)
+    if rest[:1] == "=" and text[place] != "=":
+        rest = rest[1:].lstrip(BLANK)
+    return text[:place], rest
+
+
 def statement(line: str) -> tuple[str, str]:
     """Split a line into its keyword (lower case, present name) and the rest; ("", "") for a comment or a blank line."""
-    found = KEYWORD.match(line.rstrip(BLANK))
-    if found is None:
-        return "", ""
-    keyword = found.group(1) if found.group(1) is not None else found.group(2)
-    return ("", "") if keyword.startswith("#") or not keyword else (canonical(keyword), found.group(3))
+    keyword, rest = token(line.rstrip(AFTER))
+    if not keyword:  # blanks before it, or a sign of equality that means nothing
+        keyword, rest = token(rest)
+    return ("", "") if keyword.startswith("#") or not keyword else (canonical(keyword), rest)
 
 
 def arguments(rest: str) -> tuple[str, ...]:
@@ -46,7 +55,7 @@ def arguments(rest: str) -> tuple[str, ...]:
                 word = [*(word or []), letter]
         elif letter in {'"', "'"}:
             quote, word = letter, word or []
-        elif letter in BLANK:
+        elif letter in " \t":
             if word is not None:
                 found.append("".join(word))
             word = None

@@ -19,16 +19,16 @@ from agent.core.errors import LockOut, Missing, PrivetError, Refused
 from agent.core.order import words
 from agent.core.plan import Remove, Run, Write
 from agent.core.record import Params, Value
-from agent.providers.linux.sudoers import rules
+from agent.providers.linux.sudoers import conf, rules
 from agent.providers.linux.sudoers.rules import Item, Rule
 from agent.system.door import System
 from agent.system.seen import there
 
 PARAMS = ("what",)
-FILE = "/etc/sudoers"
 OWN = "/etc/sudoers.d/zz-privet-"
 DRAFT = "/etc/privet/sudoers/zz-privet-"
 TICKETS = {"tty": "terminal", "kernel": "terminal", "ppid": "parent", "global": "global"}
+DAY = 24 * 60  # minutes
 LOOSER = ("terminal", "parent", "global", "forever")
 OUTDATED = "outdated:zz-privet-nopasswd"
 NOTE = "# Written by Privet. Removing this file gives the rules of sudo back as they were.\n"
@@ -42,12 +42,10 @@ def probe(system: System, params: Params) -> Reading:
     try:
         if not there(system, "/usr/bin/sudo"):
             return absent("sudo is not installed")
-        table = rules.listing(system, FILE)
+        table = rules.listing(system, conf.rules_file(system))
         value = ticket(table) if params["what"] == "ticket" else unasked(system, table)
-        elsewhere = [source for source in sources(system) if source != "files"]
-        if elsewhere:
-            return unread(f"sudo also asks {elsewhere[0]} for rules (nsswitch.conf), which is not read", kept=value)
-        return seen(value, value)
+        unlooked = conf.elsewhere(system) or conf.other_service(table)
+        return unread(unlooked, kept=value) if unlooked else seen(value, value)
     except PrivetError as error:
         return unread(str(error))
 
@@ -80,7 +78,9 @@ def watches(params: Params) -> tuple[str, ...]:
 
 def prepare(system: System, params: Params) -> Params:
     """Add what steps have to know of this device; Refused when a rule cannot be said again."""
-    table = rules.listing(system, FILE)
+    if conf.rules_file(system) != conf.FILE:
+        raise Refused(conf.elsewhere(system))
+    table = rules.listing(system, conf.FILE)
     if params["what"] == "ticket":
         return {**params, "ticket": ticket(table)}
     others, defaults, _ = apart(system, table)
@@ -129,19 +129,28 @@ def ticket(table: Item) -> str:
     """Return where one given password counts; a line for some users only counts as if it were for all."""
     plain, bound = {"timestamp_type": "tty", "timestamp_timeout": "15"}, []
     for row in table.get("Defaults", []):
-        for option in row.get("Options", []):
-            for key, value in option.items():
-                if key in plain and "Binding" in row:
-                    bound.append((key, str(value)))
-                elif key in plain:
-                    plain[key] = str(value)
+        for key, value in [pair for option in row.get("Options", []) for pair in option.items()]:
+            if key == "tty_tickets":  # the older name of two of the types
+                key, value = "timestamp_type", "global" if value is False else "tty"  # noqa: PLW2901
+            if key in plain and "Binding" in row:
+                bound.append((key, str(value)))
+            elif key in plain:
+                plain[key] = str(value)
     found = ["terminal"]
     for key, value in [*plain.items(), *bound]:
         if key == "timestamp_timeout":
-            found += ["forever"] if value.startswith("-") else []
+            found += ["forever"] if value.startswith("-") or beyond(value) else []
         else:
             found.append(TICKETS.get(value, "forever"))
     return max(found, key=LOOSER.index)
+
+
+def beyond(minutes: str) -> bool:
+    """Say whether a time is longer than anybody sits before a device: then nothing but a restart ends it."""
+    try:
+        return float(minutes) > DAY
+    except ValueError:
+        return False  # switched off: asked each time
 
 
 def ticket_line(params: Params, option: str) -> str:
@@ -233,16 +242,3 @@ def administrators(system: System, found: list[Rule]) -> list[str]:
     allowed = {user for rule in found if powerful(rule) for user in rule.users}
     people = {"root"} | allowed | {one for user in allowed for one in members.get(user, set())}
     return sorted(able if "ALL" in people else able & people)
-
-
-def sources(system: System) -> list[str]:
-    """Return where sudo looks for rules, from nsswitch.conf; files when nothing is said."""
-    try:
-        text = system.read("/etc/nsswitch.conf").decode("utf-8", "replace")
-    except Missing:
-        return ["files"]
-    for line in text.splitlines():
-        key, _, value = line.partition("#")[0].partition(":")
-        if key.strip() == "sudoers":
-            return [word for word in value.split() if not word.startswith("[")]
-    return ["files"]

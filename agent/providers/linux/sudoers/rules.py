@@ -138,7 +138,9 @@ def without_password(found: list[Rule], untagged: bool, groups: dict[str, set[st
 
 
 def outdone(key: tuple[str, str, int], old: Rule, new: Rule, who: str, what: str, groups: dict[str, set[str]]) -> bool:
-    """Say whether a later row surely decides in place of an earlier one."""
+    """Say whether a later row surely decides in place of an earlier one; one with dates holds on some days only."""
+    if any(option.startswith(("NOTBEFORE=", "NOTAFTER=")) for option in new.options):
+        return False
     user, old_command, _ = key
     plain = not any(one.startswith("!") for one in new.users)
     same_user = new.users == old.users or (plain and (who in {user, "ALL"} or user in groups.get(who, set())))

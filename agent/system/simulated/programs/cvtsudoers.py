@@ -1,6 +1,6 @@
 """sudo's reader: sudoers with includes and aliases, told as JSON in the layout of cvtsudoers 1.9.13 (`-e -f json`).
 
-Understood: user rules with runas, tags and lists of commands, the four kinds of alias, Defaults with their bindings,
+Understood: user rules with runas, dates, tags and lists of commands, all kinds of alias, Defaults with their bindings,
 @include and @includedir. Anything else is a syntax error, as far as this device goes.
 """
 
@@ -132,7 +132,7 @@ class Sudoers:
         """Return the commands of one rule, grouped while runas and options stay the same."""
         rows: list[Item] = []
         runas: Item = {}
-        tags: dict[str, bool] = {}
+        tags: dict[str, bool | str] = {}
         for word in split(rest, ","):
             text = word
             found = re.match(r"\(([^:)]*):?([^)]*)\)\s*", text)
@@ -140,6 +140,9 @@ class Sudoers:
                 text = text[found.end() :]
                 runas = {"runasusers": [user_item(u) for u in split(found[1], ",")]}
                 runas |= {"runasgroups": [{"usergroup": g} for g in split(found[2], ",")]} if found[2].strip() else {}
+            while date := re.match(r"(NOTBEFORE|NOTAFTER)=(\w+)\s+", text):
+                tags[date[1].lower()] = date[2]
+                text = text[date.end() :]
             while tag := re.match(r"(NO)?(PASSWD|EXEC|SETENV|LOG_INPUT|FOLLOW):\s*", text):
                 tags[TAGS[tag[2]]] = (tag[1] is None) != (tag[2] == "EXEC")
                 text = text[tag.end() :]

@@ -1,8 +1,8 @@
 """mosquitto 2: answers MQTT CONNECT by the password file as it was when it last read it; reads it again on SIGHUP.
 
-Of its configuration it knows `include_dir`, `listener`, `certfile` (then it takes nothing in the clear), `pid_file`,
-`password_file` and `allow_anonymous`; without a listener it is on port 1883 for this device alone. A file line that is
-no hash opens nothing.
+Of its configuration it knows `include_dir`, `listener`, `certfile` with `keyfile` (then it takes nothing in the clear),
+`pid_file`, `password_file` and `allow_anonymous`; without a listener it is on port 1883 for this device alone. A file
+line that is no hash opens nothing.
 """
 
 import base64
@@ -74,7 +74,7 @@ def loaded(device: "SimulatedSystem", broker: Broker, lines: list[tuple[str, str
     broker.doors = broker.doors or [(([*words, ""])[1], int(words[0])) for words in said] or [("localhost", 1883)]
     told = [value for key, value in lines if key == "allow_anonymous"]
     broker.anonymous = (told or ["false"])[-1] == "true" or not said
-    broker.encrypted = any(key == "certfile" for key, _ in lines)
+    broker.encrypted = {"certfile", "keyfile"} <= {key for key, _ in lines}
     broker.users = {}
     for key, value in lines:
         if key == "password_file":

@@ -8,7 +8,7 @@ from agent.system.door import Outcome
 if TYPE_CHECKING:
     from agent.system.simulated.system import SimulatedSystem
 
-SHOWN, NOTED = "/sys/class/rfkill", "/var/lib/systemd/rfkill"
+SHOWN, NOTED, PLACED = "/sys/class/rfkill", "/var/lib/systemd/rfkill", "/run/udev/data/+rfkill:"
 RADIOS = {"radio:wlan0": ("rfkill0", "wlan", "platform-3f300000.mmcnr"), "radio:hci0": ("rfkill1", "bluetooth", "hci")}
 
 
@@ -21,6 +21,7 @@ def boot(device: "SimulatedSystem") -> None:
             except Missing:
                 blocked = False
             show(device, name, kind, blocked)
+            device.hand.produced(f"{PLACED}{name}", f"E:ID_PATH={path}\n".encode)
 
 
 def show(device: "SimulatedSystem", name: str, kind: str, blocked: bool) -> None:

@@ -47,11 +47,13 @@ def boot(device: "SimulatedSystem") -> None:
 
 
 def spoken(device: "SimulatedSystem", path: str, depth: int = 0) -> list[str]:
-    """Return the lines that count on a board without a filter of its own: those for all."""
-    found, every = [], True
+    """Return the lines that count on this board: those for all, and for its own kind."""
+    found, every, held = list[str](), True, dict[str, bool]()
     for row in device.read(path).decode().split("\n"):
         if row[:1] == "[":
-            every = row.strip() == "[all]"
+            word = row.strip()[1:-1]
+            held = {} if word == "all" else {**held, "board" if word[:2] == "pi" else word: word == "pi02"}
+            every = all(held.values())
         elif every and row.startswith("include ") and depth < 4:
             found += spoken(device, f"{PLACE}/{row[8:].strip()}", depth + 1)
         elif every and row and row[0] != "#":

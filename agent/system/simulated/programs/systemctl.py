@@ -43,6 +43,7 @@ class Systemd:
     def __init__(self) -> None:
         self.read: dict[str, Lines] = {}
         self.active: dict[str, int] = {}
+        self.begun: set[str] = set()  # what was started and never told to end
 
 
 BOOTED: "weakref.WeakKeyDictionary[SimulatedSystem, Systemd]" = weakref.WeakKeyDictionary()
@@ -185,6 +186,7 @@ def start(device: "SimulatedSystem", unit: str) -> None:
         raise Refusal(f"Failed to start {unit}: Unit {unit} is masked or not found.", 1)
     if running(device, unit) or not conditions_hold(device, read):
         return
+    systemd.begun.add(unit)
     path = program(device, unit)
     name = path.rpartition("/")[2]
     module = daemon(name)
@@ -205,6 +207,7 @@ def stop(device: "SimulatedSystem", unit: str) -> None:
         device.stop(process.pid)
         device.hand.discard(PIDFILES.get(name, "/run/no-pidfile"))
     BOOTED[device].active.pop(unit, None)
+    BOOTED[device].begun.discard(unit)
     device.hand.discard(f"{STARTED}/invocation:{unit}")
 
 
@@ -238,7 +241,7 @@ def change_links(device: "SimulatedSystem", verb: str, units: list[str]) -> None
 def shown(device: "SimulatedSystem", unit: str, flags: list[str]) -> str:
     """Return the properties that were asked for, one a line."""
     systemd = BOOTED[device]
-    stem = unit.rpartition(".")[0]
+    stem, name = unit.rpartition(".")[0], program(device, unit).rpartition("/")[2]
     triggers = [f"{stem}.{kind}" for kind in ("socket", "timer", "path") if f"{stem}.{kind}" in systemd.read]
     by = [name.rpartition(".")[0] for place in PLACES for name in names(device, place)
           if name.endswith(".wants") and unit in names(device, f"{place}/{name}")]  # fmt: skip
@@ -247,6 +250,7 @@ def shown(device: "SimulatedSystem", unit: str, flags: list[str]) -> str:
         "Id": unit,
         "LoadState": "loaded" if systemd.read.get(unit) else "masked" if unit in systemd.read else "not-found",
         "ActiveState": "active" if running(device, unit) else "inactive",
+        "Result": "signal" if name and unit in systemd.begun and not device.running(name) else "success",
         "NeedDaemonReload": "yes" if unit in systemd.read and systemd.read[unit] != lines(device, unit) else "no",
         "TriggeredBy": " ".join(triggers) if unit.endswith(".service") else "",
         "WantedBy": " ".join(sorted(set(by))),

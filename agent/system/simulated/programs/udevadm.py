@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PROGRAM = "/usr/bin/udevadm"
 FOLDERS = ("/usr/lib/udev/rules.d", "/run/udev/rules.d", "/etc/udev/rules.d")
 FOUND = {"video4linux": ("/sys/class/video4linux", "/dev"), "sound": ("/sys/class/sound", "/dev/snd")}
+OLD = ("dsp", "adsp", "audio")  # nodes of OSS, which stand apart from the others for sound
 WORD = re.compile(r'(\w+)\s*(==|!=|-=|:=|\+=|=)\s*"([^"]*)"')
 STOCK = b"""\
 SUBSYSTEM=="video4linux", GROUP="video", MODE="0660"
@@ -60,8 +61,9 @@ def over(device: "SimulatedSystem", subsystem: str) -> None:
     shown, place = FOUND.get(subsystem, ("", ""))
     for kernel in names(device, shown) if shown else ():
         mode, group = judged(device, subsystem, kernel)
-        path = f"{place}/{kernel}"
-        if kernel not in names(device, place):
+        folder = "/dev" if kernel.startswith(OLD) else place
+        path = f"{folder}/{kernel}"
+        if kernel not in names(device, folder):
             device.hand.special(path, "device", mode)
         device.hand.rights(path, mode, 0, GROUPS.get(group, 0))
 

@@ -8,14 +8,13 @@ mosquitto has no other place that wins over a listener's own line.
 """
 
 import itertools
-from collections.abc import Iterator
 
 from agent.core.errors import Missing, Unreachable
-from agent.core.record import Record, Value
+from agent.core.record import Value
 from agent.providers.linux.product import marks, unit
+from agent.providers.linux.product.broker_files import WHOLE, Configuration, Line, Listener, read
 from agent.providers.linux.product.look import LOOPBACK, NETWORK, Door, Process, content, get, widest
 from agent.system.door import System
-from agent.system.seen import names
 from agent.system.talk import Conversation
 
 MAIN = "/etc/mosquitto/mosquitto.conf"
@@ -28,24 +27,10 @@ UNITS = ("mosquitto.service",)
 PROGRAMS = ("mosquitto",)
 SAFE: dict[str, Value] = {"bind": LOOPBACK, "anonymous": "no", "tls": "yes", "acl": "yes"}
 GIVEN: dict[str, dict[str, str]] = {}
-NEAR = ("127.", "::1", "localhost", "/")
-ENCRYPTED = ("certfile", "psk_hint")
-RULED = ("acl_file", "plugin", "auth_plugin")
 MARKS = ("/run/mosquitto/mosquitto.pid",)
 EDITED = {"bind": (LOOPBACK, NETWORK), "anonymous": ("no", "here", "yes"), "tls": ("yes", "no"), "acl": ("yes", "no")}
-TRUE = ("true", "1")
 CONNECT = b"\x10\x0c\0\4MQTT\4\2\0\x0a\0\0"  # MQTT 3.1.1, a clean session, no name, no user
 CONNACK = 0x20
-
-
-class Line(Record):
-    """One line of the configuration: file, place in it, key and value."""
-
-    __slots__ = ("key", "path", "place", "value")
-    path: str
-    place: int
-    key: str
-    value: str
 
 
 def main(system: System) -> str:
@@ -53,71 +38,6 @@ def main(system: System) -> str:
     command = unit.words((unit.service(system, UNITS[0], "ExecStart") or [""])[-1])
     named = [after for word, after in itertools.pairwise(command) if word in ("-c", "--config-file")]
     return named[-1] if named else MAIN
-
-
-def read(system: System, path: str, within: tuple[str, ...] = ()) -> Iterator[Line]:
-    """Read a configuration with the files it includes, in mosquitto's order."""
-    for place, raw in enumerate(content(system, path).split("\n")):
-        key, _, value = raw.strip().partition(" ")
-        value = value.strip()
-        if key == "include_dir":
-            for name in names(system, value) if value not in within else ():
-                if name.endswith(".conf"):
-                    yield from read(system, f"{value}/{name}", (*within, value))
-        elif key and key[0] != "#":
-            yield Line(path=path, place=place, key=key, value=value)
-
-
-class Listener:
-    """One listener: its lines, and whether it is there only because no other one is."""
-
-    def __init__(self, lines: list[Line], alone: bool) -> None:
-        self.lines = lines
-        self.alone = alone
-        self.given = {line.key: line.value for line in lines}
-
-    def near(self) -> bool:
-        """Say whether nobody but this device reaches it."""
-        if "listener" in self.given:
-            address = " ".join(self.given["listener"].split()[1:])
-        else:
-            address = self.given.get("bind_address", "localhost" if self.alone else "")
-        return address.startswith(NEAR) or self.given.get("bind_interface") == "lo"
-
-    def encrypted(self) -> bool:
-        """Say whether what goes through it is encrypted."""
-        return any(key in self.given for key in ENCRYPTED)
-
-
-class Configuration:
-    """What the files say."""
-
-    def __init__(self, lines: list[Line]) -> None:
-        self.lines = lines
-        self.apart = any(one.key == "per_listener_settings" and one.value.lower() in TRUE for one in lines)
-        groups: list[list[Line]] = [[]]
-        for line in lines:
-            if line.key == "listener":
-                groups.append([])
-            groups[-1].append(line)
-        first, named = groups[0], groups[1:]
-        explicit = any(line.key in ("port", "bind_address", "bind_interface") for line in first)
-        self.listeners = [Listener(group, False) for group in named]
-        if explicit or not named:
-            self.listeners.insert(0, Listener(first, not explicit))
-
-    def security(self, listener: Listener) -> dict[str, str]:
-        """Return the options that decide who may what at a listener."""
-        return listener.given if self.apart else {line.key: line.value for line in self.lines}
-
-    def anonymous(self, listener: Listener) -> bool:
-        """Say whether a listener lets in whoever gives no name; the one that nobody named does, whatever it is told."""
-        said = self.security(listener).get("allow_anonymous", "false")
-        return listener.alone or said.lower() in TRUE
-
-    def ruled(self, listener: Listener) -> bool:
-        """Say whether rules about topics hold at a listener."""
-        return any(key in self.security(listener) for key in RULED)
 
 
 def paths(system: System) -> tuple[str, ...]:
@@ -206,7 +126,7 @@ def edits(system: System, what: str, option: Value) -> dict[str, str]:
     before = {path: content(system, path) for path in texts}
     stands = Configuration(list(read(system, first)))
     texts = {path: marks.undone(before[path], what) for path in texts}
-    found = Configuration(list(read(Texts(system, texts), first)))  # type: ignore[arg-type]
+    found = Configuration(list(read(Texts(system, texts), first)), first)  # type: ignore[arg-type]
     changes: dict[tuple[str, int], tuple[Line | None, str]] = {}
     if option == SAFE[what] or option == "here":
         for listener in found.listeners:
@@ -251,12 +171,7 @@ def changed(found: Configuration, listener: Listener, what: str, option: str) ->
     if what == "acl":
         return [] if found.ruled(listener) else once(found, listener, f"acl_file {RULES}")
     if what == "anonymous" and option == "no":
-        if not found.anonymous(listener):
-            return []
-        if listener.alone:
-            return [(None, "listener 1883 localhost")]
-        told = [line for line in (listener.lines if found.apart else found.lines) if line.key == "allow_anonymous"]
-        return [(line, "allow_anonymous false") for line in told] or once(found, listener, "allow_anonymous false")
+        return named_only(found, listener) if found.anonymous(listener) else []
     if (
         listener.near()
         or (what == "tls" and listener.encrypted())
@@ -271,11 +186,32 @@ def changed(found: Configuration, listener: Listener, what: str, option: str) ->
             return [(line, f"listener {line.value.split()[0]} 127.0.0.1")]
     told = [line for line in listener.lines if line.key == "bind_address"]
     ports = [line for line in listener.lines if line.key == "port"]
-    return [(told[-1] if told else ports[-1], "bind_address 127.0.0.1")]
+    return [((told or ports)[-1] if told or ports else None, "bind_address 127.0.0.1")]
+
+
+def named_only(found: Configuration, listener: Listener) -> list[tuple[Line | None, str]]:
+    """Return what must change for a listener that is to let in nobody who gives no name."""
+    told = [line for line in (listener.lines if found.apart else found.lines) if line.key == "allow_anonymous"]
+    changes: list[tuple[Line | None, str]] = [(line, "allow_anonymous false") for line in told]
+    if listener.alone:
+        return [*changes, (None, "listener 1883 localhost")]
+    if found.local and not found.apart:  # until a port is told, it heeds nothing
+        return [*changes, (None, "port 1883")]
+    return changes or once(found, listener, "allow_anonymous false")
 
 
 def once(found: Configuration, listener: Listener, text: str) -> list[tuple[Line | None, str]]:
-    """Return a new line for a listener: after its first line where listeners stand apart, else once at the end."""
-    if found.apart and listener.lines and not listener.alone:
+    """Return a new line for a listener: after its first line where listeners stand apart, else once at the end.
+
+    Before the line that sets them apart mosquitto takes none about who may what, and does not start: so for the one
+    without a name it is a place among its lines behind that, or the end of a main file that names no listener; else
+    there is none, and a person has to order the lines.
+    """
+    if not found.apart or listener.alone or not listener.lines:
+        return [(None, text)] if listener is found.listeners[0] else []
+    if not listener.nameless:
         return [(listener.lines[0], text)]
-    return [(None, text)] if listener is found.listeners[0] else []
+    known = [id(line) for line in listener.lines if line.key not in WHOLE]
+    behind = [line for line in found.behind() if id(line) in known]
+    ends = all(line.key != "listener" for line in found.lines if line.path == found.main)
+    return [(behind[0] if behind else None, text)] if behind or ends else []
