@@ -1,10 +1,9 @@
 """Greet whoever logs in with what happened lately (pam_motd reads /run/motd.d; memory only, so no wear)."""
 
-import time
-
 from agent.core.errors import PrivetError
 from agent.core.warn import PrivacyWarning, told
 from agent.system.door import System
+from agent.system.moments import local, moment
 from agent.system.parts import Post
 
 PATH = "/run/motd.d/50-privet"
@@ -34,8 +33,7 @@ def page(shown: list[PrivacyWarning], total: int) -> str:
     """Write the greeting."""
     lines = ["", "Privet: privacy warnings on this device"]
     for warning in shown:
-        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(warning.since))
-        lines.append(f"* {when}  " + told(warning).replace("\n", "\n    "))
+        lines.append(f"* {moment(warning.since)}  " + local(told(warning)).replace("\n", "\n    "))
     if total > len(shown):
         lines.append(f"  and {total - len(shown)} more: privet status")
     return "\n".join([*lines, "", ""])

@@ -6,15 +6,17 @@ from typing import Any
 import click
 
 from agent.cli import show
+from agent.cli.asking import agrees
 from agent.cli.call import call
 from agent.core.errors import BadInput
+from agent.system.moments import moment
 
 WORDS = {"given": "you agreed", "refused": "you refused", "withdrawn": "you took it back"}
 ASK = "off: you were not asked yet"
 STATES = {"give": "given", "refuse": "refused", "withdraw": "withdrawn"}
 
 
-@click.command(epilog="\b\nExample:\n  sudo privet notice")
+@click.command(short_help="What may be collected, why, and who gets it.", epilog="\b\nExample:\n  sudo privet notice")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON, for programs.")
 def notice(*, as_json: bool) -> None:
     """Show what this device may collect, why, who gets it, and whether you agreed."""
@@ -35,8 +37,9 @@ def notice(*, as_json: bool) -> None:
 
 
 @click.command(
+    short_help="Agree, refuse, or take back what you agreed to.",
     epilog="\b\nExamples:\n  sudo privet consent\n  sudo privet consent give climate\n"
-    "  sudo privet consent give climate --to collector\n  sudo privet consent withdraw climate"
+    "  sudo privet consent give climate --to collector\n  sudo privet consent withdraw climate",
 )
 @click.argument("what", type=click.Choice(sorted(STATES)), required=False)
 @click.argument("purpose", required=False)
@@ -54,14 +57,13 @@ def consent(what: str | None, purpose: str | None, to: tuple[str, ...], *, agree
     if what == "give":
         row = call("control", {"op": "notice", **request})["purposes"][0]
         click.echo(row["notice"])
-        if not agreed and not click.confirm("Do you agree?", default=False):
-            click.echo("Nothing was changed.")
+        if not agreed and not agrees("Do you agree?"):
             return
         seen = row["seen"]
     done = call("control", {"op": "consent", "state": STATES[what], "seen": seen, **request})
-    click.echo(f"Kept: {purpose}{' for ' + ', '.join(to) if to else ''} is {STATES[what]}.")
+    click.echo(f"Noted: {WORDS[STATES[what]]}: {purpose}{', for ' + ', '.join(to) if to else ''}.")
     if done["asked"]:
-        click.echo(f"To delete what they have is asked of: {', '.join(done['asked'])}. See privet consent.")
+        click.echo(f"Asked to delete what they have: {', '.join(done['asked'])}. Whether they did: privet consent")
 
 
 def answers(answer: dict[str, Any]) -> None:
@@ -85,6 +87,6 @@ def stands(one: dict[str, Any]) -> str:
     """Write how one recipient stands."""
     said = WORDS.get(one["state"], ASK)
     if one["answer"] and one["state"] == one["answer"]["state"]:
-        said += f" on {show.moment(int(one['answer']['at']))}"
+        said += f" on {moment(int(one['answer']['at']))}"
     line = f"  {one['name']} ({one['country']}) [{one['id']}]: {said}"
     return line + (f"\n    {show.deletion(one['deletion'])}" if one["deletion"] else "")

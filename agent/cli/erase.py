@@ -5,11 +5,15 @@ from pathlib import Path
 
 import click
 
+from agent.cli.asking import agrees
 from agent.cli.call import call
 from agent.core.errors import BadInput, Unreadable
 
 
-@click.command(epilog="\b\nExamples:\n  sudo privet erase --all\n  sudo privet erase --all --receipt erased.cose --yes")
+@click.command(
+    short_help="Give the device away: all of yours goes.",
+    epilog="\b\nExamples:\n  sudo privet erase --all\n  sudo privet erase --all --receipt erased.cose --yes",
+)
 @click.option("--all", "everything", is_flag=True, help="Erase everything of its owner; there is no lesser way here.")
 @click.option(
     "--receipt",
@@ -29,8 +33,9 @@ def erase(*, everything: bool, receipt: Path | None, agreed: bool) -> None:
     for line in told["goes"]:
         click.echo(f"  {line}")
     click.echo(told["stays"])
-    if not agreed and not click.confirm("Do you want this?", default=False):
-        click.echo("Nothing was changed.")
+    if told["asked"]:
+        click.secho(told["asked"], fg="yellow")
+    if not agreed and not agrees("Do you want this?"):
         return
     number, kept = -1 if receipt is None else opened(receipt), False  # before anything goes: it is signed once
     try:
@@ -43,6 +48,10 @@ def erase(*, everything: bool, receipt: Path | None, agreed: bool) -> None:
             if not kept:
                 receipt.unlink(missing_ok=True)
     click.echo("The device's key in its fleet is destroyed." if signed else "This device had no key in a fleet.")
+    if signed:
+        click.echo(
+            "Its fleet gets what it signed from the device itself, once there is a link, also after the next start."
+        )
     if signed and not kept:
         click.echo(f"What it signed before, for its fleet: {done['receipt']}")
     click.echo("The rest goes at the next start, before the network: sudo reboot")

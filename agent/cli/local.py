@@ -3,7 +3,10 @@
 import click
 
 
-@click.command(epilog="\b\nExamples:\n  sudo privet setup --preview\n  sudo privet setup")
+@click.command(
+    short_help="Begin to keep this device private.",
+    epilog="\b\nExamples:\n  sudo privet setup --preview\n  sudo privet setup",
+)
 @click.option("--preview", is_flag=True, help="Only say which programs that others use would be closed to them.")
 def setup(*, preview: bool) -> None:
     """Begin to keep a device private that no fleet has flashed; also after privet restore.
@@ -15,7 +18,11 @@ def setup(*, preview: bool) -> None:
     machine.preview_setup() if preview else machine.setup()
 
 
-@click.command("board-key", epilog="\b\nExample:\n  sudo privet board-key --serial >> boards.csv")
+@click.command(
+    "board-key",
+    short_help="Print this board's public key, for its maker.",
+    epilog="\b\nExample:\n  sudo privet board-key --serial >> boards.csv",
+)
 @click.option("--serial", is_flag=True, help="With this board's serial number in front: a row for privet-fleet batch.")
 def board_key(*, serial: bool) -> None:
     """Print the public key of this board: a seed that is sealed to it opens here and nowhere else.
@@ -27,7 +34,10 @@ def board_key(*, serial: bool) -> None:
     machine.board_key(serial=serial)
 
 
-@click.command(epilog="\b\nExamples:\n  sudo privet restore\n  sudo privet restore --yes")
+@click.command(
+    short_help="Undo everything, and end the guarding.",
+    epilog="\b\nExamples:\n  sudo privet restore\n  sudo privet restore --yes",
+)
 @click.option("--yes", "agreed", is_flag=True, help="Do it without being asked; the risk is printed all the same.")
 def restore(*, agreed: bool) -> None:
     """Put everything back as it was before Privet, and end the guarding.

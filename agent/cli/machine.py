@@ -7,6 +7,7 @@ import os
 import click
 
 from agent import registry
+from agent.cli.asking import agrees
 from agent.cli.call import call
 from agent.core.errors import Failed, PrivetError, Refused, Unreachable
 from agent.core.policy import read_policy
@@ -109,8 +110,7 @@ def restore(*, agreed: bool) -> None:
         click.echo("Everything is back already, and nothing is guarded. To begin again: sudo privet setup")
         return
     preview(system, wanted)
-    if not agreed and not click.confirm("Do you want this?", default=False):
-        click.echo("Nothing was changed.")
+    if not agreed and not agrees("Do you want this?"):
         return
     if not there(system, putting.BOOTED) and guarded():
         raise Refused("the guard runs and would set everything right again; stop it, then run privet restore again")

@@ -17,6 +17,7 @@ STATUS = {
     "refused": "dpv:ConsentRefused",
     "withdrawn": "dpv:ConsentWithdrawn",
     "never_asked": "dpv:ConsentUnknown",
+    "ended": "dpv:ConsentExpired",  # a policy named its purpose or recipient no more
 }
 
 

@@ -11,6 +11,7 @@ import click
 from agent.cli import show
 from agent.cli.call import call
 from agent.core.errors import BadInput, Unreadable
+from agent.system.moments import moment
 
 README = """What this device keeps about you, as of {at}.
 
@@ -50,7 +51,7 @@ def show_egress(*, as_json: bool) -> None:
     days: dict[tuple[str, str, str], list[int]] = {}
     for row in rows:
         for line in row["lines"]:
-            key = (show.moment(int(line["at"]))[:10], row["purpose"], ", ".join(row["to"]))
+            key = (moment(int(line["at"]))[:10], row["purpose"], ", ".join(row["to"]))
             count = days.setdefault(key, [0, 0])
             count[0] += 1
             count[1] += line["bytes"]
@@ -68,7 +69,10 @@ def show_egress(*, as_json: bool) -> None:
             click.echo(f"  {name:<12} explains up to {size:>9} bytes")
 
 
-@click.command(epilog="\b\nExamples:\n  sudo privet preview\n  sudo privet preview temperature=21.537 --json")
+@click.command(
+    short_help="Exactly what would leave, before it does.",
+    epilog="\b\nExamples:\n  sudo privet preview\n  sudo privet preview temperature=21.537 --json",
+)
 @click.argument("readings", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON, for programs.")
 def preview(readings: tuple[str, ...], *, as_json: bool) -> None:
@@ -89,7 +93,7 @@ def preview(readings: tuple[str, ...], *, as_json: bool) -> None:
         base = 0
         for entry in message["pack"]:
             base = entry.get("bt", base)
-            click.echo(f"  {show.moment(base + entry.get('t', 0))}  {entry['n']} = {entry['v']} {entry['u']}")
+            click.echo(f"  {moment(base + entry.get('t', 0))}  {entry['n']} = {entry['v']} {entry['u']}")
         if not message["pack"]:
             click.echo("  Nothing was sealed since the guard started.")
         else:
@@ -100,7 +104,10 @@ def preview(readings: tuple[str, ...], *, as_json: bool) -> None:
         click.echo("This device's profile declares no telemetry: nothing is collected or sent.")
 
 
-@click.command(epilog="\b\nExample:\n  sudo privet export everything.zip")
+@click.command(
+    short_help="Everything that is kept here about you, in one file.",
+    epilog="\b\nExample:\n  sudo privet export everything.zip",
+)
 @click.argument("file", type=click.Path(dir_okay=False))
 def export(file: str) -> None:
     """Write everything that is kept here about you into FILE, one ZIP of open formats.
@@ -119,7 +126,7 @@ def export(file: str) -> None:
         raise Unreadable(f"{file} cannot be written ({error.strerror}); choose another place") from None
     try:
         with os.fdopen(number, "wb") as out, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            add(archive, "README.txt", README.format(at=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())))
+            add(archive, "README.txt", README.format(at=moment(int(time.time()))))
             standing = call("control", {"op": "status"})
             add(archive, "settings.json", told(standing))
             add(archive, "policy.json", told(part("policy")["policy"]))

@@ -1,9 +1,10 @@
 """How answers look to a person: short lines, plain words, colour only on a terminal."""
 
-import time
 from typing import Any
 
 import click
+
+from agent.system.moments import local, moment
 
 MARKS = {
     "ok": ("private", "green"),
@@ -12,6 +13,18 @@ MARKS = {
     "unknown": ("NOT KNOWN", "red"),
     "absent": ("not here", "bright_black"),
 }
+SECRETS = {
+    "linux_account": "the new password of the account {of}",
+    "access_point": "the new passphrase of the Wi-Fi network that this device offers ({of})",
+    "mosquitto": "the new password of the MQTT user {of}",
+    "node_red": "the new password in Node-RED ({of})",
+    "grafana": "the new password in Grafana ({of})",
+    "samba": "the new password of {of} for shared folders",
+    "vnc": "the new password for seeing the screen from elsewhere ({of})",
+    "recovery": "the way back in if you ever lose every other; keep it apart from the device",
+}
+MOMENTS, SPANS = ("asked", "at", "since", "until"), ("left", "seconds", "uptime")  # in entries of the journal
+YEAR_2001 = 10**9  # what counts seconds from a start stays below
 WAITING = {"answer": ("checking", "yellow"), "restart": ("restart", "yellow")}
 
 
@@ -22,9 +35,26 @@ def span(seconds: int) -> str:
     return " ".join(said[:2]) or "0 s"
 
 
-def moment(wall: int) -> str:
-    """Write a time in the local time zone."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall))
+def secret(label: str) -> str:
+    """Say what a new secret is for."""
+    kind, _, of = label.partition("/")
+    return SECRETS.get(kind, "the new password of {of}").format(of=of)
+
+
+def entry(body: Any) -> str:
+    """Write what an entry of the journal holds; what has several lines stands below it."""
+    if not isinstance(body, dict):
+        return ""
+    said = []
+    for key in sorted(body):
+        value = body[key]
+        if key in MOMENTS and isinstance(value, int) and value > YEAR_2001:
+            value = moment(value)
+        elif key in SPANS and isinstance(value, int):
+            value = span(value)
+        if value != "":
+            said.append(f"{key}={value}")
+    return local(", ".join(said)).replace("\n", "\n" + " " * 26)
 
 
 def finding_line(row: dict[str, Any]) -> str:
@@ -74,7 +104,9 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
         click.echo("\nWarnings:")
     for warning in recent:
         often = f"  ({warning['count']} times)" if warning["count"] > 1 else ""
-        click.echo(f"  {moment(int(warning['since']))}  " + str(warning["text"]).replace("\n", "\n      ") + often)
+        click.echo(
+            f"  {moment(int(warning['since']))}  " + local(str(warning["text"])).replace("\n", "\n      ") + often
+        )
     linked(answer)
 
 
@@ -94,7 +126,8 @@ def linked(answer: dict[str, Any]) -> None:
         click.echo(f"\nReadings that did not leave as they were measured: {sum(row['count'] for row in rows)}.")
         click.echo("  of which field and why: privet notice")
     for row in answer.get("deletions", ()):
-        click.echo(f"\n{row['name']} has data of {row['purpose']} that you took back: {deletion(row)}.")
+        whose = "an owner before you" if row.get("former") else "you"
+        click.echo(f"\n{row['name']} has data of {row['purpose']} that {whose} took back: {deletion(row)}.")
     link, why = answer["link"], answer.get("enrolment", {}).get("why")
     click.echo(f"\nLink: {link['state']}" + (f" ({link['cause']})" if link["cause"] else ""))
     if why:
@@ -110,6 +143,9 @@ def reconciled(left: dict[str, Any]) -> str:
         return f"it cannot be told whether all of it can be explained ({left['why']})"
     numbers = f"since {moment(int(left['since']))} the kernel counted {left['sent']} bytes, "
     numbers += f"at most {left['explained']} can be explained (margin {left['margin']})"
+    days, slow = left.get("slow") or (0, 0)
+    if days and not left["excess"]:
+        return f"in {days} days {slow} bytes more than can be explained, no day by itself too much; {numbers}"
     if left["state"] == "unexplained":
         return f"more than can be explained; {numbers}"
     if left["state"] == "unknown":

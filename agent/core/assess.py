@@ -2,6 +2,7 @@
 
 from .order import ANY
 from .record import Record
+from .shown import harmless
 from .waiver import covered
 
 TYPE_CHECKING = False
@@ -102,5 +103,5 @@ def assess(
         found=found,
         live=reading.live,
         kept=reading.kept,
-        cause=reading.cause,
+        cause=harmless(reading.cause),
     )

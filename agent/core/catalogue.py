@@ -1,15 +1,20 @@
 """The catalogue of what a policy lets be measured: its purposes and fields, read strictly; nothing unknown is taken."""
 
+import hashlib
+
+from .cbor import encode
 from .cell import LARGEST, SCALE, SMALLEST
 from .errors import BadPolicy
 from .noise import FIGURES
-from .telemetry import Purpose, TelemetryField
+from .record import as_map
+from .telemetry import Purpose, Recipient, TelemetryField
 from .window import KEEPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+DECLARED = "privet declared 1"
 PURPOSE = {"id": str, "title": str, "text": str, "basis": str, "recipients": list, "retention_days": int}
 PURPOSE_MAY = {"pseudonym": int}
 FIELD = {"name": str, "title": str, "purpose": str, "bucket": int}
@@ -96,6 +101,24 @@ def read_purposes(table: "dict[str, Any]") -> "tuple[Purpose, ...]":
         p["recipients"] = tuple(p["recipients"])
         made.append(Purpose(**p))
     return tuple(made)
+
+
+def declared(purpose: Purpose, fields: "tuple[TelemetryField, ...]", recipient: Recipient, texts: bool) -> bytes:
+    """Return the digest of what a purpose is declared to send to one recipient: of rows, so that no wording is in it.
+
+    Whoever has the signed policy can compute it. What stands where an entry may be missing is left out, so that a
+    further kind of entry changes no digest of a policy without it.
+    """
+    why, lacking = as_map(purpose), {"pseudonym": 0, "recipients": purpose.recipients}
+    rows = [plain(as_map(field), LACKING) for field in fields]
+    told = [DECLARED, plain(why, lacking), rows, as_map(recipient), texts]
+    return hashlib.sha256(encode(told)).digest()
+
+
+def plain(row: "dict[str, Any]", lacking: "dict[str, Any]") -> "dict[str, Any]":
+    """Return a row without the entries that stand for missing ones."""
+    kept = {name: row[name] for name in row if name not in lacking or row[name] != lacking[name]}
+    return {name: list(kept[name]) if type(kept[name]) is tuple else kept[name] for name in kept}
 
 
 def slug(name: str) -> bool:

@@ -7,8 +7,9 @@ purpose that gets a further recipient asks for that one alone.
 import binascii
 import hashlib
 
+from .catalogue import declared
 from .errors import BadInput, NotConsented
-from .notice import chosen, find_purpose, notice
+from .notice import chosen, find_purpose, notice, texts
 from .record import Record, from_map, replace
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ NEVER_ASKED = "never_asked"
 REFUSED = "refused"
 GIVEN = "given"
 WITHDRAWN = "withdrawn"
+ENDED = "ended"  # a policy named purpose or recipient no more; no answer of anybody's
 STATES = (NEVER_ASKED, REFUSED, GIVEN, WITHDRAWN)
 NO = (REFUSED, WITHDRAWN)
 
@@ -59,10 +61,22 @@ def notice_digest(policy: "Policy", name: str, to: "tuple[str, ...]" = ()) -> st
     return binascii.hexlify(mixed.digest()).decode()
 
 
+def record_of(consent: Consent, policy: "Policy") -> bytes:
+    """Return what a recipient is told of a consent given to it: when, to which words, to which declaration.
+
+    Who gave it is nothing that the recipient needs.
+    """
+    (who,) = [one for one in policy.recipients if one.id == consent.recipient]
+    fields = tuple([field for field in policy.fields if field.purpose == consent.purpose])
+    purpose = find_purpose(policy, consent.purpose)
+    about = declared(purpose, fields, who, texts(policy, consent.purpose))
+    return consent.at.to_bytes(8, "big") + binascii.unhexlify(consent.notice) + about
+
+
 def state_of(consents: "Consents", policy: "Policy", name: str, recipient: str) -> str:
     """Return the state for a recipient; an answer to an older notice counts as never asked, a no stays a no."""
     consent = consents.get((name, recipient))
-    if consent is None:
+    if consent is None or consent.state == ENDED:
         return NEVER_ASKED
     if consent.state == GIVEN and consent.notice != notice_digest(policy, name, (recipient,)):
         return NEVER_ASKED

@@ -129,9 +129,9 @@ def key_context(stream: Stream, recipient: str) -> bytes:
     return encode(["privet key 1", stream.device, stream.purpose, stream.boot, stream.epoch, recipient])
 
 
-def key_plain(epoch_key: bytes, ack_key: bytes) -> bytes:
-    """Return what is wrapped for one recipient."""
-    return encode([epoch_key, ack_key])
+def key_plain(epoch_key: bytes, ack_key: bytes, consent: bytes = b"") -> bytes:
+    """Return what is wrapped for one recipient; `consent` is what it is told of the owner's, where there is any."""
+    return encode([epoch_key, ack_key] + ([consent] if consent else []))
 
 
 def key_body(epoch: int, wrapped: "dict[str, bytes]") -> bytes:

@@ -45,6 +45,19 @@ class Head(Record):
     digest: bytes
 
 
+class Pruned(Record):
+    """What was let go of at the front: up to which number, its digest, the wall times of the first and the last.
+
+    Kept apart from the chain, with its end; so what is left is verified from there on, and nothing more may be missing.
+    """
+
+    __slots__ = ("count", "digest", "since", "until")
+    count: int
+    digest: bytes
+    since: int
+    until: int
+
+
 class Verdict(Record):
     """What a check found: intact entries, damage ("" or one of the four words), the number of the first bad entry."""
 
@@ -55,6 +68,10 @@ class Verdict(Record):
 
 
 EMPTY = Head(count=0, digest=START)
+NOTHING = Pruned(count=0, digest=START, since=0, until=0)
+DAY = 86400
+MOST = 8 << 20  # bytes that the entries take at most before the oldest go, down to three quarters of it
+HARD = 2  # so many times as much is never kept, however young it is: who fills the journal must not fill the disk
 
 
 def write_entry(entry: Entry) -> bytes:
@@ -92,9 +109,34 @@ def extend(end: Head, sealed: bytes) -> Row:
     return Row(seq=seq, sealed=sealed, digest=link(end.digest, seq, sealed))
 
 
-def verify(rows: "Iterable[Row]", end: Head) -> Verdict:
-    """Check rows, in the order they are kept, against the end of the chain; report the first damage."""
-    previous, expected = START, 1
+def overdue(oldest: "Iterable[tuple[int, int]]", kept: int, sure: int, least: int, longest: int) -> int:
+    """Return how many of the oldest entries, given as (wall, bytes), are to go.
+
+    `kept`: bytes of all; `sure`: the time that surely has come, so no clock that runs ahead makes an entry old; `least`
+    and `longest`: days that an entry stays at least, and at most.
+    """
+    count, full = 0, kept > MOST
+    for wall, size in oldest:
+        age = sure - wall
+        crowded = kept > HARD * MOST or (full and kept > MOST // 4 * 3 and age >= least * DAY)
+        if age <= longest * DAY and not crowded:
+            break
+        count, kept = count + 1, kept - size
+    return count
+
+
+def prune(gone: Pruned, row: Row, first: Entry, last: Entry) -> Pruned:
+    """Return what is gone when everything up to a row goes; first and last are the entries that this is about."""
+    since = gone.since if gone.count else first.wall
+    return Pruned(count=row.seq, digest=row.digest, since=since, until=last.wall)
+
+
+def verify(rows: "Iterable[Row]", end: Head, gone: Pruned = NOTHING) -> Verdict:
+    """Check rows, in the order they are kept, against the end of the chain; report the first damage.
+
+    What was let go of counts as intact, for the end vouches for it.
+    """
+    previous, expected = gone.digest, gone.count + 1
     left = iter(rows)
     for row in left:
         if row.seq != expected:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FIGURES = {"count": "how many", "max": "the highest", "mean": "the mean", "min": "the lowest"}
 WARNINGS = "warnings"  # the purpose that warnings are sent for, as texts
 WARNING = "warning"  # what their names begin with
+UNITS = {"Cel": "°C", "%RH": "%", "%EL": "%", "lx": "lux"}  # SenML's own words for them are for machines
 SPANS = ((86400, "day"), (3600, "h"), (60, "min"))
 
 
@@ -154,7 +155,8 @@ def collected(field: "TelemetryField") -> str:
     if field.noise:
         timed += noised(field)
     low, high, step = [shortly(number, field.scale) for number in (field.low, field.high, field.step)]
-    return "Collected: %s, in steps of %s %s from %s to %s, timed to %s." % (what, step, field.unit, low, high, timed)
+    unit = UNITS.get(field.unit, field.unit)
+    return "Collected: %s, in steps of %s %s from %s to %s, timed to %s." % (what, step, unit, low, high, timed)
 
 
 def metres(count: int) -> str:

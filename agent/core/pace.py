@@ -1,7 +1,7 @@
 """When readings leave and how many: neither the moment of a measurement nor a burst of them shows more than was said.
 
-A purpose whose longest bucket is above a minute is held: what was measured within a bucket leaves after the end of it,
-at a moment that is the device's own but the same for every bucket. When in it something was measured cannot show.
+A purpose whose longest bucket is above two minutes is held: what was measured within a bucket leaves after the end of
+it, at a moment that is the device's own but the same for every bucket. When in it something was measured cannot show.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .telemetry import Message, TelemetryField
 
-AT_ONCE = 60  # seconds: purposes with no longer bucket are not held
+AT_ONCE = 120  # seconds: purposes with no longer bucket are not held
 SPREAD = 300  # seconds over which devices spread what leaves at the end of a bucket
 REMEMBERED = 32  # buckets of a field in which readings are counted
 

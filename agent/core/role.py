@@ -50,4 +50,4 @@ def role_of(principals: "tuple[str, ...]", grants: "tuple[Grant, ...]", now: int
 def require(role: str, act: str) -> None:
     """Refuse an act that the role does not include."""
     if act not in ACTS.get(role, ()):
-        raise Refused("the role %s may not %s; ask the owner, or run it as root (sudo)" % (role, act))
+        raise Refused("%s is not allowed to you (your role here: %s); run it with sudo, or ask the owner" % (act, role))

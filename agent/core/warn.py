@@ -4,8 +4,9 @@ import binascii
 import hashlib
 
 from .assess import LOOSENED, UNKNOWN, WAIVED
-from .order import ANY
 from .record import Record, replace
+from .shown import brief, spell, typed
+from .spoken import bare, who
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
 
 QUIET = 600  # seconds: the same loosening within this time of its end is the same story, counted and not told again
 KEPT = 100
-
-OBSERVERS = {
-    "local": "programs on this device",
-    "account": "other users of this device",
-    "person": "anyone holding this device",
-    "radio": "anyone within radio range",
-    "lan": "anyone on your home network",
-    "internet": "anyone on the internet",
-    "vendor": "the maker",
-    "third": "other companies",
-}
 
 
 class PrivacyWarning(Record):
@@ -60,26 +50,6 @@ def digest(parts: "tuple[str, ...]") -> str:
     return binascii.hexlify(mixed.digest()[:8]).decode()
 
 
-def spell(value: "Value | None") -> str:
-    """Write a setting's value for a person."""
-    if value is None:
-        return "not known"
-    if value == ANY:
-        return "anything"
-    if type(value) is tuple:
-        return ", ".join(value) if value else "nothing"
-    return str(value)
-
-
-def who(exposes: "tuple[str, ...]") -> str:
-    """Say who gains by it, from "observer:asset" words."""
-    people = []
-    for word in sorted(set([e.split(":")[0] for e in exposes])):
-        if word in OBSERVERS:
-            people.append(OBSERVERS[word])
-    return "Affects: %s." % ", ".join(people) if people else ""
-
-
 def risk_of(setting: "Setting", wanted: "Value", found: "Value") -> "tuple[str, tuple[str, ...]]":
     """Return the plain-language risk of going from wanted to found, and the exposures behind it."""
     options = setting.newly(wanted, found)
@@ -99,8 +69,10 @@ def undo_of(setting: "Setting", finding: "Finding") -> str:
         return "To undo it yourself: privet tighten %s" % setting.id
     found = finding.found
     new = tuple([w for w in found if w not in finding.wanted]) if type(found) is tuple else found  # type: ignore[operator]
-    said = "VALUE" if new is None or new == ANY else spell(new).replace(", ", ",")
-    return "If it does not belong there, remove it; if it does: privet loosen %s %s --for 30d" % (setting.id, said)
+    return "If it does not belong there, remove it; if it does: privet loosen %s %s --for 30d" % (
+        setting.id,
+        typed(new),
+    )
 
 
 def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", clock: "Clock") -> PrivacyWarning:
@@ -112,7 +84,8 @@ def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", 
         exposes: "tuple[str, ...]" = ("unknown", finding.cause)
     else:
         risk, exposes = risk_of(setting, finding.wanted, found)
-        title = "%s: now %s, should be %s" % (setting.title, spell(found), spell(finding.wanted))
+        said = "%s: less private now (%s) than it should be (%s)" if bare(found) else "%s: now %s, should be %s"
+        title = said % (setting.title, brief(spell(found)), brief(spell(finding.wanted)))
     epoch = str(waiver.since) if waiver is not None else ""
     return PrivacyWarning(
         id=digest((finding.status, setting.id, spell(found), epoch) + tuple(exposes)),
@@ -120,7 +93,7 @@ def warning_of(finding: "Finding", setting: "Setting", waiver: "Waiver | None", 
         setting=setting.id,
         title=title,
         risk=risk,
-        outcome=finding.cause,
+        outcome=brief(finding.cause),
         undo=undo_of(setting, finding),
         since=clock.wall,
         last=clock.wall,
@@ -187,7 +160,7 @@ def notable(kind: str, setting: str, title: str, risk: str, outcome: str, clock:
         title=title,
         risk=risk,
         outcome=outcome,
-        undo="To look: privet status" + (" %s" % setting if setting else ""),
+        undo="To look: privet explain %s" % setting if setting else "To look: privet status",
         since=clock.wall,
         last=clock.wall,
         count=1,

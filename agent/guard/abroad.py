@@ -5,13 +5,16 @@ from typing import Any
 
 from agent.core.deletion import split_receipt
 from agent.core.errors import BadInput, PrivetError
+from agent.core.shown import brief
 from agent.guard.answer import Answer
 from agent.guard.books import Books
 from agent.guard.deletions import Deletions
 from agent.guard.enrolment import Enrolment
+from agent.guard.handover import WHAT, Handover
 from agent.guard.outbox import Outbox
 from agent.guard.parts import Parts
 from agent.guard.port import Courier, Port
+from agent.guard.refusals import Refusals
 from agent.guard.rules import Rules
 from agent.guard.traffic import Tell, Traffic
 from agent.system.door import System
@@ -28,16 +31,20 @@ class Abroad:
     answer: Answer
     deletions: Deletions
     enrolment: Enrolment | None
+    handover: Handover | None
     traffic: Traffic | None
     counting: Callable[[Tell], Tell]
     port: Port | None
     link: tuple[str, str]
+    refusals: Refusals
 
     def courier_changed(self, courier: Courier | None) -> None:
         """A courier came or went."""
         tell = None if courier is None else self.counting(courier.tell)
         if self.enrolment is not None:
             self.enrolment.courier(tell)
+        if self.handover is not None:
+            self.handover.courier(tell)
         if tell is None or self.rules.policy is None:
             self.link = ("offline", "no courier is connected")
             self.outbox.connected(None)
@@ -73,7 +80,7 @@ class Abroad:
         if kind == "sent" and len(rest) == 1 and isinstance(rest[0], int):
             self.outbox.sent(rest[0])
         elif kind == "state" and len(rest) == 2:
-            before, self.link = self.link, (str(rest[0])[:20], str(rest[1])[:300])
+            before, self.link = self.link, (brief(str(rest[0]), 20), brief(str(rest[1]), 300))
             if self.link[0] == "connected" and not self.books.store.get("linked"):
                 self.books.store.put({"linked": True})
             if self.link[0] == "connected" != before[0]:  # what the connection before it lost need not wait
@@ -84,10 +91,12 @@ class Abroad:
             try:
                 self.received(str(rest[0]), rest[1])
             except PrivetError as error:
-                self.books.store.append("refused", {"what": str(rest[0])[:20], "why": str(error)})
+                self.refusals.note(str(rest[0]), error)
                 return False
         elif kind in ("enrolled", "proven") and len(rest) == 1 and self.enrolment is not None:
             self.enrolment.message(kind, rest[0])
+            if kind == "enrolled" and self.handover is not None and rest[0].get("what") == WHAT:
+                self.handover.heard(rest[0])
         elif kind not in ("hello", "proven"):
             raise BadInput("the courier said something unknown and was dropped")
         return True

@@ -10,8 +10,9 @@ from agent.core.policy import Policy
 from agent.core.record import Value, as_map
 from agent.core.role import require
 from agent.core.setting import Setting
+from agent.core.shown import spell
 from agent.core.waiver import Waiver, grant
-from agent.core.warn import digest, risk_of, spell, told
+from agent.core.warn import digest, risk_of, told
 from agent.guard import recovery, words
 from agent.guard.callers import Caller
 from agent.guard.executor import apply, summary
@@ -189,7 +190,7 @@ class Acts:
         setting = self.setting(request)
         self.withdraw(setting.id, f"tightened by {caller.name}")
         self.guard.contests.pop(setting.id, None)
-        self.guard.tried.discard(setting.id)
+        self.guard.enforcing.forget(setting.id)
         self.guard.proving.retry(setting.id)
         finding = self.guard.cycle((setting.id,), quiet=True)[0]
         return {"finding": self.row(finding), "trial": self.guard.proving.standing()}
@@ -202,7 +203,7 @@ class Acts:
     def enforce(self, caller: Caller, request: Reply) -> Reply:
         """Look at everything now and restore what is loosened; also ends every truce with another writer."""
         self.guard.contests.clear()
-        self.guard.tried.clear()
+        self.guard.enforcing.forget()
         self.guard.sweep()
         return self.status(caller, request)
 
@@ -219,7 +220,8 @@ class Acts:
         keys = {k[len("credential/") :]: k for k in store.keys("credential/")}
         taken = request.get("taken")
         if isinstance(taken, list):
-            return {"erased": self.erase([label for label in taken if label in keys], caller)}
+            shown = [label for label in taken if isinstance(label, str) and label in keys]
+            return {"erased": self.erase(shown, caller)}
         if request.get("sealed") is True:
             return {"sealed": recovery.kept(self.guard.system)}
         if request.get("once") is not True:
@@ -251,7 +253,9 @@ class Acts:
         if request.get("verify") is True:
             verdict = store.verify()
             why = f"entry {verdict.seq} is {verdict.damage}" if verdict.damage else ""
-            return {"sound": not why, "count": verdict.count, "why": why, "head": store.head.digest.hex()}
+            told = {"sound": not why, "count": verdict.count, "why": why, "head": store.head.digest.hex()}
+            gone = store.gone
+            return {**told, "pruned": readable(gone)} if gone.count else told
         since = request.get("since")
         first = since if type(since) is int and since > 0 else max(0, store.head.count - AT_ONCE)
         return {"entries": [readable(row) for row in store.entries(first, AT_ONCE)]}

@@ -69,17 +69,23 @@ class Agreeing:
         policy, name, state = self.policy(), str(request.get("purpose")), str(request.get("state"))
         if state not in (GIVEN, *NO):
             raise BadInput("an answer is one of: given, refused, withdrawn")
-        at = self.guard.rules.now(self.guard.system.clock())
+        at = self.later(name, self.guard.rules.now(self.guard.system.clock()))
         answers = answer(policy, name, state, str(request.get("seen")), caller.name, at, named(request))
         lane = self.outbox.lanes[name]
         holders = [one.recipient for one in answers if state in NO and self.holds(lane, name, one.recipient)]
-        values, notes = self.deletions.ask(policy, lane.acks, name, holders, self.outbox.mine.boot, at)
+        known = {one.id: (one.name, one.key) for one in policy.recipients}
+        values, notes = self.deletions.ask(known, lane.acks, name, holders, self.outbox.mine.boot, at)
         self.guard.books.keep_consents(answers, values, notes)
         self.deletions.take(values)
         self.outbox.heed(anew=name if state in NO else "")
         if self.outbox.undone is not None:
             raise self.outbox.undone
         return {"purpose": name, "state": state, "to": [one.recipient for one in answers], "asked": holders}
+
+    def later(self, purpose: str, now: int) -> int:
+        """Return the time of an answer: after every earlier one, whatever the clock says, for recipients go by it."""
+        before = [one.at for (name, _), one in self.guard.books.consents.items() if name == purpose]
+        return max([now, self.deletions.after(purpose), *(at + 1 for at in before)])
 
     def holds(self, lane: Lane, purpose: str, recipient: str) -> bool:
         """Say whether a recipient may have anything that it was not asked to delete yet."""

@@ -2,18 +2,21 @@
 
 What is asked is durable together with the owner's answer. It is signed by the device's own key when there is one, sent
 whenever there is a link, and kept afterwards with the recipient's receipt.
+
+A reset of the device does not take it back: what is open goes on (`former`), without a reading, signed anew by the key
+that the device has then, and is forgotten once it is confirmed. Under another name no recipient would heed it; then it
+goes at once, which its owner was told before.
 """
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from agent.core import deletion
 from agent.core.deletion import Receipt, Request
 from agent.core.errors import BadInput, PrivetError
-from agent.core.policy import Policy
 from agent.guard.acks import Acks
 from agent.guard.books import Journal, Store
 from agent.guard.pair import HOME, Pair
@@ -24,6 +27,8 @@ from agent.system.vault import Vault
 AGAIN = 300  # seconds until signing is tried again
 Say = Callable[[str, str, bytes], None]
 Row = dict[str, Any]
+Known = Mapping[str, tuple[str, bytes]]
+"""recipient: their name, their public key"""
 
 
 class Deletions:
@@ -34,23 +39,27 @@ class Deletions:
         self.fleet, self.device = place
         self.pair = Pair(system, vault, (0, 0))  # it only reads
         found = [store.get(name) for name in store.keys("deletion/")]
-        self.rows: dict[tuple[str, str], Row] = {(row["purpose"], row["recipient"]): row for row in found}
+        self.void = [row for row in found if row.get("of", list(place)) != list(place)]  # nobody heeds us on these
+        self.rows: dict[tuple[str, str], Row] = {
+            (row["purpose"], row["recipient"]): row for row in found if row not in self.void
+        }
         self.due: dict[tuple[str, str], int] = dict.fromkeys(self.rows, 0)  # uptime of the next attempt
         self.tries: dict[tuple[str, str], int] = {}
 
     def ask(
-        self, policy: Policy, acks: Acks, purpose: str, recipients: Iterable[str], boot: int, at: int
+        self, known: Known, acks: Acks, purpose: str, recipients: Iterable[str], boot: int, at: int
     ) -> tuple[dict[str, Row], list[Journal]]:
         """Return what is to be kept together with the owner's answer, so that these recipients are asked."""
         values: dict[str, Row] = {}
         notes: list[Journal] = []
-        known = {recipient.id: recipient for recipient in policy.recipients}
         for one in recipients:
             key = acks.latest(one)
+            if not key and self.rows.get((purpose, one), {}).get("former"):
+                continue  # nothing was sealed to them since: what is asked already reaches all they have, and is proven
             proof = hmac.digest(key, self.proven(purpose, one, boot, at), hashlib.sha256) if key else b""
             row = {
-                "purpose": purpose, "recipient": one, "name": known[one].name, "public": known[one].key,
-                "boot": boot, "at": at, "proof": proof, "confirmed": 0,
+                "purpose": purpose, "recipient": one, "name": known[one][0], "public": known[one][1],
+                "boot": boot, "at": at, "proof": proof, "confirmed": 0, "of": [self.fleet, self.device],
             }  # fmt: skip
             values[f"deletion/{purpose}/{one}"] = row
             notes.append(("deletion", {"purpose": purpose, "recipient": one, "boot": boot}))
@@ -79,6 +88,15 @@ class Deletions:
         """A new connection: nobody knows what the one before it delivered."""
         self.due, self.tries = dict.fromkeys(self.rows, 0), {}
 
+    def let_go(self) -> None:
+        """Forget what this device, under the name it has now, cannot ask any more."""
+        gone = [(row["purpose"], row["recipient"]) for row in self.void]
+        if gone:
+            notes = [("deletion_void", {"purpose": purpose, "recipient": one}) for purpose, one in gone]
+            with suppress(PrivetError):  # then at the next turn
+                self.store.put({f"deletion/{purpose}/{one}": None for purpose, one in gone}, notes)
+                self.void = []
+
     def turn(self) -> None:
         """Ask those who are due; what cannot be signed now is tried again later."""
         now = self.system.clock().uptime
@@ -95,8 +113,8 @@ class Deletions:
 
     def signed(self, row: Row) -> bytes:
         """Return the message of a request, signed anew when the device has another certificate; empty without one."""
-        if self.pair.life() is None:
-            return b""
+        if self.pair.life() is None:  # it may have been destroyed while a link is still there
+            return deletion.join_request(row["signed"], row["chain"]) if row.get("chain") else b""
         chain = self.pair.read(f"{HOME}/cert.pem")
         if row.get("chain") != chain:
             row = {**row, "chain": chain}
@@ -133,7 +151,22 @@ class Deletions:
         kept = {
             name: value for name, value in row.items() if name not in ("key", "chain", "wrapped", "public", "proof")
         }
+        if row.get("former"):
+            note = ("deletion_confirmed", {"purpose": row["purpose"], "recipient": row["recipient"]})
+            self.store.put({f"deletion/{row['purpose']}/{row['recipient']}": None}, (note,))
+            self.rows[row["purpose"], row["recipient"]] = {**kept, **done}  # until the next start: it may come twice
+            return
         self.keep({**kept, **done}, ("deletion_confirmed", {**named(row), **done}))
+
+    def last(self) -> list[Row]:
+        """Sign and say what is open, while there is a key; return it, for the owner's receipt."""
+        self.again()
+        self.turn()
+        return self.standing()
+
+    def after(self, purpose: str) -> int:
+        """Return a time that is after every request of a purpose, those of before a reset, too."""
+        return max((row["at"] + 1 for (name, _), row in self.rows.items() if name == purpose), default=0)
 
     def keep(self, row: Row, note: Journal) -> None:
         """Keep a row, with a note in the journal."""
@@ -143,7 +176,7 @@ class Deletions:
     def told(self, purpose: str, recipient: str) -> Row | None:
         """Say for people how a request stands, None when there is none."""
         row = self.rows.get((purpose, recipient))
-        return None if row is None else {**named(row), **shown(row)}
+        return None if row is None or row.get("former") else {**named(row), **shown(row)}
 
     def standing(self) -> list[Row]:
         """Say for the status who was asked and has not confirmed."""
@@ -151,7 +184,7 @@ class Deletions:
 
     def exported(self) -> list[Row]:
         """Return everything for the owner: requests as they were signed, receipts as they came."""
-        rows = [self.rows[key] for key in sorted(self.rows)]
+        rows = [self.rows[key] for key in sorted(self.rows) if not self.rows[key].get("former")]
         return [
             {**named(row), **shown(row), "request": row.get("signed"), "receipt": row.get("receipt")} for row in rows
         ]
@@ -165,4 +198,11 @@ def named(row: Row) -> Row:
 def shown(row: Row) -> Row:
     """Say when it was asked for, and what was answered; `sent` is whether it could be signed yet."""
     answered = {"deleted": row.get("deleted", 0), "kept": row.get("kept", 0)}
-    return {"asked": row["at"], "sent": "signed" in row, "confirmed": row["confirmed"], **answered}
+    facts = {"asked": row["at"], "sent": "signed" in row, "confirmed": row["confirmed"], **answered}
+    return {**facts, "former": True} if row.get("former") else facts
+
+
+def former(row: Row) -> Row:
+    """Return of an open request what it takes to sign it anew and to know its receipt: no name of a person, no word."""
+    names = ("purpose", "recipient", "name", "boot", "at", "proof", "confirmed", "of", "key", "wrapped", "id", "public")
+    return {**{name: row[name] for name in names if name in row}, "former": True}

@@ -78,10 +78,15 @@ def firewall(system: System) -> tuple[str, ...]:
     if glass.pending(system):
         shut(system)
         return ()
-    bad = tuple(sentence for sentence in (load(system, direction) for direction in DIRECTIONS) if sentence)
+    said = {direction: load(system, direction) for direction in DIRECTIONS}
+    bad = tuple(sentence for sentence in said.values() if sentence)
     if not bad:
         return ()
     shut(system)
+    for direction in DIRECTIONS:
+        # The guard writes anew what is not as it was left, and only that: the other one would stay shut.
+        if not said[direction]:
+            load(system, direction)
     return (*bad, f"So it started shut: {CONTINUES}.") if there(system, MARKER) else ()
 
 

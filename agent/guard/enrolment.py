@@ -19,9 +19,10 @@ from typing import Any
 from agent.core import enrol
 from agent.core.enrol import Standing
 from agent.core.errors import BadInput, PrivetError
+from agent.core.shown import brief
 from agent.core.warn import PrivacyWarning, notable
 from agent.guard import pair, seeds
-from agent.guard.answers import NO_CLOCK, NO_SEED, NOT_TAKEN, shaped
+from agent.guard.answers import HANDED, NO_CLOCK, NO_SEED, NOT_TAKEN, shaped
 from agent.guard.books import Store
 from agent.guard.rules import Anchor
 from agent.guard.times import Times
@@ -80,7 +81,9 @@ class Enrolment:
 
     def look(self) -> None:
         """Look into the slot again."""
-        self.found = seeds.look(self.system, self.vault, self.anchor.identity.device, self.record().get("token", b""))
+        asked = self.record().get("token", b"")
+        slot = seeds.look(self.system, self.vault, self.anchor.identity.device, asked)
+        self.found = seeds.beside(self.store.get("handover") or {}, asked, slot)
 
     def record(self) -> dict[str, Any]:
         """Return what is remembered."""
@@ -150,11 +153,13 @@ class Enrolment:
 
     def wipe(self) -> None:
         """Overwrite the seed; where that cannot be done the owner is told, and the rest goes on."""
+        if isinstance(self.found.seed, seeds.Vouched):
+            self.store.put({"handover": None})
+            self.look()
+            return
         try:
-            key = self.pair.key(follows=False)
-            seeds.wipe(
-                self.system, self.vault, self.anchor.identity.device, key, self.times.now() or self.times.floor()
-            )
+            key, now = self.pair.key(follows=False), self.times.now() or self.times.floor()
+            seeds.wipe(self.system, self.vault, self.anchor.identity.device, key, now)
         except PrivetError as error:
             self.stuck = True
             self.say("The seed of this device could not be overwritten on its card", str(error))
@@ -164,7 +169,7 @@ class Enrolment:
 
     def rest(self, stands: Standing) -> None:
         """Wait for the next renewal, or for a person."""
-        self.why = NO_SEED if self.act == enrol.LOST else ""
+        self.why = "" if self.act != enrol.LOST else HANDED if self.store.get("handover") else NO_SEED
         left = enrol.renew_at(stands.begins, stands.ends) - stands.now if self.act == enrol.REST else LONG
         self.later(max(SOON, min(left, 86400)))
 
@@ -219,7 +224,7 @@ class Enrolment:
                 if not self.times.now():
                     raise BadInput(NO_CLOCK)
             elif answer["outcome"] != "granted":
-                self.refused(answer["outcome"], answer["why"][:300], answer["wait"])
+                self.refused(answer["outcome"], brief(answer["why"], 300), answer["wait"])
                 return
             elif answer["what"] == "time":
                 self.times.take(answer, pending["nonce"])
@@ -241,10 +246,8 @@ class Enrolment:
         """Keep the certificate that came, once it is judged; durable when this returns."""
         me = self.anchor.identity
         key, follows = self.pair.key(pending["follows"]), pending["follows"]
-        root = self.pair.root()
-        made = identity.certified(
-            self.vault, key, body, (me.device, me.fleet), root, self.times.now() or pending["now"]
-        )
+        root, now = self.pair.root(), self.times.now() or pending["now"]
+        made = identity.certified(self.vault, key, body, (me.device, me.fleet), root, now)
         self.pair.keep_certificate(made, follows=follows)
         self.keep(self.act, {}, begins=made.begins, ends=made.ends)
         if not follows:
@@ -294,5 +297,4 @@ class Enrolment:
         """Say for the status how it is."""
         if self.place is None:
             return {}
-        life = self.pair.life()
-        return {"act": self.act, "why": self.why, "ends": life[1] if life else 0}
+        return {"act": self.act, "why": self.why, "ends": (self.pair.life() or (0, 0))[1]}

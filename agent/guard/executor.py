@@ -18,7 +18,7 @@ def apply(system: System, steps: tuple[Step, ...], recorder: Recorder = original
     """Apply the steps in order; the first that fails stops the rest and raises its PrivetError.
 
     How things were before the first change is recorded first, by whoever calls this and without being asked. A file
-    that already holds the wanted content is left alone, so that enforcing twice writes once.
+    that already holds the wanted content or rights is left alone, so that enforcing twice writes once.
 
     A file for which the disk has no room does not keep the steps after it from what they can do (the kernel's values,
     the firewall that runs); that it could not be written is raised at the end.
@@ -46,9 +46,11 @@ def make(system: System, step: Step) -> None:
     elif isinstance(step, Remove):
         system.remove(step.path)
     elif isinstance(step, Own):
-        system.own(step.path, step.mode, step.uid, step.gid)
+        if not owned(system, step):
+            system.own(step.path, step.mode, step.uid, step.gid)
     elif isinstance(step, Unlist):
-        system.list_access(step.path, b"", b"")
+        if system.access_lists(step.path) != (b"", b""):
+            system.list_access(step.path, b"", b"")
     elif isinstance(step, Reload):
         system.reload(step.unit, step.pidfile)
     else:
@@ -89,6 +91,13 @@ def holds(system: System, step: Write) -> bool:
         return same and stat.size == len(step.content) and system.read(step.path) == step.content
     except PrivetError:
         return False
+
+
+def owned(system: System, step: Own) -> bool:
+    """Say whether owner, group and rights already are what the step would make them."""
+    stat = system.stat(step.path)
+    there = stat.kind in ("file", "directory")
+    return there and (stat.mode, stat.uid, stat.gid) == (step.mode, step.uid, step.gid)
 
 
 def launch(system: System, step: Run) -> None:

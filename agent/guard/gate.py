@@ -79,8 +79,7 @@ def first_boot(house: "House") -> bool:
     with suppress(Unreadable):  # a disk that takes nothing keeps no new code; the next start makes one
         glass.issue(house.system, house.books.store)
     if anew:
-        glass.done(house.system)
-        house.guard.announce(words.begun_anew(house.system.clock()))
+        begun_anew(house)
     if fresh:
         hand_over(house)
         foretell(house)
@@ -90,3 +89,10 @@ def first_boot(house: "House") -> bool:
         risk = "Anyone who knows how this device was sold can try it."
         house.guard.announce(notable("failed", "", title, risk, "Change it now, for example with passwd.", clock))
     return fresh
+
+
+def begun_anew(house: "House") -> None:
+    """End a reset, and tell who asked for it."""
+    erased = glass.record(house.system, glass.ASKED).get("by") == glass.OWNER
+    glass.done(house.system)
+    house.guard.announce(words.begun_anew(erased, house.system.clock()))

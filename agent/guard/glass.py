@@ -21,6 +21,7 @@ from agent.core.frame import LIMIT, framed, unframed
 from agent.core.recovery import digest, matches
 from agent.credentials import linux_account
 from agent.guard.books import Store
+from agent.guard.deletions import former as former_request
 from agent.guard.firstboot import MARKER, FirstBoot
 from agent.guard.pair import HOME, NEXT
 from agent.guard.trial import start_of
@@ -42,7 +43,7 @@ OWNER = "owner"  # asked by `privet erase`, which also ends the device's place i
 IDENTITY = tuple(f"{folder}/{name}.pem" for folder in (NEXT, HOME) for name in ("key", "cert"))
 STAGED = "credential/recovery/code"
 # What stays: numbers that must not run backwards, and the maker's policy, which only ever got stricter.
-CARRIED = ("boot", "floor", "time", "newest", "policy", "baseline", "channels", "good")
+CARRIED = ("boot", "least", "time", "newest", "policy", "baseline", "channels", "good")
 REASON = "it belonged to the owner before"
 
 
@@ -76,7 +77,8 @@ def judged(system: System, path: str, written: bytes) -> str:
     count = int(wrong.get("count", 0)) + 1
     right = matches(bytes(kept.get("salt", b"")), bytes(kept.get("digest", b"")), written)
     if right:
-        keep(system, ASKED, {"state": "asked"})
+        if not pending(system):  # an erasure that its owner began goes on as that: its receipt is not lost
+            keep(system, ASKED, {"state": "asked"})
         system.remove(MARKER)
         system.remove(WRONG)
     else:
@@ -140,6 +142,9 @@ def carried(old: Callable[[], Former]) -> dict[str, Any]:
             found = {name: store.get(name) for name in CARRIED}
             for name in store.keys("memory/"):  # what was a factory secret once never counts as a new one
                 found[name] = {**store.get(name), "cleared": []}
+            for name in store.keys("deletion/"):  # what the former owner asked of others is not taken back by this
+                row = store.get(name)
+                found[name] = None if row["confirmed"] else former_request(row)
     except PrivetError:
         return {}
     return {name: value for name, value in found.items() if value is not None}
@@ -164,11 +169,18 @@ def resume(system: System, store: Store) -> None:
     table = record(system, ASKED)
     if table.get("state") == "erased" and store.get("boot") is None:
         receipt = bytes(table.get("receipt") or b"").hex()
-        note = (
-            "reset",
-            {"by": table.get("by", "recovery file"), "stays": sorted(table["carried"]), "receipt": receipt},
-        )
-        store.put({**table["carried"], "boot": table["carried"].get("boot", 0)}, (note,))
+        stays = sorted(name for name in table["carried"] if not name.startswith("deletion/"))
+        note = ("reset", {"by": table.get("by", "recovery file"), "stays": stays, "receipt": receipt})
+        handed = handed_over(table)
+        store.put({**table["carried"], **handed, "boot": table["carried"].get("boot", 0)}, (note,))
+
+
+def handed_over(table: dict[str, Any]) -> dict[str, Any]:
+    """Return what the fleet still has to hear of an erasure by the owner, for the store that begins."""
+    if not table.get("receipt") or not table.get("token"):
+        return {}
+    kept = {"receipt": table["receipt"], "token": table["token"], "voucher": b"", "taken": False}
+    return {"handover": kept}
 
 
 class NewOwner(FirstBoot):
@@ -211,7 +223,8 @@ def let_go_of_keys(system: System) -> None:
 
 def done(system: System) -> None:
     """The reset is over."""
-    system.remove(ASKED)
+    with suppress(Missing):
+        system.shred(ASKED)  # it may hold a token
 
 
 def issue(system: System, store: Store) -> None:

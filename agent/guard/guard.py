@@ -14,7 +14,7 @@ from agent.core.warn import PrivacyWarning, current, edges
 from agent.guard import words
 from agent.guard.awaited import SOON
 from agent.guard.books import Books, Journal
-from agent.guard.executor import apply, no_room, summary
+from agent.guard.enforcing import Enforcing
 from agent.guard.late import LateOriginals, LateStore
 from agent.guard.posture import Posture
 from agent.guard.proving import Proving
@@ -24,6 +24,7 @@ from agent.guard.trial import start_of
 from agent.guard.words import noted, settled
 from agent.system.door import System
 from agent.system.parts import Post
+from agent.system.writers import ENDED
 
 SWEEP = 300  # seconds between looks at everything
 ADVANCE = 60  # seconds between notes of the time that waivers have left
@@ -50,6 +51,7 @@ class Guard:
         self.tried: set[str] = set()
         self.left_alone: set[str] = set()
         self.swept, self.sweeps, self.noted = -SWEEP, 0, 0
+        self.enforcing = Enforcing(self)
         self.failures: dict[str, str] = {}  # by setting: what was journaled last
 
     def start(self, quiet: bool = False) -> None:
@@ -70,16 +72,14 @@ class Guard:
             self.proving.live_with()
 
     def sweep(self, quiet: bool = False) -> None:
-        """Look at every setting; also where the time floor moves forward."""
+        """Look at every setting; also where the time that surely has come moves forward."""
         clock = self.system.clock()
         self.swept, self.sweeps = clock.uptime, self.sweeps + 1
         self.lacking = ""
         for finding in self.cycle(self.posture.names(), quiet):
             if finding.status == OK and access(self.settings[finding.setting]):
                 self.proving.remember(finding.setting, finding.wanted)
-        known = self.books.store.get("floor") or 0
-        if clock.wall - known > 86400:
-            self.books.store.put({"floor": clock.wall})
+        self.rules.keep_time(clock)
 
     def due(self) -> int:
         """Return the seconds until something must be looked at without any event."""
@@ -133,7 +133,7 @@ class Guard:
         """Answer changes of names in directories."""
         names = self.posture.touched(events)
         if names:
-            self.tried.difference_update(names)
+            self.enforcing.moved(events)
             self.system.writers(sorted({directory for directory, _ in events}))  # while whoever wrote still runs
             self.cycle(names)
 
@@ -145,10 +145,11 @@ class Guard:
         self.proving.ended = set(ended)
         self.left_alone = set()
         changes = [c for c in self.planned(self.posture.answered(before), clock) if self.worth(c)]
-        outcomes = {change.setting: self.restore(change) for change in changes}
+        outcomes = self.enforcing.restore(changes)
         again = tuple(sorted(outcomes))
         after = {f.setting: f for f in (self.posture.look(again, self.books.waivers) if again else ())}
         final = tuple(after.get(f.setting, f) for f in before)
+        self.enforcing.seen(final)
         seen = tuple(after.get(f.setting, f) if f.status == UNKNOWN else f for f in before)
         if not quiet:
             news = self.posture.answered(tuple(f for f in seen if f.setting not in ended))
@@ -181,30 +182,6 @@ class Guard:
         self.tried.add(change.setting)
         return first
 
-    def restore(self, change: Change) -> str:
-        """Make one change, journaled before and after; return what came of it as one sentence."""
-        shut_in = self.rules.shut_in and change.setting == "firewall.inbound"  # until first boot is over
-        on_trial = self.proving.covers(change) and not shut_in
-        held = change.held or (self.proving.held(change) if on_trial else "")
-        if held:
-            self.left_alone.add(change.setting)
-            return f"Privet left it as it is, because {held}."
-        try:
-            steps = self.posture.steps(change.setting, change.wanted)
-            self.books.store.append("intent", {"setting": change.setting, "steps": summary(steps)})
-            if on_trial:
-                return self.proving.run(change, steps)
-            apply(self.system, steps, self.originals.record)
-        except PrivetError as error:
-            if no_room(error):  # nobody undoes it: what could not be written is missing
-                self.left_alone.add(change.setting)
-                self.lacking = str(error)
-            if self.failures.get(change.setting) != str(error):  # what fails at every sweep is journaled once
-                self.books.store.append("failed", {"setting": change.setting, "why": str(error)})
-            self.failures[change.setting] = str(error)
-            return f"Privet could not set it back: {error}"
-        return ""
-
     def warn(
         self, seen: tuple[Finding, ...], final: tuple[Finding, ...], outcomes: dict[str, str], clock: Clock
     ) -> None:
@@ -228,7 +205,7 @@ class Guard:
 
         Whichever look found it: one that was under way when the change was made, or could not tell at first, does too.
         """
-        running = [n for n in self.system.writers(self.posture.directories(name)) if "ended" not in n]
+        running = [n for n in self.system.writers(self.posture.directories(name)) if not n.startswith(ENDED)]
         return f" Written by {', '.join(running)}." if running else ""
 
     def deliver(self, warnings: tuple[PrivacyWarning, ...]) -> None:
@@ -270,7 +247,7 @@ class Guard:
     def count_restorations(self, changes: list[Change], clock: Clock) -> None:
         """Count what was restored; at the limit stop, name the other writer, and warn."""
         for change in changes:
-            if change.setting in self.left_alone or change.found is None:
+            if change.setting in self.left_alone | self.enforcing.vain or change.found is None:
                 continue
             contest = restored(self.contests.get(change.setting) or fresh(change.setting, clock), clock)
             self.contests[change.setting] = contest

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.core.errors import PrivetError
 from agent.core.health import NORMAL, stage
+from agent.core.policy import Policy
 from agent.guard import breaker, words
 from agent.guard.abroad import Abroad
 from agent.guard.acts import Acts
@@ -17,9 +18,11 @@ from agent.guard.answer import Answer
 from agent.guard.books import Books
 from agent.guard.callers import caller
 from agent.guard.deletions import Deletions
+from agent.guard.ending import end
 from agent.guard.enrolment import Enrolment
 from agent.guard.erasure import Erasure
 from agent.guard.guard import Guard
+from agent.guard.handover import Handover
 from agent.guard.lane import Mine
 from agent.guard.late import LateStore
 from agent.guard.line import Client, LineServer, Reply, refusal
@@ -27,7 +30,10 @@ from agent.guard.outbox import Outbox
 from agent.guard.parts import Parts
 from agent.guard.port import Port
 from agent.guard.posture import Posture
+from agent.guard.pruning import Pruning
 from agent.guard.readings import read_samples
+from agent.guard.refusals import Refusals
+from agent.guard.reopening import reopen
 from agent.guard.rights import Rights
 from agent.guard.rules import Rules
 from agent.guard.signs import on_console, restart_wanted
@@ -69,15 +75,20 @@ class House(Abroad):
         self.acts = Acts(self.guard, self.standing)
         place = (identity.fleet, identity.device)
         self.deletions = Deletions(self.system, self.store, parts.vault, place, self.outbox.say)
+        self.outbox.ends = self.ends
         agreeing = Agreeing(self.guard, self.outbox, self.deletions)
         rights = Rights(self.guard, self.outbox, self.deletions, lambda: self.standing()["egress"])
-        self.acts.table.update({**agreeing.table, **rights.table, **Erasure(self.guard, parts.vault).table})
+        self.acts.table.update(
+            {**agreeing.table, **rights.table, **Erasure(self.guard, parts.vault, self.deletions, self.handed).table}
+        )
         self.watch: Watch | None = None
         self.watched: set[str] = set()
         self.servers: list[LineServer] = []
         self.port: Port | None = None
         self.link = ("offline", "no courier is connected")
+        self.refusals, self.pruning = Refusals(self.system, self.store), Pruning(self.system, self.store, self.rules)
         self.enrolment: Enrolment | None = None
+        self.handover: Handover | None = None
         self.traffic: Traffic | None = None
         self.counting: Callable[[Tell], Tell] = lambda tell: tell
         self.stopping = False
@@ -94,6 +105,8 @@ class House(Abroad):
                 self.system.sweep([place])
         fresh = self.parts.first_boot(self)
         self.rules.shut_in = self.rules.shut_in or self.shut_in
+        if not self.shut_in:
+            reopen(self.system)
         self.guard.start(quiet=fresh)
         if fresh and (late := self.guard.posture.late()):
             self.say(restart_wanted(late))
@@ -111,6 +124,12 @@ class House(Abroad):
         """See to the device's own certificate, for a courier of this account; before `start`."""
         vault, anchor, tell = self.parts.vault, self.parts.anchor, self.guard.announce
         self.enrolment = Enrolment(self.system, self.store, vault, anchor, owner, tell, self.relink)
+        self.handover = Handover(self.enrolment, tell)
+
+    def handed(self) -> None:
+        """The owner erased this device: its receipt goes to the fleet while there is a link."""
+        if self.handover is not None:
+            self.handover.look()
 
     def reconcile(self, uid: int) -> None:
         """Compare what the courier's account sends, by the kernel's count, with what it was given to send."""
@@ -126,6 +145,11 @@ class House(Abroad):
         if policy is not None:
             self.outbox.adopt(policy)
         return aside
+
+    def ends(self, policy: Policy) -> None:
+        """End the consents that a policy about to be taken up has no place for."""
+        for purpose in end(self.outbox, self.deletions, policy, self.rules.now(self.system.clock())):
+            self.recall(purpose)
 
     def doubt(self) -> None:
         """Say once in each start that the broker, which was reached before, is not: a warning, not a failure."""
@@ -166,6 +190,8 @@ class House(Abroad):
         self.guard.tick()
         self.watch_more()
         self.outbox.flush()
+        self.deletions.let_go()
+        self.pruning.turn()
         if self.link[0] == "connected":
             self.deletions.turn()
         self.outbox.pump()
@@ -173,6 +199,8 @@ class House(Abroad):
             server.tidy(heard)
         if self.enrolment is not None and not self.shut_in:
             self.enrolment.turn()
+        if self.handover is not None and not self.shut_in:
+            self.handover.turn()
         if self.traffic is not None:
             self.traffic.turn(self.guard.sweeps)
         self.healthy()
@@ -190,8 +218,9 @@ class House(Abroad):
         """Return how soon to ask again whether somebody has answered, or a bucket of readings or a wait is over."""
         left = self.outbox.left()
         enrolment = IDLE if self.enrolment is None or self.shut_in else self.enrolment.wait()
+        handover = IDLE if self.handover is None or self.shut_in else self.handover.wait()
         asks = self.deletions.wait() if self.link[0] == "connected" else IDLE
-        return min([IDLE, left, enrolment, asks, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
+        return min([IDLE, left, enrolment, handover, asks, *(5.0 for lane in self.outbox.lanes.values() if lane.waits)])
 
     def moved(self, mask: int) -> None:
         """Answer changes in watched directories."""

@@ -6,8 +6,9 @@ They are no ways in, so nothing is on trial; but whoever set them up hears befor
 from agent.core.clock import Clock
 from agent.core.record import Record, Value, replace
 from agent.core.setting import Setting
+from agent.core.shown import brief, spell, typed
 from agent.core.trial import access
-from agent.core.warn import PrivacyWarning, notable, spell
+from agent.core.warn import PrivacyWarning, notable
 from agent.guard.posture import Posture
 
 
@@ -35,13 +36,12 @@ def look(posture: Posture) -> tuple[InUse, ...]:
 
 def sentence(one: InUse) -> str:
     """Say what changes."""
-    return f"{one.setting.title}: now {spell(one.live)}, then {spell(one.wanted)}"
+    return f"{one.setting.title}: now {brief(spell(one.live))}, then {brief(spell(one.wanted))}"
 
 
 def keep(one: InUse) -> str:
     """Say how to have it back for a while."""
-    value = spell(one.live).replace(" ", "")
-    return f'sudo privet loosen {one.setting.id} {value} --for 30d --reason "others use it"'
+    return f'sudo privet loosen {one.setting.id} {typed(one.live)} --for 30d --reason "others use it"'
 
 
 def closing(found: tuple[InUse, ...], clock: Clock) -> PrivacyWarning:

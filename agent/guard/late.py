@@ -15,7 +15,7 @@ from agent.core import cbor, original
 from agent.core.clock import Clock
 from agent.core.consent import GIVEN
 from agent.core.errors import PrivetError, Unreadable
-from agent.core.journal import Entry, Head, Verdict
+from agent.core.journal import Entry, Head, Pruned, Verdict
 from agent.core.original import DAEMON, FILE, KERNEL, RIGHTS, UNIT, Thing, things
 from agent.core.record import replace
 from agent.guard import originals
@@ -31,13 +31,30 @@ ORIGINALS = 64  # originals that wait at most
 # What is remembered, and what is the worse for nobody when it is forgotten at a power cut. `boot` is written before
 # anything that is numbered by it, because nothing overtakes what waits.
 FIRST = ("policy", "baseline", "newest", "channels")  # may wait while there is no policy yet: it lies in the seed
-REMEMBERED = ("boot", "floor", "good", "linked", "lived", "proven", "set_back", "settled", "start", "warnings")
+REMEMBERED = (
+    "boot",
+    "egress_days",
+    "egress_part",
+    "good",
+    "least",
+    "linked",
+    "lived",
+    "proven",
+    "set_back",
+    "settled",
+    "start",
+    "warnings",
+)
 
 
 class Sealed(Protocol):
     """The store beneath (agent.system.store)."""
 
     head: Head
+
+    @property
+    def gone(self) -> Pruned:
+        """What was let go of."""
 
     def get(self, name: str) -> Any:
         """Return a value, or None."""
@@ -53,6 +70,12 @@ class Sealed(Protocol):
 
     def verify(self) -> Verdict:
         """Check the journal."""
+
+    def sizes(self, limit: int) -> tuple[int, tuple[int, ...]]:
+        """Return the bytes of all entries, and of the oldest."""
+
+    def prune(self, count: int) -> Pruned:
+        """Let the oldest entries go."""
 
     def close(self) -> None:
         """Close it."""
@@ -93,6 +116,11 @@ class LateStore:
     def head(self) -> Head:
         """Return the end of the journal on the disk."""
         return self.store.head
+
+    @property
+    def gone(self) -> Pruned:
+        """Return what was let go of at the front."""
+        return self.store.gone
 
     def append(self, kind: str, body: Mapping[str, Any]) -> int:
         """Add an entry, which may wait; its number is 0 while it does."""

@@ -7,7 +7,8 @@ from agent.core.consent import require
 from agent.core.errors import BadInput, NotConsented, PrivetError
 from agent.core.pace import figures_only, span_of
 from agent.core.policy import Policy
-from agent.core.telemetry import Message, Sample
+from agent.core.record import replace
+from agent.core.telemetry import Message, Purpose, Sample
 from agent.guard.books import Books
 from agent.guard.egress import Ledger
 from agent.guard.heeding import heed
@@ -24,6 +25,8 @@ IN_FLIGHT = 20  # publishes the courier has not confirmed as sent
 AT_ONCE = 5000  # readings in one request
 LATE = 100  # texts of one purpose that wait for a disk that takes nothing
 AGAIN = 300  # seconds between attempts to queue them
+
+NOTHING = Purpose(id="", title="", text="", basis="", recipients=(), retention_days=1, pseudonym=0)
 
 Publish = Callable[[int, str, bytes], None]
 Done = Callable[[PrivetError | None], None]
@@ -54,6 +57,7 @@ class Outbox:
         self.count = 0
         self.undone: PrivetError | None = None  # why what is to be destroyed is still there
         self.tried = 0  # when that was asked last
+        self.ends: Callable[[Policy], None] = lambda policy: None  # consents that it has no place for
         self.publish: Publish | None = None
         self.number = 0
         self.unsent: dict[int, str] = {}
@@ -75,16 +79,17 @@ class Outbox:
             if old is not None:
                 old.purpose = purpose
             else:
-                queue = self.open_queue(purpose.id, policy.queue_bytes)
-                made = Lane(self.mine, purpose, [], queue, self.vault, self.books.store, self.ledger)
-                self.ledger.missed(purpose.id, sorted(made.acks.holders()), queue)
-                self.lanes[purpose.id] = made
+                made = self.lanes[purpose.id] = self.lane_of(purpose.id, policy, purpose)
+                self.ledger.missed(purpose.id, sorted(made.acks.holders()), made.queue)
             self.hold(purpose.id, span_of(policy.fields, purpose.id))
-        for name in [n for n in self.lanes if n not in [p.id for p in policy.purposes]]:
-            self.lanes.pop(name).forget()
-            self.holds.pop(name, None)
-            self.drop(name)
         self.heed()
+
+    def lane_of(self, name: str, policy: Policy, purpose: Purpose | None = None) -> Lane:
+        """Open what is kept of a purpose, which the policy may have no more."""
+        queue = self.open_queue(name, policy.queue_bytes)
+        return Lane(
+            self.mine, purpose or replace(NOTHING, id=name), [], queue, self.vault, self.books.store, self.ledger
+        )
 
     def heed(self, anew: str = "") -> None:
         """Take up what the owner agrees to now (`heeding`)."""

@@ -4,6 +4,8 @@ from agent.core.clock import Clock
 from agent.core.errors import BadInput
 from agent.core.telemetry import Sample
 
+NEVER = 253402300800  # the year 10000: no calendar writes what is beyond, and no seal holds what is far beyond
+
 
 def read_samples(request: dict[str, object], clock: Clock) -> list[Sample]:
     """Read {"send": {"name": "21.5", …}} or {"send": [{…}, …]}, with "at" (Unix seconds) beside "send" or in a row."""
@@ -17,7 +19,7 @@ def read_samples(request: dict[str, object], clock: Clock) -> list[Sample]:
         if not isinstance(row, dict) or not row:
             raise BadInput("there is no reading in it; send {'send': {'temperature': '21.5'}}")
         at = row.get("at", request.get("at", clock.wall))
-        if type(at) is not int or at < 0:
+        if type(at) is not int or not 0 <= at < NEVER:
             raise BadInput("at is a time in whole Unix seconds")
         for name, number in row.items():
             if name != "at":

@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from agent.core import cbor
-from agent.core.clock import Clock, floor
+from agent.core.clock import Clock, Least, carried, floor, worth
 from agent.core.errors import BadInput, BadPolicy, Missing
 from agent.core.health import GOOD
 from agent.core.policy import MAX_BYTES, Identity, Policy, admit, layer, read_policy
@@ -85,9 +85,26 @@ class Rules:
         return read_policy(cbor.decode(payload, MAX_BYTES), self.settings)
 
     def now(self, clock: Clock) -> int:
-        """Return the wall time, never before the latest time this device has known."""
-        known: Any = self.store.get("floor")
-        return floor(clock, max(self.anchor.floor, known if isinstance(known, int) else 0))
+        """Return the wall time, never before the earliest that it can be."""
+        return floor(clock, self.least(clock).wall)
+
+    def kept(self) -> Least:
+        """Return the earliest that it could be when that was kept last."""
+        row = self.store.get("least")
+        sound = isinstance(row, list) and len(row) == 3 and all(type(number) is int for number in row)
+        wall, boot, uptime = row if sound else (0, -1, 0)
+        return Least(wall=wall, boot=boot, uptime=uptime)
+
+    def least(self, clock: Clock) -> Least:
+        """Return the earliest that it can be now: by flashing, by the fleet's signed time, by how long we have run."""
+        told: Any = self.store.get("time")
+        return carried(self.kept(), max(self.anchor.floor, told if isinstance(told, int) else 0), clock)
+
+    def keep_time(self, clock: Clock) -> None:
+        """Keep the earliest that it can be, now and then; whatever the clock says."""
+        now = self.least(clock)
+        if worth(self.kept(), now):
+            self.store.put({"least": [now.wall, now.boot, now.uptime]})
 
     def load(self, system: System) -> Policy:
         """Take up the policy in force, at the very first start the one the device was flashed with."""

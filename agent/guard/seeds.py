@@ -42,12 +42,19 @@ class Place(Record):
     port: int
 
 
+class Vouched(Record):
+    """What stands for a seed on a device that was handed over: the token it drew, for which the fleet gave its word."""
+
+    __slots__ = ("token",)
+    token: Secret
+
+
 class Found(Record):
     """What the slot holds, as `core.enrol` names it, and the seed while there is one."""
 
     __slots__ = ("kind", "seed")
     kind: str
-    seed: Seed | None
+    seed: Seed | Vouched | None
 
 
 def read_fleet(system: System) -> dict[str, Any]:
@@ -138,7 +145,15 @@ def serial(system: System) -> str:
         return ""
 
 
-def digest_of(seed: Seed) -> bytes:
+def beside(kept: dict[str, Any], asked: bytes, found: Found) -> Found:
+    """Return what was found in the slot, or in its place the token of a voucher that is here; a seed goes first."""
+    if not kept.get("voucher") or found.kind in (SEED, ASKED):
+        return found
+    seed = Vouched(token=Secret(bytes(kept["token"])))
+    return Found(kind=ASKED if digest_of(seed) == asked else SEED, seed=seed)
+
+
+def digest_of(seed: Seed | Vouched) -> bytes:
     """Return what is remembered of a token."""
     return hashlib.sha256(seed.token.reveal()).digest()
 

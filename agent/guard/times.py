@@ -46,12 +46,10 @@ class Times:
         return f"{self.system.boot}.{self.random.hex()}"
 
     def take(self, answer: dict[str, Any], nonce: bytes) -> None:
-        """Believe the server's time, or raise why not; a believed one moves the floors forward for good."""
+        """Believe the server's time, or raise why not; a believed one moves the floor forward for good."""
         said = cbor.decode(self.vault.verify_policy(answer["body"], self.anchor.keys), 256)
         if not isinstance(said, list) or said[:2] != [FORM, nonce] or len(said) != 3 or type(said[2]) is not int:
             raise BadInput("the enrolment server signed another question than ours; check who answers there")
         time = enrol.admitted(said[2], self.floor(), answer["begins"], answer["ends"])
-        known = self.store.get("floor")
-        floor = max(time, known if isinstance(known, int) else 0)
-        self.store.put({"time": time, "floor": floor}, (("enrolment", {"act": enrol.TIME, "time": time}),))
+        self.store.put({"time": time}, (("enrolment", {"act": enrol.TIME, "time": time}),))
         self.told = (time, self.system.clock().uptime)

@@ -1,14 +1,15 @@
 """The egress ledger beside the kernel's count: what the courier's account sent, and what it was given to send.
 
-Looked at with every sweep. The numbers of a span lie in memory and, so that a restart of the guard in order goes on
-with them, in NOTE, on a disk that no card bears and that ends with the device. After a guard that ended without a word
-nobody knows what it had given out last: the count begins anew. Rules: agent/core/egress.py.
+Looked at with every sweep, and in sums of days for what leaks slowly. The numbers of a span lie in memory and, so that
+a restart of the guard in order goes on with them, in NOTE, on a disk that no card bears and that ends with the device.
+After a guard that ended without a word nobody knows what it had given out last: the count begins anew. The sums are in
+the state. Rules: agent/core/egress.py and longrun.py.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from agent.core import cbor, egress
+from agent.core import cbor, egress, longrun
 from agent.core.egress import Count
 from agent.core.errors import Failed, PrivetError
 from agent.core.record import replace, values
@@ -20,6 +21,7 @@ from agent.providers.linux.nft.counting import count, counted
 from agent.system.door import System
 
 NOTE = "/run/privet/egress"
+DAYS, PART = "egress_days", "egress_part"  # in the state: the sums of days · the span that an orderly end cut short
 SNMP = "/proc/net/snmp"
 KIND = "egress_count"
 Tell = Callable[[list[Any]], None]
@@ -36,6 +38,8 @@ class Traffic:
         self.why = "not looked at yet"
         self.anew = ""  # why the count began when it did
         self.count = self.noted()
+        self.days = self.summed()
+        self.slow = longrun.excess(self.days)
 
     def telling(self, tell: Tell) -> Tell:
         """Return a way to the courier on which what is given to it is counted."""
@@ -108,8 +112,19 @@ class Traffic:
             self.announce(words.unexplained(self.count, unexplained, egress.explained(self.count, clock.uptime), clock))
         if egress.over(self.count, clock.uptime):
             self.store.append(KIND, self.standing())
+            self.sum_up()
             self.anew = ""
             self.begin(sent, again)
+
+    def sum_up(self) -> None:
+        """Add the span that is over to the sums of days; tell what is too much in the long run, once while it is."""
+        if self.count is not None:
+            clock = self.system.clock()
+            self.days = longrun.added(self.days, longrun.row(self.count, clock.uptime))
+            self.store.put({DAYS: [list(row) for row in self.days]})
+            before, self.slow = self.slow, longrun.excess(self.days)
+            if self.slow[0] and not before[0]:
+                self.announce(words.seeping(*self.slow, clock))
 
     def begin(self, sent: int, again: int) -> None:
         """Begin a span; what is on its way now was given out in the one before."""
@@ -125,10 +140,11 @@ class Traffic:
         uptime = self.system.clock().uptime
         known = egress.explained(count, uptime)
         over = egress.excess(count, uptime)
-        state = "unexplained" if over or count.told else "unknown" if self.why else "explained"
+        state = "unexplained" if over or count.told or self.slow[0] else "unknown" if self.why else "explained"
         return {
             "state": state, "why": self.why or self.anew, "since": count.since, "sent": count.sent, "explained": known,
-            "margin": egress.margin(known), "excess": over, "parts": dict(egress.parts(count, uptime)),
+            "margin": egress.margin(known), "excess": over, "slow": list(self.slow),
+            "parts": dict(egress.parts(count, uptime)),
         }  # fmt: skip
 
     def keep(self) -> None:
@@ -136,6 +152,8 @@ class Traffic:
         if self.count is not None:
             note = cbor.encode([start_of(self.system), list(values(self.count))])
             self.system.write(NOTE, note, 0o600)
+            row = longrun.row(self.count, self.system.clock().uptime)
+            self.store.put({PART: [start_of(self.system), list(row)]})
 
     def noted(self) -> Count | None:
         """Take up the numbers that the guard before left, once."""
@@ -147,6 +165,22 @@ class Traffic:
             return Count(**dict(zip(Count.__slots__, numbers, strict=True)))
         except (PrivetError, ValueError, TypeError):
             return None
+
+    def summed(self) -> tuple[tuple[int, int, int], ...]:
+        """Take up the sums of days, and the span that the last start of the device ended with."""
+        kept, part = rows_of(self.store.get(DAYS)), self.store.get(PART)
+        if isinstance(part, list) and len(part) == 2:
+            if part[0] != start_of(self.system):
+                for row in rows_of([part[1]]):
+                    kept = longrun.added(kept, row)
+            self.store.put({DAYS: [list(row) for row in kept], PART: []})
+        return kept
+
+
+def rows_of(kept: Any) -> tuple[tuple[int, int, int], ...]:
+    """Read rows of three numbers; what is none counts as none."""
+    rows = [tuple(row) for row in kept if isinstance(row, list)] if isinstance(kept, list) else []
+    return tuple(row for row in rows if len(row) == 3 and all(type(number) is int for number in row))
 
 
 def resent(system: System) -> int:

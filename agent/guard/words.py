@@ -5,13 +5,14 @@ import time
 from agent.core.assess import OK, WAIVED, Finding
 from agent.core.clock import Clock
 from agent.core.egress import Count
-from agent.core.order import ANY
 from agent.core.record import replace
 from agent.core.setting import Setting
+from agent.core.shown import brief, spell, typed
 from agent.core.trial import AFAR, SHUT, Trial
 from agent.core.waiver import Waiver
-from agent.core.warn import PrivacyWarning, notable, spell, told, warning_of
+from agent.core.warn import PrivacyWarning, notable, told, warning_of
 from agent.guard.books import Journal
+from agent.system.moments import moment
 
 CONFIRM_BY = "sign in anew (by SSH, or at the device) and run: sudo privet confirm"
 NAMES = {"console": "at the device", "ssh_key": "SSH with a key", "ssh_password": "SSH with a password"}
@@ -19,7 +20,7 @@ NAMES = {"console": "at the device", "ssh_key": "SSH with a key", "ssh_password"
 
 def terms(left: int, clock: Clock) -> str:
     """Say until when a change is on trial, and how to keep it."""
-    at = time.strftime("%H:%M", time.localtime(clock.wall + left))
+    at = moment(clock.wall + left, "%H:%M")
     return f"it is undone at {at} (in {max(1, (left + 30) // 60)} minutes) unless you {CONFIRM_BY}"
 
 
@@ -81,10 +82,11 @@ def fallen_back(aside: str, bare: bool, unhealthy: int, clock: Clock) -> Privacy
     return notable("policy", "", title, "", done, clock)
 
 
-def begun_anew(clock: Clock) -> PrivacyWarning:
-    """Write that the device was reset by its recovery file."""
-    title = "This device was set back to private with its recovery file"
-    risk = "Whoever had the device in hand and its recovery code is its owner now."
+def begun_anew(erased: bool, clock: Clock) -> PrivacyWarning:
+    """Write that the device was reset: erased by its owner, else by its recovery file."""
+    title = f"This device was {'erased by its owner' if erased else 'set back to private with its recovery file'}"
+    taken = "It belongs to whoever takes the new password."
+    risk = taken if erased else "Whoever had the device in hand and its recovery code is its owner now."
     done = "Passwords and keys of the people before no longer open it; what they allowed or agreed to is off."
     undo = "The new password and recovery code, once: privet credentials show --once"
     return replace(notable("policy", "", title, risk, done, clock), undo=undo)
@@ -123,9 +125,8 @@ def settled(warning: PrivacyWarning, seen: Finding, final: Finding, attempt: str
         if final.status != OK and final.cause and final.kept == final.wanted:
             said, found = f"Privet has set it back; {final.cause}.", ""
         if final.status == OK:
-            value = spell(seen.found).replace(" ", "") if seen.found not in (None, ANY) else "VALUE"
             said = "Privet has set it back; nothing is left for you to do."
-            undo = f"If you want it for a while: privet loosen {warning.setting} {value} --for 2h"
+            undo = f"If you want it for a while: privet loosen {warning.setting} {typed(seen.found)} --for 2h"
     return replace(warning, outcome=(said + found + by).strip(), undo=undo)
 
 
@@ -144,7 +145,7 @@ def allowed(finding: Finding, setting: Setting, waiver: Waiver, risk: str, clock
         warning_of(replace(finding, status=WAIVED, found=waiver.ceiling), setting, waiver, clock),
         risk=risk,
         outcome=f"Allowed{where} by {waiver.by} until {until} at the latest, then set back. Reason: {waiver.reason}",
-        title=f"{setting.title}: allowed{where} to be {spell(waiver.ceiling)} for a while",
+        title=f"{setting.title}: allowed{where} to be {brief(spell(waiver.ceiling))} for a while",
     )
 
 
@@ -168,6 +169,14 @@ def unexplained(count: Count, over: int, known: int, clock: Clock) -> PrivacyWar
     done = f"The kernel counted {size(count.sent)}; what it was given to send explains {size(known)} at most."
     undo = "To look: privet journal --egress. To stop it: sudo systemctl stop privet-courier (nothing is lost)"
     return replace(notable("egress", "", title, risk, done, clock), undo=undo)
+
+
+def seeping(days: int, over: int, clock: Clock) -> PrivacyWarning:
+    """Say that more left in many days than can be explained, little by little."""
+    title = f"The part of Privet that talks to the network sent {size(over)} more than can be explained in {days} days"
+    risk = "Something may use Privet's own way out to send, little by little, what you never agreed to."
+    undo = "To look: privet journal --egress. To stop it: sudo systemctl stop privet-courier (nothing is lost)"
+    return replace(notable("egress", "", title, risk, "No single day of them stood out.", clock), undo=undo)
 
 
 def size(count: int) -> str:

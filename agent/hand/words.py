@@ -22,9 +22,7 @@ TABLES = (("nft", "-j", "-s", "list", "ruleset"), ("nft", "add", "table", "inet"
 LOAD = ("nft", "-j", "-f", "-")
 DIRECTIONS = ("inbound", "outbound")
 ACCOUNT = re.compile(rb"skuid ([1-9][0-9]{0,9}) ")
-RELOAD = ("udevadm", "control", "--reload")
-AGAIN = ("udevadm", "trigger", "--action=change", "--settle")
-SUBSYSTEM = re.compile(r"--subsystem-match=[a-z0-9_-]{1,32}")
+UDEV = (("udevadm", "control", "--reload"), ("udevadm", "settle", "--timeout=15"))
 LIGHT = re.compile(r"/sys/class/leds/(?:ACT|led0|PWR|led1)/(?:trigger|delay_on|delay_off|pattern)")
 LINE = re.compile(rb"([A-Za-z0-9_.-]{1,64}):([^\r\n\0]{1,4096})\n")
 OPTIONS = {
@@ -81,10 +79,10 @@ def firewall(rest: list[Any]) -> bool:
 
 
 def values(rest: list[Any]) -> bool:
-    """Load kernel values: keys of our settings, with a value that the setting has; or apply udev's rules."""
+    """Load kernel values: keys of our settings, with a value that each has; or have udev read its rules, to the end."""
     argv, stdin = program(rest)
     if argv[0] == "udevadm":
-        return stdin == b"" and (argv == RELOAD or (argv[:-1] == AGAIN and bool(SUBSYSTEM.fullmatch(argv[-1]))))
+        return stdin == b"" and argv in UDEV
     lines = [line for line in stdin.decode("ascii").splitlines() if line and line[0] != "#"]
     return argv == ("sysctl", "-q", "-p", "-") and bool(lines) and all(value(line) for line in lines)
 
