@@ -5,6 +5,7 @@ The decoded file has no name: nothing of it is left, whatever ends the run. What
 
 import lzma
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,15 +14,18 @@ from typing import BinaryIO
 
 from agent.core.errors import BadInput, Missing, Unreadable
 from provisioning.card.base import GRAIN, MOST
+from provisioning.card.disk import OTHERS
 from provisioning.card.targets.target import empty
 
 XZ, ZSTD = b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
-OTHERS = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"7z\xbc\xaf": "7-Zip", b"\x28\xb5\x2f": "zstd"}
 PIECE = 1 << 20
+MORSEL = 1024  # bytes of zstd at a time: they hold 32 MiB at most, and the library gives back all of it at once
+MOST_WINDOW = 1 << 27  # bytes that a packer may ask us to keep in mind: twice what the makers of images do
 
 
 def opened(path: Path, room: Path | None = None) -> int:
     """Open an image for reading, decoded; `room` is the directory that a decoded one takes its space from."""
+    refuse_pipe(path)
     try:
         stream = path.open("rb")
     except FileNotFoundError:
@@ -40,25 +44,49 @@ def opened(path: Path, room: Path | None = None) -> int:
         return os.dup(stream.fileno())
 
 
+def refuse_pipe(path: Path) -> None:
+    """Refuse what has neither an end nor a beginning; opening a pipe would wait for its other end."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)):
+            raise BadInput(f"{path} is a pipe or a device, and no image; name a file")
+
+
 def unpacked_xz(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield what an .xz file holds; EOFError when it is cut off, LZMAError when it is damaged."""
-    with lzma.LZMAFile(stream) as file:
-        while block := file.read(PIECE):
-            yield block
+    """Yield what an .xz file holds, stream by stream; EOFError when it is cut off, LZMAError when it is damaged."""
+    one: lzma.LZMADecompressor | None = None
+    rest = b""
+    while True:
+        waits = one is not None and not one.needs_input
+        rest = rest or (b"" if waits else stream.read(PIECE))
+        if one is None:
+            rest = rest.lstrip(b"\0")  # zeros may stand between streams
+            if not rest and not (rest := stream.read(PIECE)):
+                return
+            one = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=2 * MOST_WINDOW)
+            continue
+        if not rest and not waits:
+            raise EOFError
+        yield one.decompress(rest, PIECE)
+        rest = one.unused_data if one.eof else b""
+        one = None if one.eof else one
 
 
 def unpacked_zstd(stream: BinaryIO) -> Iterator[bytes]:
     """Yield what a .zst file holds, frame by frame; EOFError when it is cut off, ZstdError when it is damaged."""
     import zstandard  # noqa: PLC0415 - only this form needs it
 
-    frame = None
-    rest = b""
-    while block := rest or stream.read(PIECE):
-        frame = frame or zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        yield frame.decompress(block)
+    frame, rest, ready = None, b"", bytearray()
+    while block := rest or stream.read(MORSEL):
+        frame = frame or zstandard.ZstdDecompressor(max_window_size=MOST_WINDOW).decompressobj()
+        ready += frame.decompress(block)
         rest = b""
+        if len(ready) >= PIECE:
+            yield bytes(ready)
+            ready.clear()
         if frame.eof:
             rest, frame = frame.unused_data, None
+    yield bytes(ready)
     if frame is not None:
         raise EOFError
 

@@ -8,6 +8,9 @@ from agent.core.errors import BadInput, Missing, Refused, Unreadable
 from agent.core.record import Record
 
 SECTOR = 512
+# What a file packed by others begins with.
+OTHERS = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"7z\xbc\xaf": "7-Zip", b"\x28\xb5\x2f": "zstd"}
+PACKED = {b"\xfd7zXZ\x00": "xz", **OTHERS}
 SIGNATURE, TABLE, MARK = 440, 446, 510  # places in the first sector
 PROTECTIVE = 0xEE  # the one partition of a disk whose real table is GPT
 LUKS = b"LUKS\xba\xbe"
@@ -72,7 +75,7 @@ class Disk(Record):
 def look(path: Path) -> Disk:
     """Take an image apart; BadInput when it is none or is cut off, Refused when it is one that is not built upon."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would keep us waiting
     except FileNotFoundError:
         raise Missing(f"{path} is not there; name an image") from None
     except OSError as error:
@@ -80,6 +83,9 @@ def look(path: Path) -> Disk:
     try:
         size = os.fstat(file).st_size
         first = os.pread(file, SECTOR, 0)
+        packed = next((name for magic, name in PACKED.items() if first.startswith(magic)), "")
+        if packed:
+            raise BadInput(f"{path} is packed with {packed}, and is looked into unpacked; unpack it first")
         parts = partitions(first, size)
         if len(parts) != 2:
             raise Refused(

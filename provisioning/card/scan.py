@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from agent.core import slot
 from agent.core.errors import BadInput
+from agent.core.shown import harmless
 from provisioning.card.bootfs import SLOT, Bootfs
 from provisioning.card.disk import Disk
 from provisioning.card.freed import Freed, Hit, hits
@@ -45,6 +46,7 @@ def scan(disk: Disk, tell: Callable[[int, int], None] = lambda done, of: None) -
         *left(boot),
         *freed(disk, tell),
     ]
+    found = [one._replace(where=harmless(one.where)) for one in found]  # whoever made the image gave the names in it
     return tuple(sorted(found, key=lambda one: (one.weight != GRAVE, one.kind, one.where)))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from agent.core.errors import BadInput, Missing, Unreadable
 from provisioning.card.base import MOST
-from provisioning.card.decode import OTHERS, XZ, ZSTD, sparsely, unpacked_xz, unpacked_zstd
+from provisioning.card.decode import XZ, ZSTD, refuse_pipe, sparsely, unpacked_xz, unpacked_zstd
+from provisioning.card.disk import OTHERS
 
 PIECE = 4 << 20
 Tell = Callable[[int, int], None]
@@ -16,6 +17,7 @@ Tell = Callable[[int, int], None]
 
 def copy(base: Path, work: Path, tell: Tell = lambda done, of: None) -> None:
     """Copy or unpack an image into a new file; `tell` hears how many bytes of the base were read, and of how many."""
+    refuse_pipe(base)
     import zstandard  # noqa: PLC0415 - its error is one of those below
 
     try:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from agent.core.errors import CardGone, PrivetError
+from agent.core.errors import CardGone, Failed, PrivetError
 from provisioning.card.base import Base
 from provisioning.card.flash import Job
 from provisioning.card.progress import Progress
@@ -84,6 +84,8 @@ class Worker:
             self.error = error
         except OSError as error:
             self.error = CardGone(f"{self.name} cannot be reached ({error.strerror}); put the card back")
+        except Exception as error:  # noqa: BLE001 - a card that was not written must never be called done
+            self.error = Failed(f"{self.name} could not be written ({type(error).__name__}); write it again")
         finally:
             self.took = time.monotonic() - began
             self.progress.enter("over", 0)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agent.core.errors import Missing
+from agent.core.errors import BadInput, Missing, Refused
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 WIDTH = 100  # columns when the output is no terminal
+MOST_WORDS = 500  # letters
 
 
 def note_json(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
@@ -45,10 +46,10 @@ def wants_json() -> bool:
 
 def console(*, err: bool = False) -> "Console":
     """Open the terminal for text: colours where there is a terminal that wants them, plain elsewhere."""
-    from rich.console import Console  # noqa: PLC0415 - 40 ms that --json and --help do not need
+    from provisioning.cli.terminal import Terminal  # noqa: PLC0415 - 40 ms that --json and --help do not need
 
     stream = sys.stderr if err else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
+    return Terminal(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
 
 
 def with_fleet(command: F) -> F:
@@ -87,3 +88,21 @@ def profile_path(name: str, given: Path | None) -> Path:
     if name.endswith(".toml") or "/" in name:
         return Path(name)
     return profile_directory(given) / f"{name}.toml"
+
+
+def few_words(_ctx: click.Context, option: click.Parameter, said: str | None) -> str | None:
+    """Take what a person says for the ledger: some words, on one line, without letters that hide others."""
+    if said is None or said == option.default:
+        return said
+    if not said.strip() or len(said) > MOST_WORDS or not said.isprintable():
+        raise BadInput(f"--{option.name} takes 1 to {MOST_WORDS} letters on one line; say it in a few words")
+    return said.strip()
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write what `-o` names, whole or not at all. Refused for a device or a link: the new file would take its place."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise Refused(f"{path} is there and is no file; choose another name")
+    from provisioning.fleet.safe import whole_file  # noqa: PLC0415 - cryptography, which --help does not need
+
+    whole_file(path, content, 0o644)

@@ -1,8 +1,9 @@
 """The verb that tries the doors of a broker from a device's seat."""
 
+import getpass
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -20,7 +21,8 @@ from provisioning.broker.evict import in_its_name
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet
-from provisioning.fleet.revocation import revoke
+from provisioning.fleet.keeping import revoke
+from provisioning.fleet.registry import Registry
 from provisioning.fleet.safe import whole_file
 
 MARK = {OPEN: "[red]✗ open [/]", UNKNOWN: "[yellow]? ?    [/]", "shut": "[green]✓ shut [/]"}
@@ -128,7 +130,8 @@ def identities(
     fleet = open_fleet(directory, descriptor)
     with TemporaryDirectory(prefix="privet-audit-") as folder:
         made = [enrolled(fleet, Path(folder) / who) for who in ("one", "other", "lost")]
-        revoke(fleet, [(made[2].home / "cert.pem").read_bytes()])
+        with closing(Registry(fleet)) as registry:
+            revoke(registry, [(made[2].home / "cert.pem").read_bytes()], "made for an audit", getpass.getuser())
         given = [identity(path) if path else None for path in others]
         yield name or fleet.name, made[0], [given[0] or made[1], given[1], given[2] or made[2]]
 

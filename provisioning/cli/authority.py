@@ -13,7 +13,7 @@ from provisioning.fleet.identity import ROOT, Fleet
 from provisioning.fleet.safe import Safe
 
 
-@click.group()
+@click.group(epilog="\b\nExample:\n  privet-fleet authority renew --dry-run")
 def authority() -> None:
     """Look at the fleet's authorities, or let its root sign them anew."""
 

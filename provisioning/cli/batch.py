@@ -1,9 +1,12 @@
 """Verbs about batches: the devices that are going to be flashed."""
 
 import os
+import secrets
 import shutil
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -15,14 +18,15 @@ from provisioning.cli.init import host_and_port
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.boards import Board, read_boards
 from provisioning.fleet.identity import Fleet
-from provisioning.fleet.registry import MOST_BATCH, Planned, Registry
+from provisioning.fleet.registry import MOST_BATCH, Planned, Registry, drawn
+from provisioning.fleet.safe import names_synced
 from provisioning.fleet.slots import Places, places_of, slots
 from provisioning.profile.issue import current_policy
 
 ENROL_PORT = 8444
 
 
-@click.group()
+@click.group(epilog="\b\nExample:\n  privet-fleet batch create --count 100 --enrol enrol.garden.example")
 def batch() -> None:
     """Plan devices: an id, a token and a seed for each card."""
 
@@ -72,12 +76,14 @@ def create(
         answer({"count": number, "changed": False}, lambda to: to.print(f"{number} devices could be made."))
         return
     places = places_from(fleet, profile_path(model, profiles), enrol)
-    registry = Registry(fleet)
-    made, cards = registry.batch(number, [one.serial for one in boards])
-    folder = fleet.safe.directory / "batches" / str(made)
-    laid(folder, fleet, places, cards, boards)
-    registry.remember()
-    registry.close()
+    cards = drawn(number)
+    with laid(fleet, places, cards, boards) as beside, closing(Registry(fleet)) as registry:
+        with unbroken():
+            made = registry.planned(cards, [one.serial for one in boards])
+            folder = beside.with_name(str(made))
+            beside.rename(folder)
+            names_synced(folder.parent)
+        registry.remember()
     sealed = sum(1 for one in boards if one.key)
     names = [one.device for one in cards]
     result = {"batch": made, "count": number, "sealed": sealed, "directory": str(folder), "devices": names}
@@ -103,18 +109,32 @@ def places_from(fleet: Fleet, profile: Path, enrol: str) -> Places:
 def enrolment(fleet: Fleet, enrol: str) -> tuple[str, int]:
     """Return where devices enrol: as given, or as kept; Missing when nobody ever said."""
     if enrol:
-        return host_and_port(enrol) if ":" in enrol else (enrol, ENROL_PORT)
+        return host_and_port(enrol, ENROL_PORT)
     host, port = fleet.safe.facts.get("enrol_host", ""), fleet.safe.facts.get("enrol_port", "")
     if not host or not port.isdecimal():
         raise Missing("nobody said where devices enrol; give --enrol HOST:PORT once")
     return host, int(port)
 
 
-def laid(folder: Path, fleet: Fleet, places: Places, cards: Sequence[Planned], boards: Sequence[Board]) -> None:
-    """Lay one `<device>.slot` for each card into a folder that appears whole."""
-    beside = folder.parent / f".{folder.name}"
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Let Ctrl-C wait for what is half done without its other half."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
-        shutil.rmtree(beside, ignore_errors=True)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def laid(fleet: Fleet, places: Places, cards: Sequence[Planned], boards: Sequence[Board]) -> Iterator[Path]:
+    """Lay one `<device>.slot` for each card into a folder, to be renamed once the registry knows them.
+
+    Before that nothing of the batch counts: whatever ends this, a full disk or Ctrl-C, leaves no device and no folder.
+    """
+    folder = fleet.safe.directory / "batches"
+    beside = folder / f".{secrets.token_hex(4)}"
+    try:
         beside.mkdir(mode=0o700, parents=True)
         made = slots(fleet, places, cards, [one.serial for one in boards], [one.key for one in boards])
         for one, content in zip(cards, made, strict=True):
@@ -122,7 +142,8 @@ def laid(folder: Path, fleet: Fleet, places: Places, cards: Sequence[Planned], b
             with os.fdopen(os.open(beside / f"{one.device}.slot", flags, 0o600), "wb") as file:
                 file.write(content)
         os.sync()  # once for all of them, before they count
-        beside.rename(folder)
+        yield beside
     except OSError as error:
+        raise Unreadable(f"{folder} cannot be written ({error.strerror}); make room, then do it again") from None
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        raise Unreadable(f"{folder} cannot be written ({error.strerror}); make room, then make a new batch") from None

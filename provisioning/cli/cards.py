@@ -1,15 +1,17 @@
 """What the verbs about cards share: their options, the image they write, and which disks they mean."""
 
+import os
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent.core.errors import Missing, Refused, Tampered, WrongDisk
+from agent.core.errors import BadInput, Missing, Refused, Tampered, WrongDisk
 from agent.core.slot import SIZE, blank
 from provisioning.card.base import Base, Slot
 from provisioning.card.decode import opened as decoded
+from provisioning.card.disk import SECTOR, partitions
 from provisioning.card.manifest import SUFFIX, Manifest, open_manifest
 from provisioning.card.seeds import FAILED, GIVEN, VERIFIED, Seeds
 from provisioning.card.targets.content import FREE, content
@@ -95,11 +97,22 @@ def opened_base(image: Path, manifest: Manifest | None, room: Path | None) -> Ba
     file = decoded(image, room)
     base = Base(file, image.name, None if manifest is None else Slot(manifest.slot, SIZE))
     if manifest is None:
+        try:
+            begins_a_card(os.pread(file, SECTOR, 0), base.size)
+        except BadInput:
+            base.close()
+            raise
         return base
     if (base.size, base.digest) != (manifest.size, manifest.outside) or base.slot_now() != blank():
         base.close()
         raise Tampered(f"{image} is not the image that its manifest speaks of; build it again, or fetch it again")
     return base
+
+
+def begins_a_card(first: bytes, whole: int) -> None:
+    """Refuse what no device starts from: no table of partitions, or an end before theirs. A GPT is not looked into."""
+    with suppress(Refused):
+        partitions(first, whole)
 
 
 def chosen(names_given: tuple[str, ...]) -> list[Disk]:

@@ -10,6 +10,7 @@ import click
 from agent.core.errors import BadInput
 from provisioning.broker import emqx, nats, rabbitmq, rabbitmq_cluster
 from provisioning.broker.child import Member, Setup
+from provisioning.cli.admit import from_registry
 from provisioning.cli.answer import answer, answers, with_fleet
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet
@@ -33,7 +34,7 @@ ROUTES = 6222  # the port of NATS' routes
     "--collector", "collectors", multiple=True, default=("collector",), show_default=True,
     help="Collectors that may read.",
 )  # fmt: skip
-@click.option("--devices", type=click.File(), help="Names of devices, one a line; nats, rabbitmq know no others.")
+@click.option("--devices", type=click.File(), help="Names, one a line.  [default: as the registry says]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new folder.")
 def cluster(
     fleet_directory: Path, passphrase_fd: int | None, engine: str, nodes: tuple[str, ...], port: int,
@@ -49,7 +50,7 @@ def cluster(
     if out.exists():
         raise BadInput(f"{out} is there already; choose another folder")
     fleet = open_fleet(fleet_directory, passphrase_fd)
-    names = [line.strip() for line in devices or () if line.strip()]
+    names = from_registry(fleet, devices)
     cookie = base64.b32encode(secrets.token_bytes(20))
     for number, host in enumerate(nodes, 1):
         setup = Setup(fleet=fleet.name, address=host, port=port, collectors=collectors, durable=True)

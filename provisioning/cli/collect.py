@@ -22,6 +22,7 @@ from provisioning.fleet.identity import SERVICE, Fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.opener import joining
 from provisioning.profile.issue import fleet_broker
+from provisioning.profile.notices import Notices
 
 
 @click.command(
@@ -58,7 +59,7 @@ def collect(
     kept = Store(store_at(fleet, recipient, store))
     errors = console(err=True)
     keys = fleet.recipient_key(recipient), kept, lambda text: say(errors, text), fleet.trust_anchor()
-    collector = Collector(fleet.name, recipient, *keys)
+    collector = Collector(fleet.name, recipient, *keys, notices=Notices(fleet))
     context = trusted(*identity(fleet, name, fleet.safe.directory / f"collector-{name}"))
     where = host or (known or ("", 0))[0], port or (known or ("", 8883))[1]
     more = [host_and_port(other) for other in others]

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from agent.core.errors import BadInput, Refused
 from provisioning.cli.answer import answer, answers, console, profile_path, wants_json, with_profiles
-from provisioning.simulate.demo import LEAVES, Demo, Facts, Scene
+from provisioning.simulate.demo import LEAVES, ROUNDED, Demo, Facts, Scene
 
 LONGEST = 60  # letters of a directory: the sockets of the device lie below it, and a socket's path has at most 107
 PAUSE = 1.5  # seconds between scenes, for a person to read
@@ -155,7 +155,10 @@ def plain(value: str, verdict: str) -> str:
     if value.count(":") == 2 and value[-4:].isdigit():
         everybody, group = int(value[-1]), int(value[-2])
         return "everybody" if everybody else "its group" if group else "nobody else"
-    return f"{value.count(',') + 1} declared connections" if value.count(",") > 3 else value
+    count = value.count(",") + 1
+    if count <= 4:
+        return value
+    return f"{count} declared connections" if "@" in value else f"{count} kinds"
 
 
 def show_credentials(to: Console, facts: Facts) -> None:
@@ -173,7 +176,7 @@ def show_telemetry(to: Console, facts: Facts) -> None:
     when = time.strftime("%H:%M", time.gmtime(seen["at"]))
     recipient = Text.assemble(
         (f"{seen['name']} {seen['value']} {seen['unit']}", "bold green"), f"   at {when} UTC\n",
-        (f"measured {facts['measured']}, agreed precision {LEAVES}; the time is rounded down to the minute", "dim"),
+        (f"measured {facts['measured']}, agreed precision {LEAVES}; its time is rounded down to {ROUNDED} s", "dim"),
     )  # fmt: skip
     broker = Group(Text(facts["topic"], style="dim"), *dump(raw))
     to.print(

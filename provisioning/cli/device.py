@@ -15,14 +15,16 @@ from provisioning.fleet.safe import whole_file
 from provisioning.profile.issue import current_policy, seed_files
 
 
-@click.group()
+@click.group(epilog="\b\nExample:\n  privet-fleet device add --csr request.pem")
 def device() -> None:
     """Prepare what one device is flashed with."""
 
 
 @device.command(
-    epilog="\b\nExamples:\n  privet-fleet device add --csr request.pem\n"
-    "  ssh pi 'privet identity' | privet-fleet device add porch --profile base --csr -"
+    epilog="\b\nExamples (the key and the request are made on the device, and the key stays there):\n"
+    "  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\\n"
+    "    -keyout key.pem -subj /CN=device -out request.pem\n  privet-fleet device add --csr request.pem\n"
+    "  ssh pi cat request.pem | privet-fleet device add porch --profile base --csr -"
 )
 @with_profiles
 @with_fleet

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.core.errors import Missing
-from provisioning.cli.answer import answer, answers, profile_path, with_fleet, with_profiles
+from provisioning.cli.answer import answer, answers, few_words, profile_path, with_fleet, with_profiles
 from provisioning.cli.batch import places_from, with_enrolment
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet import states
@@ -26,7 +26,10 @@ from provisioning.fleet.slots import slots
 MARKS = {states.QUARANTINED: "[red]!![/]", states.TRANSFERRING: "[yellow]..[/]", states.RETIRED: "[dim]--[/]"}
 
 
-@click.group()
+@click.group(
+    epilog="\b\nExamples:\n  privet-fleet devices list\n"
+    '  privet-fleet devices quarantine d-0123 --why "seen at a market"'
+)
 def devices() -> None:
     """See the fleet's devices; shut one out, give one away, end its life."""
 
@@ -48,7 +51,7 @@ def acting(command: click.decorators.FC) -> click.decorators.FC:
     """Give a verb the options of an act that is noted: of which device, by whom, or only tried."""
     for option in (
         click.option("--dry-run", is_flag=True, help="Say whether it is possible, and change nothing."),
-        click.option("--by", help="Your name in the ledger.  [default: who you are logged in as]"),
+        click.option("--by", callback=few_words, help="Your name in the ledger.  [default: who you are logged in as]"),
     ):
         command = option(command)
     command = click.argument("device")(command)
@@ -57,8 +60,7 @@ def acting(command: click.decorators.FC) -> click.decorators.FC:
 
 def acted(registry: Registry, device: str, event: str, dry_run: bool, act: Callable[[], Any], sentence: str) -> Any:
     """Do an act, or see whether it could be done; then say so."""
-    state = registry.shown(device)[0].state
-    following = states.after(state, event)
+    state, following = registry.following(device, event)
     made = None if dry_run else act()
     result = {"device": device, "state": state if dry_run else following, "changed": not dry_run}
     text = f"{device} would become {following}." if dry_run else sentence
@@ -121,7 +123,7 @@ def show_device(fleet_directory: Path, passphrase_fd: int | None, device: str) -
 
 @devices.command("quarantine", epilog='\b\nExample:\n  privet-fleet devices quarantine d-0123 --why "seen at a market"')
 @acting
-@click.option("--why", required=True, help="What you know, for whoever looks at it later.")
+@click.option("--why", required=True, callback=few_words, help="What you know, for whoever looks at it later.")
 def quarantine(
     fleet_directory: Path, passphrase_fd: int | None, device: str, by: str | None, dry_run: bool, why: str
 ) -> None:
@@ -133,13 +135,14 @@ def quarantine(
 
 @devices.command("release", epilog='\b\nExample:\n  privet-fleet devices release d-0123 --why "the copy is on my desk"')
 @acting
-@click.option("--why", required=True, help="Why it can be trusted again.")
+@click.option("--why", required=True, callback=few_words, help="Why it can be trusted again.")
 def release(
     fleet_directory: Path, passphrase_fd: int | None, device: str, by: str | None, dry_run: bool, why: str
 ) -> None:
-    """Let DEVICE in again."""
+    """Let DEVICE be what it was before its quarantine; with its certificate it is let in again."""
     with opened(fleet_directory, passphrase_fd) as registry:
-        done = f"{device} is let in again."
+        _, state = registry.following(device, states.RELEASE)
+        done = f"{device} is out of quarantine: it {states.WHY[state]}."
         acted(registry, device, states.RELEASE, dry_run, lambda: registry.release(device, why, who(by)), done)
 
 
@@ -157,12 +160,18 @@ def transfer(
 ) -> None:  # fmt: skip
     """Give DEVICE away: begun without a receipt, ended with it.
 
-    At its end the old certificate is revoked, and a seed is made that opens the new owner's claim.
+    At its end the old certificate is revoked. Where the device reaches `privet-fleet serve` it hands its receipt in by
+    itself and gets a voucher for its next owner; with --receipt a seed is made that opens the new owner's claim.
     """
     proof = read_receipt(receipt)
     with opened(fleet_directory, passphrase_fd) as registry:
-        if registry.shown(device)[0].state != states.TRANSFERRING:
-            done = f"{device} waits for its owner to erase it: privet erase on the device, then --receipt here."
+        state = registry.shown(device)[0].state
+        if state != states.TRANSFERRING:
+            done = (
+                f"{device} waits for its owner to erase it: privet erase --all on the device; no link: --receipt here."
+            )
+            if state == states.RESET:
+                done = f"{device} was erased by its owner; it gets a voucher for the next one when it asks again."
             acted(registry, device, states.TRANSFER, dry_run, lambda: registry.transfer(device, who(by)), done)
             return
         places = places_from(registry.fleet, profile_path(model, profiles), enrol)
@@ -219,7 +228,8 @@ def read_receipt(path: Path | None) -> bytes:
     if path is None:
         return b""
     try:
-        return path.read_bytes()[:65536] or b"\0"
+        with path.open("rb") as stream:
+            return stream.read(65536) or b"\0"
     except OSError as error:
         raise Missing(f"{path} cannot be read ({error.strerror}); give the file that the device made") from None
 

@@ -8,9 +8,8 @@ import click
 from rich.console import Console
 
 from agent.core.errors import BadInput, Missing
-from provisioning.cli.answer import answer, answers, profile_path, with_profiles
+from provisioning.cli.answer import answer, answers, profile_path, put, with_profiles
 from provisioning.export import MAX_BYTES, Flows, Subject, form, forms
-from provisioning.fleet.safe import whole_file
 from provisioning.profile.catalogue import shipped
 from provisioning.profile.compile import declared
 from provisioning.profile.inherit import load
@@ -45,7 +44,7 @@ def export_profile(name: str, profiles: Path | None, name_of_form: str, url: str
     flows = Flows(declared(whole, "inbound"), declared(whole, "outbound"))
     text = form(name_of_form).written(Subject(whole, flows, datetime.now(UTC).replace(microsecond=0), url))
     if output:
-        whole_file(output, text.encode(), 0o644)
+        put(output, text.encode())
     result = {"form": name_of_form, "file": str(output or ""), "text": text, "flows": flows._asdict()}
     said = f"✓ {len(flows.inbound)} flows in, {len(flows.outbound)} flows out: {output}\n" if output else text
     answer(result, lambda _console: click.echo(said, nl=False))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+from rich.markup import escape
 
 from agent.core.errors import Refused
+from agent.core.shown import harmless
 from provisioning.card.base import Base
 from provisioning.card.mark import decode
 from provisioning.card.seeds import Seeds
@@ -85,6 +87,8 @@ def flash(
         refuse_plain(manifest, image, "flash")
     with ExitStack() as stack:
         base = stack.enter_context(opened_base(image, manifest, room))
+        if plan.to_size is not None and plan.to_size < base.size:
+            raise Refused(f"the image needs {size(base.size)}, which is more than --size says; give a larger one")
         want = wanted(largest, waivers, ports, base.size)
         if dry_run:
             rehearse(plan, base, want)
@@ -137,7 +141,7 @@ def run_cards(plan: Plan, base: Base, seeds: Seeds | None, want: Wanted) -> None
     """Write some cards at once and wait for all of them; the first failure decides the exit code."""
     stop, how = stopped(), {"read_back": plan.read_back, "new": plan.new}
     if plan.to is not None:
-        opens = partial(made, plan.to, max(plan.to_size or 0, base.size))
+        opens = partial(made, plan.to, plan.to_size or base.size)
         workers = [Worker(str(plan.to), "", opens, base, seeds, stop, **how)]
     else:
         named = [(disk, partial(opened, disk, want, named=True)) for disk in candidates(want, plan.disks)]
@@ -182,7 +186,7 @@ def close(workers: list[Worker], base: Base) -> None:
         for worker in workers:
             stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in worker.facts()["stages"].items())
             who = f" as [bold]{worker.device}[/]" if worker.device else ""
-            to.print(f"[green]✓[/] {worker.name}{who}: {stages}")
+            to.print(f"[green]✓[/] {escape(harmless(worker.name))}{who}: {stages}")
 
     answer(result, show)
 

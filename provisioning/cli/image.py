@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.core.errors import Refused
+from agent.core.shown import harmless
 from provisioning.card import build as building
 from provisioning.card.contents import Issue
 from provisioning.card.disk import look
@@ -33,7 +34,10 @@ WORDS = {
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(
+    epilog="\b\nExamples:\n  privet-fleet image build raspios-lite.img.xz --package privet_arm64.deb -o privet.img\n"
+    "  privet-fleet image scan privet.img"
+)
 def image() -> None:
     """Build the image that a fleet's cards are flashed with, and look at images."""
 
@@ -115,7 +119,8 @@ def inspect_image(path: Path) -> None:
     def show(out: Console) -> None:
         for name, value in found.items():
             told = ", ".join(f"{word} {one}" for word, one in value.items()) if isinstance(value, dict) else value
-            out.print(f"[dim]{name:>11}[/] {escape(' '.join(told) if isinstance(told, list) else str(told))}")
+            said = " ".join(told) if isinstance(told, list) else str(told)
+            out.print(f"[dim]{name:>11}[/] {escape(harmless(said))}")
 
     answer(found, show)
 
@@ -201,7 +206,7 @@ def snippet(
             out.print(
                 "  Its first start sets the name alone. Then, on the device: sudo sh /boot/firmware/privet-install.sh"
             )
-        out.print("  Enrol it by its own request: ssh … privet identity | privet-fleet device add --csr -")
+        out.print("  It enrols by a request of its own; how to make that: privet-fleet device add --help")
 
     answer({"form": form, "directory": str(output), "files": sorted(files)}, show)
 

@@ -7,12 +7,15 @@ import click
 from rich.console import Console
 
 from agent.core.errors import BadInput, Refused
-from provisioning.cli.answer import answer, answers, with_fleet
+from agent.core.seed import MOST_HOST
+from provisioning.cli.answer import answer, answers, put, with_fleet
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import ROOT, Fleet, checked
-from provisioning.fleet.safe import Passphrase, passphrase_asked, passphrase_from, whole_file
+from provisioning.fleet.safe import Passphrase, passphrase_asked, passphrase_from
 from provisioning.opener.joining import admit
 from provisioning.profile.issue import add_recipient
+
+MOST_LABEL = 63  # letters between two points of a name
 
 
 @click.command(
@@ -54,7 +57,7 @@ def init(
     names: tuple[str, ...], root: Path | None, registry: str, no_passphrase: bool,
 ) -> None:  # fmt: skip
     """Make a fleet: the key that signs policies, the authorities for devices and brokers, the recipients' keys."""
-    host, port = host_and_port(broker)
+    host, port = host_and_port(broker) if broker else ("", 0)
     if registry:
         from provisioning.fleet.tables import checked_place  # noqa: PLC0415 - SQLAlchemy, which --help does not need
 
@@ -105,15 +108,17 @@ def chosen(descriptor: int | None, none: bool) -> Passphrase | None:
     return first
 
 
-def host_and_port(broker: str) -> tuple[str, int]:
-    """Split host:port; the port is 8883 when none is given."""
-    host, colon, port = broker.rpartition(":") if broker.count(":") == 1 else (broker, "", "")
-    if colon and not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
-        raise BadInput(f"{broker!r} is no host and port; write it like broker.example:8883")
-    return host, int(port) if colon else 8883
+def host_and_port(place: str, usual: int = 8883) -> tuple[str, int]:
+    """Split host:port; the port is the usual one when none is given. BadInput for what no device could reach."""
+    host, _, port = place.rpartition(":") if place.count(":") == 1 else (place, "", str(usual))
+    sound = port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16
+    sound = sound and all(0 < len(label) <= MOST_LABEL for label in host.removesuffix(".").split("."))
+    if not sound or not 0 < len(host) <= MOST_HOST or not all("!" <= letter <= "~" for letter in host) or "/" in host:
+        raise BadInput(f"{place!r} is no host and port; write it like broker.example:{usual}")
+    return host, int(port)
 
 
-@click.group()
+@click.group(epilog="\b\nExample:\n  privet-fleet recipient add clinic")
 def recipient() -> None:
     """Add somebody who can read telemetry sealed to them."""
 
@@ -146,7 +151,7 @@ def recipient_admit(fleet_directory: Path, passphrase_fd: int | None, request: P
     """Admit a recipient that made its keys itself (privet-fleet open ask): the fleet cannot open what it is sent."""
     fleet = open_fleet(fleet_directory, passphrase_fd)
     name, content = admit(fleet, request)
-    whole_file(output, content, 0o644)
+    put(output, content)
 
     def show(console: Console) -> None:
         console.print(f"[green]✓[/] The recipient [bold]{name}[/] is known; its private key never was here.")

@@ -9,7 +9,7 @@ from provisioning.cli.opened import open_fleet
 from provisioning.fleet.registry import Registry
 
 
-@click.group()
+@click.group(epilog="\b\nExample:\n  privet-fleet ledger verify")
 def ledger() -> None:
     """Look into the chain of all that happened to the fleet's devices."""
 

@@ -1,16 +1,16 @@
 """`privet-fleet`: make a fleet, check and compile device profiles, run a broker, try it all on simulated devices."""
 
 import importlib
-import io
 import json
-import sys
 
 import click
 
 from agent import VERSION
 from agent.core.errors import PrivetError
+from provisioning.cli.ending import ended
 
 PROGRAM = "privet-fleet"
+MOST_SAID = 2000  # letters of a sentence; what people typed stands in some of them
 VERBS = {
     "init": ("provisioning.cli.init", "init", "Make a fleet: its keys, its authorities, its recipients."),
     "profile": ("provisioning.cli.profile", "profile", "Check, explain, compare and compile device profiles."),
@@ -71,7 +71,7 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run a verb; an error of ours becomes one sentence and its exit code, never a traceback."""
         try:
-            return super().invoke(ctx)
+            return ended(PROGRAM, lambda: super(Verbs, self).invoke(ctx))
         except PrivetError as error:
             tell(ctx, error)
             ctx.exit(error.exit_code)
@@ -83,7 +83,8 @@ def tell(ctx: click.Context, error: PrivetError) -> None:
         click.echo(json.dumps({"ok": False, "error": str(error), "code": error.exit_code}))
         return
     for sentence in str(error).splitlines():
-        click.echo(f"{PROGRAM}: {sentence}", err=True)
+        plain = "".join(letter if letter.isprintable() else "?" for letter in sentence[:MOST_SAID])
+        click.echo(f"{PROGRAM}: {plain}", err=True)
 
 
 @click.group(
@@ -96,11 +97,4 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command; it exits with 0, with an error's own code (agent/core/errors.py), or 2 for wrong usage."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no such letter shows another
-    try:
-        cli(prog_name=PROGRAM)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+    ended(PROGRAM, lambda: cli(prog_name=PROGRAM))

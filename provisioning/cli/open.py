@@ -30,6 +30,7 @@ from provisioning.opener.own import Login, OwnBroker
 from provisioning.opener.place import own_place
 from provisioning.opener.run import Memory, Opener, Outlets
 from provisioning.profile.issue import fleet_broker
+from provisioning.profile.notices import Notices
 
 MOST_PASSWORD = 1024  # bytes
 WARNING = """\
@@ -64,7 +65,12 @@ def with_where(command: click.decorators.FC) -> click.decorators.FC:
     return command
 
 
-@click.group("open", short_help="Hand readings on in plain text, on your own machine.")
+@click.group(
+    "open",
+    short_help="Hand readings on in plain text, on your own machine.",
+    epilog="\b\nExamples:\n  privet-fleet open ask --fleet ./hub\n"
+    "  privet-fleet open run --own 127.0.0.1:1883 --as home_assistant",
+)
 def open_group() -> None:
     """Hand readings on in plain text to other programs on your own machine, and take them back."""
 
@@ -147,7 +153,7 @@ def forget(
 
 @open_group.command(
     epilog="\b\nExample:\n  privet-fleet open ask --fleet ./hub\n"
-    "  then, at the fleet: privet-fleet recipient admit request-home.json -o answer.json"
+    "  privet-fleet recipient admit request-home.json -o answer.json   # at the fleet"
 )
 @with_fleet
 @answers
@@ -198,7 +204,7 @@ def working(
         made: list[Opener] = []
         collector = Collector(
             fleet.name, recipient, fleet.recipient_key(recipient), store, tell, fleet.trust_anchor(),
-            lambda place: (made[0].forget(place.device, place.purpose), None)[1],
+            lambda place: (made[0].forget(place.device, place.purpose), None)[1], Notices(fleet),
         )  # fmt: skip
         made.append(Opener(collector, to, memory, tell))
         yield made[0]

@@ -1,6 +1,7 @@
 """Verbs that hand out policies and say who has which."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,14 +16,15 @@ from provisioning.cli.init import host_and_port
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet, checked
 from provisioning.fleet.push import Steward, push, take
-from provisioning.fleet.rollout import DONE, HALTED, STAGES, Plan, Rollout
-from provisioning.fleet.safe import whole_file
+from provisioning.fleet.rollout import DONE, HALTED, ROLLOUTS, STAGES, Plan, Rollout, record
+from provisioning.fleet.safe import alone, new_file
 from provisioning.profile.catalogue import shipped
 from provisioning.profile.diff import LOOSER, Difference
 from provisioning.profile.inherit import load
 from provisioning.profile.issue import Issued, fleet_broker, next_policy, policy_folder
 
-ROLLOUTS = "rollouts"
+# One steward at a time: a second one would end the session of the first.
+BUSY = "another privet-fleet hands out a policy of this fleet now; wait until it has ended, then run the same again"
 HEARS = 2.0  # seconds in which a broker hands over what devices have said meanwhile
 WORDS = {
     "open": "not their turn yet", "sent": "were sent it and have not answered", "has": "have it",
@@ -30,7 +32,7 @@ WORDS = {
 }  # fmt: skip
 
 
-@click.group()
+@click.group(epilog="\b\nExamples:\n  privet-fleet policy push base\n  privet-fleet policy status")
 def policy() -> None:
     """Hand out policies by stages, and see who has which."""
 
@@ -41,7 +43,7 @@ def policy() -> None:
 Examples:
   privet-fleet policy push base --devices names.txt
   privet-fleet policy push base --devices names.txt --dry-run
-  privet-fleet policy push base                       (goes on where it stopped)
+  privet-fleet policy push base                       # goes on where it stopped
 """,
 )
 @with_profiles
@@ -92,24 +94,34 @@ def push_policy(
     path = profile_path(name, profiles)
     plan = Plan(stages=percentages(stages), failures=failures, enough=enough)
     devices = [checked(one, "device") for one in (*named, *lines_of(listed), *enrolled(fleet, registered))]
+    lock = nullcontext() if dry_run else alone(fleet.safe.directory, BUSY)
+    with lock:
+        rollout, made = handed_out(fleet, path, plan, devices, looser, seconds, at, dry_run)
+    answer(result_of(rollout, made), lambda to: show_standing(to, rollout))
+    if not dry_run and rollout.verdict() != DONE:
+        ctx.exit(Failed.exit_code if rollout.verdict() == HALTED else Unreachable.exit_code)
+
+
+def handed_out(
+    fleet: Fleet, path: Path, plan: Plan, devices: list[str], looser: int | None, seconds: int, at: str | None,
+    dry_run: bool,
+) -> tuple[Rollout, Issued | None]:  # fmt: skip
+    """Begin or go on with a rollout and let it work; the second is what was made for it."""
     rollout, made = taken_up(fleet, path, plan, devices)
     if made is not None and not agreed(made.changes, looser, dry_run):
         raise Refused(
             "nothing was sent: the loosenings were not agreed to; read them and say --looser with their number"
         )
     if dry_run:
-        answer(result_of(rollout, made), lambda to: show_standing(to, rollout))
-        return
-    if made is not None:
-        whole_file(made.path, made.signed)
+        return rollout, made
+    if made is not None and not new_file(made.path, made.signed):
+        raise Refused(f"policy {made.sequence} was issued by somebody else meanwhile; run the same command again")
     rollout.save()
     signed = signed_bytes(fleet, rollout, made)
     with Steward(fleet, *place(fleet, at)) as steward:
         take(rollout, steward)
         push(rollout, steward, signed, seconds, lambda _rollout: None)
-    answer(result_of(rollout, made), lambda to: show_standing(to, rollout))
-    if rollout.verdict() != DONE:
-        ctx.exit(Failed.exit_code if rollout.verdict() == HALTED else Unreachable.exit_code)
+    return rollout, made
 
 
 @policy.command(
@@ -132,13 +144,14 @@ def status(
     cause = ""
     if not offline:
         try:
-            with Steward(fleet, *place(fleet, at)) as steward:
+            with alone(fleet.safe.directory, BUSY), Steward(fleet, *place(fleet, at)) as steward:
+                found = [Rollout.load(path) for path in paths]
                 steward.turn(lambda: False, HEARS)
                 heard = steward.heard
                 for rollout in found:
                     steward.heard = list(heard)
                     take(rollout, steward)
-        except (Unreachable, Missing) as error:
+        except (Unreachable, Missing, Refused) as error:
             cause = str(error)
     rows = [result_of(rollout, None) for rollout in found]
 
@@ -202,11 +215,6 @@ def signed_bytes(fleet: Fleet, rollout: Rollout, made: Issued | None) -> bytes:
         return kept.read_bytes()
     except OSError as error:
         raise Missing(f"{kept} cannot be read ({error.strerror}); restore it, or remove {rollout.path}") from None
-
-
-def record(fleet: Fleet, model: str) -> Path:
-    """Return where the rollout of a class is kept."""
-    return fleet.safe.directory / ROLLOUTS / f"{checked(model.replace('_', '-'), 'class')}.json"
 
 
 def place(fleet: Fleet, at: str | None) -> tuple[str, int]:

@@ -12,30 +12,30 @@ from rich.padding import Padding
 
 from agent.core.errors import BadInput, Missing
 from agent.core.policy import Policy
-from provisioning.cli.answer import answer, answers, profile_directory, profile_path, with_fleet, with_profiles
+from provisioning.cli.answer import answer, answers, profile_directory, profile_path, put, with_fleet, with_profiles
+from provisioning.cli.evidence import evidence_of
 from provisioning.cli.exported import export_profile, import_flows
 from provisioning.cli.opened import open_fleet
-from provisioning.fleet.safe import whole_file
 from provisioning.profile.catalogue import Catalogue, shipped
-from provisioning.profile.compile import Issue, as_policy, policy_map
+from provisioning.profile.compile import as_policy, blank_issue, policy_map
 from provisioning.profile.diff import compare
 from provisioning.profile.editor import json_schema
 from provisioning.profile.explain import explained
 from provisioning.profile.inherit import examine, load
 from provisioning.profile.issue import issue_policy
-from provisioning.profile.schema import Profile
 from provisioning.profile.sign import payload_of
 
 COLOUR = {"looser": "[red]looser  [/]", "stricter": "[green]stricter[/]", "other": "other   "}
 
 
-@click.group()
+@click.group(epilog="\b\nExamples:\n  privet-fleet profile check base\n  privet-fleet profile explain base")
 def profile() -> None:
     """Check, explain, compare, compile and export device profiles."""
 
 
 profile.add_command(export_profile)
 profile.add_command(import_flows)
+profile.add_command(evidence_of)
 
 
 @profile.command(
@@ -49,6 +49,8 @@ profile.add_command(import_flows)
 def check(ctx: click.Context, names: tuple[str, ...], profiles: Path | None) -> None:
     """Say everything that is wrong with profiles (NAMES or files; without, all of them). Exit code 65 when there is."""
     paths = [profile_path(name, profiles) for name in names] or sorted(profile_directory(profiles).glob("*.toml"))
+    if not paths:
+        raise Missing(f"there is no profile (*.toml) in {profile_directory(profiles)}; give the directory of yours")
     found = {path: examine(path, shipped())[1] for path in paths}
     rows = [{"profile": str(path), "faults": [fault._asdict() for fault in faults]} for path, faults in found.items()]
 
@@ -160,15 +162,6 @@ def profile_policy(path: Path, known: Policy | None, catalogue: Catalogue) -> Po
     return as_policy(policy_map(whole, catalogue, blank_issue(whole, known)), catalogue)
 
 
-def blank_issue(whole: Profile, known: Policy | None = None) -> Issue:
-    """Make an issue without a fleet: empty keys, unless a policy is known."""
-    keys = {one.id: b"" for one in whole.recipient}
-    if known is None:
-        return Issue("any", 1, 1, keys, ("broker.invalid", 8883))
-    keys |= {one.id: one.key for one in known.recipients}
-    return Issue(known.fleet, 1, 1, keys, (known.broker["host"], known.broker["port"]))
-
-
 @profile.command(
     short_help="Print the JSON Schema for editors.",
     epilog="\b\nExample:\n  privet-fleet profile schema > profile.schema.json",
@@ -200,7 +193,7 @@ def compile_profile(
     fleet = open_fleet(fleet_directory, passphrase_fd)
     made = issue_policy(fleet, profile_path(name, profiles), device, days)
     if output:
-        whole_file(output, made.signed, 0o644)
+        put(output, made.signed)
     result = {
         "policy": str(output or made.path),
         "class": made.model,

@@ -24,7 +24,11 @@ from provisioning.profile.issue import pseudonym_spans
 DAY = 86400
 
 
-@click.group(short_help="Hand out received readings, or forget those over their time.")
+@click.group(
+    short_help="Hand out received readings, or forget those over their time.",
+    epilog="\b\nExamples:\n  privet-fleet readings export climate.csv --purpose climate\n"
+    "  privet-fleet readings forget --profile base",
+)
 def readings() -> None:
     """Hand received readings to other programs, and forget those over their time; say who may read them."""
 

@@ -1,7 +1,9 @@
 """The verb that runs a simulated fleet."""
 
+import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -13,23 +15,33 @@ from rich.table import Table
 from agent.core.errors import Failed
 from provisioning.cli.answer import answer, answers, console, profile_path, wants_json, with_profiles
 from provisioning.cli.demo import chosen
+from provisioning.fleet.safe import whole_file
 from provisioning.simulate.run import Count, Run
 
-LOOSEN_EVERY = 10  # one device in so many is loosened by hand during a run
+HAND_EVERY = 10  # one device in so many is loosened by hand during a run, and another by its owner
 SAY_EVERY = 5.0  # seconds between lines where there is no terminal
 LABELS = {
     "booted": "went through their first boot",
     "rotated": "refuse their factory password",
+    "enrolled": "have a certificate from the enrolment server",
     "connected": "are connected to the broker",
+    "taken": "have the newest policy",
     "accepted": "readings accepted by the devices",
     "received": "readings opened by the recipient",
     "acknowledged": "devices know that all theirs were received",
-    "warned": "devices warned of a loosening",
+    "warned": "devices warned of a loosening by hand",
+    "allowed": "devices do what their owner allowed",
 }
+OF = {"accepted": "measured", "received": "accepted", "warned": "drifted", "allowed": "loosened"}
 
 
 @click.command(
-    epilog="\b\nExamples:\n  privet-fleet simulate\n  privet-fleet simulate --devices 50 --seconds 20 --outages 3"
+    epilog="""\b
+Examples:
+  privet-fleet simulate
+  privet-fleet simulate --devices 50 --seconds 20 --outages 3
+  privet-fleet simulate --devices 1000 --seconds 120 --outages 1 --report run.json
+"""
 )
 @with_profiles
 @answers
@@ -37,50 +49,59 @@ LABELS = {
 @click.option("--seconds", type=click.IntRange(1, 86400), default=10, show_default=True, help="How long they measure.")
 @click.option("--outages", type=click.IntRange(0), default=0, help="Kill the broker so many times meanwhile.")
 @click.option("--profile", "model", default="base", show_default=True, help="Their device profile.")
+@click.option("--registry", default="", help="URL of a database for the registry.  [default: a file]")
+@click.option(
+    "--report", type=click.Path(path_type=Path, dir_okay=False), help="File for how it stood, second by second."
+)
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="Where everything lives.")
 @click.option("--keep", is_flag=True, help="Leave the directory there at the end.")
 def simulate(
-    profiles: Path | None, devices: int, seconds: int, outages: int, model: str, directory: Path | None, keep: bool
-) -> None:
-    """Run simulated Raspberry Pis, each with the real guard and link, against a real broker on this machine.
+    profiles: Path | None, devices: int, seconds: int, outages: int, model: str, registry: str, report: Path | None,
+    directory: Path | None, keep: bool,
+) -> None:  # fmt: skip
+    """Run simulated Raspberry Pis, each with the real guard and link, against a real broker and enrolment server.
 
-    The exit code is 0 only when no reading was lost and every loosening was warned about.
+    Cards are flashed, devices enrol and measure, get a policy by stages, some are loosened by hand and some by their
+    owner. The exit code is 0 only when no reading was lost, every hand was warned about and all have the policy.
     """
     to = console(err=wants_json())
     with chosen(directory, keep) as folder:
-        run = Run(folder, profile_path(model, profiles), devices)
+        run = Run(folder, profile_path(model, profiles), devices, registry)
+        board = Board(to, run)
         try:
-            with Board(to, run) as board:
+            with board:
                 played(run, board, seconds, outages)
             count = run.count()
         finally:
             run.close()
+            if report is not None:
+                whole_file(report, json.dumps(board.seen, indent=1).encode() + b"\n", 0o644)
     proven(count)
     answer({**count._asdict(), "directory": str(folder) if keep else ""}, lambda to: close(to, count))
 
 
 def played(run: Run, board: "Board", seconds: int, outages: int) -> None:
-    """Start the devices one by one, let them work, trouble them, and wait for what is on its way."""
+    """Start the devices, let them work, trouble them, and wait for what is on its way."""
     run.start()
-    for _ in range(run.wanted):
-        run.begin()
-        run.work(0.0)
-        board.show()
+    run.come_up(board.show)
+    run.measure()
+    run.push(board.show)
     began = time.monotonic()
-    cuts = [began + seconds * (number + 1) / (outages + 1) for number in range(outages)]
-    loosenings = max(1, run.wanted // LOOSEN_EVERY)
-    hands = [began + seconds * (number + 1) / (loosenings + 1) for number in range(loosenings)]
+    hands = max(1, run.wanted // HAND_EVERY)
+    happens = [*evenly(outages, run.cut_broker), *evenly(hands, run.drift_one), *evenly(hands, run.loosen_one)]
+    happens.sort(key=lambda one: one[0])
     while time.monotonic() < began + seconds:
         run.work()
-        if cuts and time.monotonic() >= cuts[0]:
-            cuts.pop(0)
-            run.cut_broker()
-        if hands and time.monotonic() >= hands[0]:
-            hands.pop(0)
-            run.loosen_one()
+        while happens and time.monotonic() >= began + seconds * happens[0][0]:
+            happens.pop(0)[1]()
         board.show()
-    run.settle()
+    run.settle(board.show)
     board.show()
+
+
+def evenly(times: int, act: Callable[[], None]) -> list[tuple[float, Callable[[], None]]]:
+    """Spread an act over a run: each with the share of the time at which it happens."""
+    return [((number + 1) / (times + 1), act) for number in range(times)]
 
 
 def proven(count: Count) -> None:
@@ -89,9 +110,12 @@ def proven(count: Count) -> None:
         text
         for true, text in (
             (count.rotated == count.devices, "a device still opens with its factory password"),
+            (count.enrolled == count.devices, "a device got no certificate"),
             (count.accepted == count.measured > 0, "a device refused a reading"),
             (count.received == count.accepted, "a reading was lost or came twice"),
-            (count.warned == count.loosened, "a loosening was not warned about, or a warning came without one"),
+            (count.warned == count.drifted, "a loosening was not warned about, or a warning came without one"),
+            (count.allowed == count.loosened, "a device does not do what its owner allowed"),
+            (count.taken == count.devices, "a device did not take the policy"),
         )
         if not true
     ]
@@ -104,8 +128,12 @@ def close(to: Console, count: Count) -> None:
     to.print(
         f"[green]✓[/] {count.devices} devices, {count.received} readings, none lost, none twice, in {count.seconds} s."
     )
+    to.print(
+        f"  All were enrolled and connected after {count.started} s, {count.devices / count.started:.1f} a second."
+    )
     if count.outages:
-        to.print(f"  The broker was killed {count.outages} times meanwhile.")
+        often = "once" if count.outages == 1 else f"{count.outages} times"
+        to.print(f"  The broker was killed {often} meanwhile; all were back {count.back} s after it at most.")
 
 
 class Board:
@@ -115,7 +143,8 @@ class Board:
         self._to = to
         self._run = run
         self._live = Live(console=to, refresh_per_second=8, transient=False) if to.is_terminal else None
-        self._said = time.monotonic()
+        self._said = self._kept = time.monotonic()
+        self.seen: list[dict[str, float]] = []  # how it stood, about once a second
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -130,6 +159,9 @@ class Board:
     def show(self) -> None:
         """Show where the fleet stands."""
         now = time.monotonic()
+        if now - self._kept > 1.0:
+            self._kept = now
+            self.seen.append(self._run.count()._asdict())
         if self._live is not None:
             if now - self._said > 0.1:
                 self._said = now
@@ -146,8 +178,6 @@ class Board:
         table = Table(title=f"{count.devices} simulated devices, {count.seconds:.0f} s", box=None, show_header=False)
         for name, label in LABELS.items():
             number = getattr(count, name)
-            of = {"received": count.accepted, "warned": count.loosened, "accepted": count.measured}.get(
-                name, count.devices
-            )
+            of = getattr(count, OF.get(name, "devices"))
             table.add_row(f"[{'green' if number == of else 'yellow'}]{number}[/]", f"of {of}", label)
         return table

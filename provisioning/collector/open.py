@@ -27,6 +27,8 @@ MOST_MESSAGE = 320 * 1024  # bytes
 MOST_BOOT, MOST_SEQ = (1 << 32) - 1, (1 << 63) - 2  # the latter: what SQLite can still count on from
 KEY = 32  # bytes
 WRAPPED = 1120 + 69 + 16  # bytes of an epoch key sealed to one recipient
+CONSENT = 72  # bytes of what it is told of the owner's consent
+WITH_CONSENT = WRAPPED + 2 + CONSENT
 ENCRYPT0, FRACTION = 16, 4  # CBOR tags
 DEEPEST = 15  # decimals a value may have
 ODD = "a record holds an odd reading; its device needs the newest agent"
@@ -61,11 +63,15 @@ class Envelope(Record):
 
 
 class EpochKeys(Record):
-    """The two keys a key record held for us: for the records of the epoch, and for our acknowledgements."""
+    """The two keys a key record held for us: for the records of the epoch, and for our acknowledgements; and `consent`.
 
-    __slots__ = ("acknowledging", "opening")
+    That is when the owner agreed, to which words and to which declaration; None where the device tells nothing of it.
+    """
+
+    __slots__ = ("acknowledging", "consent", "opening")
     opening: Secret
     acknowledging: Secret
+    consent: tuple[int, bytes, bytes] | None
 
 
 class Gap(Record):
@@ -127,7 +133,9 @@ def _key_record(place: Place, seq: int, body: bytes, content: list[Any], problem
     if len(content) != 3 or content[0] != "key" or type(content[1]) is not int or type(content[2]) is not dict:
         raise problem
     epoch, wrapped = content[1:]
-    fine = all(type(name) is str and type(w) is bytes and len(w) == WRAPPED for name, w in wrapped.items())
+    fine = all(
+        type(name) is str and type(w) is bytes and len(w) in {WRAPPED, WITH_CONSENT} for name, w in wrapped.items()
+    )
     if not fine or not 0 < epoch <= MOST_BOOT:
         raise problem
     return Envelope(
@@ -170,12 +178,16 @@ def open_key(place: Place, epoch: int, recipient: str, wrapped: bytes, key: MLKE
     bound = canonical(["privet key 1", place.device, place.purpose, place.boot, epoch, recipient])
     problem = Tampered(f"a key record of {place.device} does not open with the key of {recipient}; it was put aside")
     try:
-        pair = decode(SUITE.decrypt(wrapped, key, info=bound), 128, 1)
+        parts = decode(SUITE.decrypt(wrapped, key, info=bound), 256, 1)
     except (InvalidTag, ValueError, BadInput):
         raise problem from None
-    if type(pair) is not list or [type(p) for p in pair] != [bytes, bytes] or {len(p) for p in pair} != {KEY}:
+    if type(parts) is not list or any(type(part) is not bytes for part in parts):
         raise problem
-    return EpochKeys(opening=Secret(pair[0]), acknowledging=Secret(pair[1]))
+    if [len(part) for part in parts] not in ([KEY, KEY], [KEY, KEY, CONSENT]):
+        raise problem
+    told = parts[2] if len(parts) > 2 else b""
+    consent = (int.from_bytes(told[:8], "big"), told[8:40], told[40:]) if told else None
+    return EpochKeys(opening=Secret(parts[0]), acknowledging=Secret(parts[1]), consent=consent)
 
 
 def open_record(fleet: str, envelope: Envelope, keys: EpochKeys) -> bytes:

@@ -3,43 +3,28 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from decimal import Decimal
 
 from cryptography.hazmat.primitives.hpke import MLKEM768X25519PrivateKey
 
-from agent.core.errors import BadInput, PrivetError, Refused, Tampered, Unreachable
-from agent.core.record import Record
+from agent.core.errors import BadInput, NotConsented, PrivetError, Refused, Tampered, Unreachable
 from provisioning.collector import open as opening
+from provisioning.collector.consents import Consents, Notices, anything
 from provisioning.collector.deletion import Deletions, is_request
 from provisioning.collector.early import Early, Look
 from provisioning.collector.open import Envelope, EpochKeys, Gap, Place
+from provisioning.collector.reading import Reading
 from provisioning.collector.store import GAP, KEY, ODD, OPERATOR, PACK, Store, Stored
 from provisioning.collector.tally import Tally
 
+__all__ = ["Collector", "Reading"]
 KEPT_KEYS = 4096  # epochs whose keys are kept open
-
-
-class Reading(Record):
-    """One reading of one device: its record's number of arrival, place and number; name, unit, value, Unix time.
-
-    `value` is a number, or the text of a message such as a warning (then `unit` is "").
-    """
-
-    __slots__ = ("arrival", "at", "name", "place", "received", "seq", "unit", "value")
-    arrival: int
-    place: Place
-    seq: int
-    name: str
-    unit: str
-    value: Decimal | str
-    at: int
-    received: int
 
 
 class Collector:
     """One recipient's receiving side for one fleet. `say` gets one sentence for what an operator should know.
 
-    `deleted` is told what an owner took back; when it fails there is no receipt, and the device asks again.
+    `deleted` is told what an owner took back; when it fails there is no receipt, and the device asks again. `notices`
+    knows what the fleet's policies declare; without it a consent counts by whatever notice it was given.
     """
 
     def __init__(
@@ -51,6 +36,7 @@ class Collector:
         say: Callable[[str], None],
         anchors: bytes = b"",
         deleted: Callable[[Place], None] = lambda place: None,
+        notices: Notices = anything,
     ) -> None:
         self.fleet = fleet
         self.recipient = recipient
@@ -63,6 +49,7 @@ class Collector:
         self._early = Early()
         self._foreign: set[Place] = set()
         self._deleted = deleted
+        self._consents = Consents(recipient, store, notices, self.tally)
         self._deletions = Deletions(fleet, recipient, key, store, anchors, self._epoch)
 
     def __repr__(self) -> str:
@@ -181,6 +168,7 @@ class Collector:
         """Store one record; return the boots whose reach may have moved or should be told again."""
         envelope = look.envelope
         if self._deletions.over(envelope.place):  # its owner took it back
+            self.tally.withdrawn += 1
             return []
         if envelope.wrapped is not None:
             return self._take_key(envelope, envelope.wrapped)
@@ -190,7 +178,8 @@ class Collector:
             return []
         keys = self._epoch(place, envelope.epoch)
         if keys is None:
-            self._keep_early(envelope)
+            if not self._consents.away(place, envelope.epoch):
+                self._keep_early(envelope)
             return []
         self._open(look, keys)
         touched = [place]
@@ -217,6 +206,8 @@ class Collector:
         known, keys = self.store.wrapped(place, epoch), None
         if known is None:
             keys = opening.open_key(place, epoch, self.recipient, mine, self._key)
+            if not self._agreed(place, epoch, keys):
+                return []
             # Anybody can seal a key to us. Only the device knows which ack key it gave us, and so can go on with it.
             if not self.store.bind(place, opening.sender(keys)):
                 self.tally.forked += 1
@@ -235,6 +226,17 @@ class Collector:
             except PrivetError as error:
                 self._refuse(error)
         return touched
+
+    def _agreed(self, place: Place, epoch: int, keys: EpochKeys) -> bool:
+        """Say whether the owner agreed to an epoch; what waited for the key of one that is not goes too."""
+        try:
+            agreed = self._consents.check(place, epoch, keys)
+        except NotConsented as error:
+            agreed = False
+            self._say(str(error))
+        for early in () if agreed else self._early.take(place, epoch):
+            self._consents.away(place, early.epoch)
+        return agreed
 
     def _add(self, envelope: Envelope, kind: int) -> bool:
         """Keep a genuine record; False when we have it. Another one under the same number is Tampered."""

@@ -72,9 +72,12 @@ def host(name: str) -> x509.GeneralName:
     except ValueError:
         pass
     try:
-        return x509.DNSName(name)
+        made = x509.DNSName(name)
     except ValueError:
-        raise BadInput(f"{name!r} is neither a host name nor an address; correct it") from None
+        made = None
+    if made is None or not name.strip("."):
+        raise BadInput(f"{name!r} is neither a host name nor an address; correct it")
+    return made
 
 
 def within(issuer: x509.Certificate, name: x509.GeneralName) -> bool:
@@ -181,7 +184,7 @@ def requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(csr) if csr[:1] == b"-" else x509.load_der_x509_csr(csr)
         key = request.public_key()
         genuine = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion):
         raise BadInput("this certificate request cannot be read; make it anew on the device") from None
     if not genuine:
         raise BadInput("the signature of this certificate request does not fit its key; make it anew on the device")

@@ -39,6 +39,8 @@ def read_boards(path: Path) -> list[Board]:
     place = head.index(COLUMN) if COLUMN in head else 0
     if COLUMN not in head and len(rows[0][1]) > 1:
         raise BadInput(f"{path} has several columns and none is called {COLUMN}; name the one that holds the numbers")
+    if COLUMN not in head and not any(letter.isdigit() for letter in head[0]):
+        raise BadInput(f"{path} begins with {head[0][:40]!a}, which is no serial number; call the column {COLUMN}")
     keys = head.index(KEY) if COLUMN in head and KEY in head else -1
     known: dict[str, int] = {}
     found = []

@@ -84,10 +84,13 @@ class Clerk:
             if self._changed:
                 self._changed = False
                 self._revoked()
+        with contextlib.suppress(Exception):
             for answer in answers:
                 if isinstance(answer, Outcome) and answer.shut:
                     self._shut(answer)
         for (_, future), answer in zip(waiting, answers, strict=True):
+            if not future.set_running_or_notify_cancel():  # whoever asked waits no more: the server is ending
+                continue
             if isinstance(answer, Exception):
                 future.set_exception(answer)
             else:

@@ -38,6 +38,13 @@ def read_request(body: bytes, kind: str) -> bytes:
     return der
 
 
+def read_receipt(body: bytes, kind: str) -> bytes:
+    """Return a receipt of erasure as it came; what it says is judged at the desk."""
+    if kind.partition(";")[0].strip().lower() != TIME:
+        raise BadInput(f"a receipt of erasure is sent as {TIME}; set that Content-Type")
+    return body
+
+
 def certs_only(certificates: Iterable[x509.Certificate]) -> bytes:
     """Return certificates as RFC 7030 sends them: a PKCS #7 that holds nothing else, in base64."""
     return base64.encodebytes(pkcs7.serialize_certificates(list(certificates), serialization.Encoding.DER))

@@ -12,7 +12,7 @@ own and signs these three: carry that directory away after `create`; `renew` alo
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -77,24 +77,15 @@ class Fleet:
         """
         checked(name, "fleet")
         wanted = authority.offices(dict.fromkeys((*PRIVATE, *names)))
+        if root is not None and root.resolve() == directory.resolve():
+            raise Refused(f"{root} is where the fleet is to be; give the root a directory of its own")
         safe = Safe.create(directory, passphrase)
-        if root is None:  # what a half-made fleet left there counts for nothing
-            (directory / ROOT / FACTS).unlink(missing_ok=True)
-        apart = Safe.create(root or directory / ROOT, passphrase)
-        root_key = ec.generate_private_key(ec.SECP256R1())
-        anchor = authority.root(f"{name} root", root_key, ROOT_YEARS)
-        apart.keep("root", root_key)
-        apart.write("root.pem", anchor.public_bytes(PEM))
-        safe.write("root.pem", anchor.public_bytes(PEM))
-        for label, office in wanted.items():
-            key = ec.generate_private_key(ec.SECP256R1())
-            made = authority.authority(f"{name} {label}", key.public_key(), (anchor, root_key), office, YEARS)
-            safe.keep(label, key)
-            safe.write(f"{label}.pem", made.public_bytes(PEM))
-        for label in ("signing", "ledger"):
-            safe.keep(label, ed25519.Ed25519PrivateKey.generate())
-        apart.seal(name=name)
-        safe.seal(name=name)
+        with safe.making():
+            if root is None:  # what a half-made fleet left there counts for nothing
+                (directory / ROOT / FACTS).unlink(missing_ok=True)
+            apart = Safe.create(root or directory / ROOT, passphrase)
+            with apart.making():
+                _made(safe, apart, name, wanted)
         return cls(safe)
 
     @classmethod
@@ -238,8 +229,26 @@ class Fleet:
         return Credential(certificate=chain, key=authority.plain(key))
 
 
+def _made(safe: Safe, apart: Safe, name: str, wanted: Mapping[str, authority.Office]) -> None:
+    """Make all the keys of a fleet: the root's apart, the others in its directory."""
+    root_key = ec.generate_private_key(ec.SECP256R1())
+    anchor = authority.root(f"{name} root", root_key, ROOT_YEARS)
+    apart.keep("root", root_key)
+    apart.write("root.pem", anchor.public_bytes(PEM))
+    safe.write("root.pem", anchor.public_bytes(PEM))
+    for label, office in wanted.items():
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = authority.authority(f"{name} {label}", key.public_key(), (anchor, root_key), office, YEARS)
+        safe.keep(label, key)
+        safe.write(f"{label}.pem", made.public_bytes(PEM))
+    for label in ("signing", "ledger"):
+        safe.keep(label, ed25519.Ed25519PrivateKey.generate())
+    apart.seal(name=name)
+    safe.seal(name=name)
+
+
 def checked(name: str, what: str) -> str:
     """Return the name when it can stand in a topic, a file name and a certificate; BadInput else."""
     if NAME.fullmatch(name) is None:
-        raise BadInput(f"{name!r} is no name for a {what}; use a-z, 0-9 and -, at most 63, no - at the ends")
+        raise BadInput(f"{name[:80]!r} is no name for a {what}; use a-z, 0-9 and -, at most 63, no - at the ends")
     return name

@@ -1,6 +1,7 @@
 """What leaves the registry: the list of revoked certificates, and at its time everything that need not be kept."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,34 +13,71 @@ from provisioning.fleet import rows, states
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.ledger import FORGOT
 from provisioning.fleet.registry import DAY, Registry
-from provisioning.fleet.revocation import EARLIER, LIST, one_crl
-from provisioning.fleet.tables import certificates, devices, ledger, suspects, tokens, writing
+from provisioning.fleet.revocation import (
+    EARLIER,
+    LIST,
+    LIVES,
+    MOST_LIST,
+    Revoked,
+    list_by_hand,
+    one_crl,
+    read_certificate,
+)
+from provisioning.fleet.tables import certificates, devices, ledger, shut, suspects, tokens, writing
 
 KEEP_DAYS = 730
 GONE = (rows.HELD, rows.REVOKED)
+DEVICES = "device-ca"
 
 
 def revocation_list(fleet: Fleet) -> bytes:
     """Return the CRL of the device CA (DER): all that `publish` and `privet-fleet broker revoke` have listed."""
     now = datetime.now(UTC).replace(microsecond=0)
-    return one_crl(fleet, "device-ca", now - EARLIER, now).public_bytes(serialization.Encoding.DER)
+    return one_crl(fleet, DEVICES, now - EARLIER, now).public_bytes(serialization.Encoding.DER)
 
 
 def publish(registry: Registry) -> bool:
     """Write what is revoked or held into the fleet's list, where its broker looks; say whether that changed it.
 
-    Within the registry's write lock, so of two who publish the later knows more. What others listed stays.
+    Within the registry's write lock, so of two who publish the later knows more. What others listed stays, and
+    whatever a person listed.
     """
     with writing(registry.engine) as connection:
         listed = _listed(registry.fleet)
         found = connection.execute(select(certificates.c.serial, certificates.c.state)).all()
-        ours = {row.serial for row in found}
-        kept = [row for row in listed if row["serial"] not in ours]
-        fresh = [*kept, *_ended(connection)]
+        ours, gone = {row.serial for row in found}, {row.serial for row in found if row.state in GONE}
+        kept = [row for row in listed if row["serial"] not in (gone if row.get("hand") else ours)]
+        fresh = [*kept, *_ended(connection, registry.now() - int(LIVES.total_seconds()))]
         if fresh == listed:
             return False
         registry.fleet.safe.write(LIST, json.dumps(fresh, indent=1).encode() + b"\n")
     return True
+
+
+def revoke(registry: Registry, certificates_: Iterable[bytes], why: str, by: str) -> tuple[Revoked, ...]:
+    """Let certificates (PEM) count no more, by a person's word; return what is new. BadInput for one that is not ours.
+
+    What the registry gave out it withdraws, so that no renewal follows; what it does not know is listed by hand.
+    """
+    fleet, now = registry.fleet, registry.now()
+    asked = {(one.issuer, one.serial): one for one in (read_certificate(fleet, pem) for pem in certificates_)}
+    with registry.act() as (connection, book):
+        fresh: list[Revoked] = []
+        for one in asked.values():
+            serial = f"{one.serial:x}"
+            held = connection.execute(select(certificates).where(certificates.c.serial == serial)).first()
+            if held is None or one.issuer != DEVICES:
+                found = list_by_hand(fleet, [one])
+            else:
+                found = () if held.state == rows.REVOKED else (one,)
+                if found:
+                    rows.revoke(connection, held, now, f"its certificate was revoked{': ' if why else ''}{why}")
+            fresh += found
+            if found:
+                device = one.name if one.issuer == DEVICES else ""
+                book.note(now, "revoked", device, name=one.name, certificate=serial, issuer=one.issuer, why=why, by=by)
+    publish(registry)
+    return tuple(fresh)
 
 
 def forget(registry: Registry) -> int:
@@ -53,7 +91,7 @@ def forget(registry: Registry) -> int:
         old = select(devices.c.id).where(devices.c.state == states.RETIRED, devices.c.changed < end)
         gone = list(connection.scalars(old))
         for device in gone:
-            for table in (tokens, suspects):
+            for table in (tokens, suspects, shut):
                 connection.execute(delete(table).where(table.c.device == device))
             connection.execute(delete(certificates).where(certificates.c.device == device, certificates.c.ends < now))
             connection.execute(delete(devices).where(devices.c.id == device))
@@ -76,17 +114,18 @@ def keep_days(fleet: Fleet) -> int:
     return int(said)
 
 
-def _ended(connection: Connection) -> list[dict[str, Any]]:
-    found = select(certificates).where(certificates.c.state.in_(GONE))
+def _ended(connection: Connection, since: int) -> list[dict[str, Any]]:
+    """Return what is to be listed: a certificate that has ended by itself is refused without a list."""
+    found = select(certificates).where(certificates.c.state.in_(GONE), certificates.c.ends > since)
     return [
-        {"serial": row.serial, "name": row.device, "issuer": "device-ca", "at": row.since, "until": row.ends}
+        {"serial": row.serial, "name": row.device, "issuer": DEVICES, "at": row.since, "until": row.ends}
         for row in connection.execute(found.order_by(certificates.c.since, certificates.c.serial))
     ]
 
 
 def _listed(fleet: Fleet) -> list[dict[str, Any]]:
     try:
-        listed = json.loads(fleet.safe.read(LIST))
+        listed = json.loads(fleet.safe.read(LIST, MOST_LIST))
     except Missing:
         return []
     except ValueError:

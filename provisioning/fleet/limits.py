@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Hashable
 
 MOST_KNOWN = 10_000  # names that are remembered; the longest silent goes first
 
@@ -47,3 +48,58 @@ def neighbourhood(address: str) -> str:
     if known.version == 4:
         return str(known)
     return str(ipaddress.ip_network((known, 64), strict=False))
+
+
+class Porch:
+    """Who has come and is not known yet: so many at most, and of one place fewer. Whoever comes is let onto it.
+
+    One too many of a place costs that place its longest waiting; one too many at all, the place that has most here.
+    So a stranger who sends thousands pushes out their own, and somebody else has their time.
+    """
+
+    def __init__(self, most: int, near: int) -> None:
+        self.most, self.near = most, near
+        self._waiting: dict[str, OrderedDict[Hashable, None]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, place: str) -> int:
+        """Return how many of a place wait."""
+        return len(self._waiting.get(place, ()))
+
+    def come(self, who: Hashable, place: str) -> Hashable | None:
+        """Let somebody in; return who has to go for it, if anybody."""
+        gone = None
+        if self.of(place) >= self.near:
+            gone = self.push(place)
+        elif self._count >= self.most:
+            gone = self.push()
+        self._waiting.setdefault(place, OrderedDict())[who] = None
+        self._count += 1
+        return gone
+
+    def push(self, place: str = "") -> Hashable | None:
+        """Take out the longest waiting of a place, or of the one that has most here; return them."""
+        chosen = place or self._crowded()
+        who = self.longest(chosen)
+        if who is not None:
+            self.go(who, chosen)
+        return who
+
+    def longest(self, place: str = "") -> Hashable | None:
+        """Return who would be taken out."""
+        return next(iter(self._waiting.get(place or self._crowded(), ())), None)
+
+    def _crowded(self) -> str:
+        return max(self._waiting, key=lambda name: len(self._waiting[name]), default="")
+
+    def go(self, who: Hashable, place: str) -> None:
+        """Forget somebody who has left or is known now."""
+        waiting = self._waiting.get(place, OrderedDict())
+        if who in waiting:
+            del waiting[who]
+            self._count -= 1
+        if not waiting:
+            self._waiting.pop(place, None)

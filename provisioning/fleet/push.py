@@ -77,7 +77,7 @@ class Steward:
         return until()
 
     def send(self, device: str, signed: bytes) -> None:
-        """Send a device its policy; the broker keeps it for one that is away."""
+        """Send a device its policy; the broker keeps it for one that is away, or the next push sends it again."""
         self.turn(lambda: len(self._open) < IN_FLIGHT, PATIENCE)
         self._open.add(self._client.publish(f"{self._top}{device}/policy", signed, qos=1).mid)
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from agent.core.errors import BadInput, Missing, Refused
-from provisioning.fleet import rows, states
+from provisioning.fleet import handover, rows, states
 from provisioning.fleet.erased import verified_receipt
 from provisioning.fleet.identity import Fleet, checked
 from provisioning.fleet.ledger import Book, verified
@@ -75,15 +75,14 @@ class Registry:
 
     def batch(self, count: int, serials: Sequence[str] = ()) -> tuple[int, list[Planned]]:
         """Plan devices with random ids and a token each; bind them to boards when serial numbers are given."""
-        if not 1 <= count <= MOST_BATCH or (serials and len(serials) != count):
-            raise BadInput(f"a batch has 1 to {MOST_BATCH} devices, and as many serial numbers as devices or none")
-        now = self.now()
-        noise = secrets.token_bytes((8 + TOKEN) * count)
-        width = 8 + TOKEN
-        made = [
-            Planned(device=f"d-{noise[at : at + 8].hex()}", token=noise[at + 8 : at + width])
-            for at in range(0, width * count, width)
-        ]
+        made = drawn(count)
+        return self.planned(made, serials), made
+
+    def planned(self, made: Sequence[Planned], serials: Sequence[str] = ()) -> int:
+        """Take in devices that were drawn; return the number of their batch."""
+        now, count = self.now(), len(made)
+        if serials and len(serials) != count:
+            raise BadInput("there are as many serial numbers as devices, or none; correct the list")
         digests: list[bytes | None] = [self.digest(serial) for serial in serials] or [None] * count
         with self.act() as (connection, book):
             number = (connection.scalar(select(func.max(batches.c.id))) or 0) + 1
@@ -97,7 +96,7 @@ class Registry:
             connection.execute(insert(tokens), [self._token_row(one, now) for one in made])
             ids = hashlib.sha256("\n".join(one.device for one in made).encode()).hexdigest()
             book.note(now, "batch", number=number, count=count, ids=ids)
-        return number, made
+        return int(number)
 
     def token(self, device: str, event: str = states.FLASH, **facts: Any) -> Planned:
         """Make a new token for a device whose card is written (anew); every token before it is void."""
@@ -122,23 +121,37 @@ class Registry:
         with self.act() as (connection, book):
             rows.quarantine(connection, book, device, why, self.now(), by=by)
 
-    def release(self, device: str, why: str, by: str) -> None:
-        """Let a device in again; the newest of its held certificates has to prove itself where there are two."""
+    def release(self, device: str, why: str, by: str) -> str:
+        """Let a device be what it was before its quarantine, and return that.
+
+        The newest of its held certificates has to prove itself where there are two.
+        """
         now = self.now()
         with self.act() as (connection, book):
-            rows.move(connection, rows.device_row(connection, device), states.RELEASE, now)
+            row = rows.device_row(connection, device)
+            was, because = rows.before(connection, row)
+            state = rows.move(connection, row, states.RELEASE, now, because, was)
+            rows.unkept(connection, device)
             held = [row.serial for row in rows.certificates_of(connection, device, rows.HELD)]
             rows.mark(connection, held[:1], rows.VALID, now)
             rows.mark(connection, held[1:], rows.OFFERED, now)
             own = select(certificates.c.key).where(certificates.c.device == device)
             connection.execute(delete(suspects).where((suspects.c.device == device) | suspects.c.key.in_(own)))
-            book.note(now, "released", device, why=why, by=by)
+            book.note(now, "released", device, why=why, by=by, state=state)
+        return state
 
     def transfer(self, device: str, by: str) -> None:
-        """Begin to give a device away: its owner has to erase it before anybody can claim it anew."""
+        """Begin to give a device away: its owner has to erase it before anybody can claim it anew.
+
+        Where its owner began, by erasing it, this is the operator's word for the next one.
+        """
         now = self.now()
         with self.act() as (connection, book):
-            rows.move(connection, rows.device_row(connection, device), states.TRANSFER, now)
+            row = rows.device_row(connection, device)
+            if row.state == states.RESET:
+                handover.agree(connection, book, row, now, by)
+                return
+            rows.move(connection, row, states.TRANSFER, now)
             book.note(now, states.TRANSFER, device, by=by)
 
     def erased(self, device: str, receipt: bytes = b"", by: str = "") -> Planned:
@@ -163,9 +176,16 @@ class Registry:
             row = rows.device_row(connection, device)
             self._proven(connection, device, receipt, by)
             rows.move(connection, row, states.RETIRE, now, receipt=receipt or row.receipt)
+            rows.unkept(connection, device)
             gone = rows.withdraw(connection, device, rows.REVOKED, now)
             rows.void_tokens(connection, device)
             book.note(now, "retired", device, by=by, receipt=receipt.hex(), revoked=gone)
+
+    def following(self, device: str, event: str) -> tuple[str, str]:
+        """Return a device's state, and what an event would make of it; Refused when it cannot happen now."""
+        with reading(self.engine) as connection:
+            row = rows.device_row(connection, device)
+            return row.state, states.after(row.state, event, rows.before(connection, row)[0])
 
     def listing(self, state: str = "", batch: int = 0) -> list[Row[Any]]:
         """Return devices, those that need a person first."""
@@ -223,8 +243,7 @@ class Registry:
         return {"hash": hashlib.sha256(one.token).digest(), "device": one.device, "state": rows.OPEN, "until": until}
 
     def _new_token(self, connection: Connection, made: Planned, now: int) -> None:
-        voided = update(tokens).where(tokens.c.device == made.device, tokens.c.state == rows.OPEN)
-        connection.execute(voided.values(state=rows.VOID))
+        rows.void_unused(connection, made.device)
         connection.execute(insert(tokens).values(**self._token_row(made, now)))
 
     @staticmethod
@@ -241,7 +260,21 @@ class Registry:
     @staticmethod
     def _proven(connection: Connection, device: str, receipt: bytes, by: str) -> None:
         if receipt:
-            held = select(certificates.c.der).where(certificates.c.device == device)
-            verified_receipt(receipt, device, list(connection.scalars(held)))
+            held = handover.newest_last(connection, device)
+            said = verified_receipt(receipt, device, [one.der for one in held])
+            if not handover.counts(held, said.key):
+                raise Refused(handover.EARLIER)
         elif not by.strip():
             raise Refused("there is no receipt that the device was erased; give it, or answer for it with your name")
+
+
+def drawn(count: int) -> list[Planned]:
+    """Draw random ids and tokens for devices of which nobody knows yet."""
+    if not 1 <= count <= MOST_BATCH:
+        raise BadInput(f"a batch has 1 to {MOST_BATCH} devices; make several")
+    width = 8 + TOKEN
+    noise = secrets.token_bytes(width * count)
+    return [
+        Planned(device=f"d-{noise[at : at + 8].hex()}", token=noise[at + 8 : at + width])
+        for at in range(0, width * count, width)
+    ]

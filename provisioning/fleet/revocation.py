@@ -19,6 +19,7 @@ from agent.core.record import Record
 from provisioning.fleet.identity import Fleet
 
 LIST = "revoked.json"
+MOST_LIST = 64 << 20  # bytes: each renewal adds the certificate before, until that has ended
 ISSUERS = ("device-ca", "service-ca")
 LIVES = timedelta(days=7)  # a CRL older than this makes a broker refuse everybody: it is renewed long before
 EARLIER = timedelta(hours=1)  # clocks differ
@@ -39,7 +40,7 @@ class Revoked(Record):
 def revoked(fleet: Fleet) -> tuple[Revoked, ...]:
     """Return the list, oldest first; BadInput when it is damaged: a broker must not take that for an empty one."""
     try:
-        rows = json.loads(fleet.safe.read(LIST))
+        rows = json.loads(fleet.safe.read(LIST, MOST_LIST))
         found = tuple(
             Revoked(
                 serial=int(row["serial"], 16),
@@ -61,21 +62,23 @@ def revoked(fleet: Fleet) -> tuple[Revoked, ...]:
 
 def revoke(fleet: Fleet, certificates: Iterable[bytes]) -> tuple[Revoked, ...]:
     """List certificates (PEM; the first of each counts); return what is new. BadInput for one that is not ours."""
-    known = revoked(fleet)
-    serials = {(one.issuer, one.serial) for one in known}
-    fresh = []
-    for pem in certificates:
-        one = _read(fleet, pem)
-        if (one.issuer, one.serial) not in serials:
-            serials.add((one.issuer, one.serial))
-            fresh.append(one)
+    fresh = {(one.issuer, one.serial): one for one in (read_certificate(fleet, pem) for pem in certificates)}
+    return list_by_hand(fleet, fresh.values())
+
+
+def list_by_hand(fleet: Fleet, certificates: Iterable[Revoked]) -> tuple[Revoked, ...]:
+    """List certificates for good: what a person revoked is not taken out when the registry publishes its own."""
+    known = {(one.issuer, one.serial) for one in revoked(fleet)}
+    fresh = tuple(one for one in certificates if (one.issuer, one.serial) not in known)
     if fresh:
+        listed = json.loads(fleet.safe.read(LIST, MOST_LIST)) if known else []
         rows = [
-            {"serial": f"{one.serial:x}", "name": one.name, "issuer": one.issuer, "at": one.at, "until": one.until}
-            for one in (*known, *fresh)
-        ]
-        fleet.safe.write(LIST, json.dumps(rows, indent=1).encode() + b"\n")
-    return tuple(fresh)
+            {"serial": f"{one.serial:x}", "name": one.name, "issuer": one.issuer, "at": one.at, "until": one.until,
+             "hand": True}
+            for one in fresh
+        ]  # fmt: skip
+        fleet.safe.write(LIST, json.dumps([*listed, *rows], indent=1).encode() + b"\n")
+    return fresh
 
 
 def crl(fleet: Fleet, after: datetime | None = None) -> tuple[bytes, datetime]:
@@ -105,7 +108,8 @@ def one_crl(fleet: Fleet, label: str, begins: datetime, now: datetime) -> x509.C
     return builder.sign(key, hashes.SHA256())
 
 
-def _read(fleet: Fleet, pem: bytes) -> Revoked:
+def read_certificate(fleet: Fleet, pem: bytes) -> Revoked:
+    """Read the first certificate (PEM) as one that counts no more from now on; BadInput for one that is not ours."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         name = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)

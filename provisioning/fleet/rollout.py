@@ -14,8 +14,10 @@ import cbor2
 
 from agent.core.errors import BadInput, Missing, Unreadable
 from agent.core.record import Record, as_map, replace
+from provisioning.fleet.identity import Fleet, checked
 from provisioning.fleet.safe import whole_file
 
+ROLLOUTS = "rollouts"
 SHORT = 16  # bytes of a digest in a device's answer
 MOST_ANSWER = 256  # bytes
 STAGES = (5, 25, 100)
@@ -162,6 +164,11 @@ class Rollout:
         states = [one.state for one in self.devices.values()]
         waiting = sum(one.waiting > 0 for one in self.devices.values())
         return {state: states.count(state) for state in (OPEN, SENT, HAS, REFUSED, LEFT)} | {"waiting": waiting}
+
+
+def record(fleet: Fleet, model: str) -> Path:
+    """Return where the rollout of a class is kept."""
+    return fleet.safe.directory / ROLLOUTS / f"{checked(model.replace('_', '-'), 'class')}.json"
 
 
 def read_answer(payload: bytes) -> Said:

@@ -5,11 +5,15 @@ passphrase every key is encrypted by PKCS #8 (AES-256); as the common PKCS #8 st
 it is first stretched by scrypt (64 MiB, a salt of the fleet's own) and the result is what PKCS #8 gets.
 """
 
+import fcntl
 import getpass
 import json
 import os
 import secrets
+import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -19,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from agent.core.errors import BadInput, Missing, Refused, Unreadable
 
 FACTS = "fleet.json"
+LOCK = "fleet.lock"  # held while the facts are changed; the directory itself is held for as long as a push takes
 LEAST_PASSPHRASE = 12  # characters
 MOST_FILE = 64 * 1024  # bytes
 
@@ -89,25 +94,32 @@ class Safe:
         """Open an existing safe; Missing, Unreadable, or Refused when others could read it or the passphrase lacks."""
         try:
             mode = directory.stat().st_mode
-            facts = json.loads(_read(directory / FACTS))
-            salt = bytes.fromhex(facts["salt"])
+            facts = _facts(directory)
         except FileNotFoundError:
             raise Missing(f"{directory} holds no fleet; make one with `privet-fleet init`") from None
-        except (ValueError, KeyError, TypeError):
-            raise BadInput(f"{directory / FACTS} is damaged; restore it from your copy") from None
+        salt = bytes.fromhex(facts["salt"])
         if mode & 0o077:
             raise Refused(f"other users may enter {directory}; close it with `chmod 700 {directory}`")
         if bool(salt) != (passphrase is not None):
             hint = "needs its passphrase; give it" if salt else "has no passphrase; open it without one"
             raise Refused(f"this fleet {hint}")
-        return cls(
-            directory, passphrase.stretched(salt) if passphrase else None, {str(k): str(facts[k]) for k in facts}
-        )
+        return cls(directory, passphrase.stretched(salt) if passphrase else None, facts)
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Hold a directory in which keys are made; Refused when another command makes some there, or has."""
+        with alone(self.directory, f"another command makes a fleet in {self.directory}; choose another directory"):
+            if (self.directory / FACTS).exists():
+                raise Refused(f"{self.directory} already holds a fleet; choose another directory")
+            yield
 
     def seal(self, **facts: str) -> None:
-        """Write the public facts; from now on the directory is a fleet."""
-        self.facts |= facts
-        self.write(FACTS, json.dumps(self.facts, indent=1, sort_keys=True).encode() + b"\n")
+        """Write the public facts; from now on the directory is a fleet. What others wrote meanwhile stays."""
+        with waited(self.directory / LOCK):
+            with suppress(FileNotFoundError):
+                self.facts |= _facts(self.directory)
+            self.facts |= facts
+            self.write(FACTS, json.dumps(self.facts, indent=1, sort_keys=True).encode() + b"\n")
 
     def keep(self, name: str, *keys: PrivateKeyTypes) -> None:
         """Store private keys, one after the other, in the file `name`.key."""
@@ -129,10 +141,10 @@ class Safe:
             raise Refused(f"{self.directory / name}.key cannot be opened: {cause}; try again")
         return found
 
-    def read(self, name: str) -> bytes:
-        """Return a file of the safe; Missing or Unreadable."""
+    def read(self, name: str, most: int = MOST_FILE) -> bytes:
+        """Return a file of the safe; Missing, or Unreadable when it is larger than such a file can be."""
         try:
-            return _read(self.directory / name)
+            return _read(self.directory / name, most)
         except FileNotFoundError:
             raise Missing(f"{self.directory / name} is not there; bring it back from where you keep it") from None
 
@@ -141,7 +153,7 @@ class Safe:
         whole_file(self.directory / name, content)
 
 
-def whole_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+def whole_file(path: Path, content: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
     """Replace a file at once and durably; its directories appear with mode 0700. Unreadable when the disk refuses."""
     beside = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
@@ -149,6 +161,8 @@ def whole_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(descriptor, "wb") as stream:
+                if owner is not None:
+                    os.fchown(descriptor, *owner)
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -161,6 +175,68 @@ def whole_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         raise Unreadable(f"{path} cannot be written ({error.strerror}); check the disk and the rights") from None
 
 
+def new_file(path: Path, content: bytes) -> bool:
+    """Put a file where none is, at once and durably; say whether it was us. Unreadable when the disk refuses."""
+    beside = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    whole_file(beside, content)
+    try:
+        os.link(beside, path)
+        names_synced(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be written ({error.strerror}); check the disk and the rights") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def alone(folder: Path, busy: str = "") -> Iterator[None]:
+    """Hold a folder that one process can hold; wait for it, or with a sentence Refused when another has it.
+
+    The kernel lets go of it when a process ends, however that was.
+    """
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unreadable(f"{folder} cannot be read ({error.strerror}); check its rights") from None
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise Refused(busy) from None
+        yield
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def waited(path: Path) -> Iterator[None]:
+    """Hold a file that is there for this alone, as soon as no other process has it."""
+    try:
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be written ({error.strerror}); check the disk and the rights") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def owned_file(path: Path, content: bytes) -> None:
+    """Replace a file that is there as `whole_file` does, with the owner and the rights that it has."""
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read ({error.strerror}); check the disk and the rights") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise Refused(f"{path} is no plain file; put the file there itself")
+    owner = (found.st_uid, found.st_gid) if os.geteuid() == 0 else None
+    whole_file(path, content, stat.S_IMODE(found.st_mode), owner)
+
+
 def names_synced(folder: Path) -> None:
     """Make durable which names a folder has; OSError when the disk refuses."""
     names = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -170,14 +246,23 @@ def names_synced(folder: Path) -> None:
         os.close(names)
 
 
-def _read(path: Path) -> bytes:
+def _facts(directory: Path) -> dict[str, str]:
+    try:
+        found = json.loads(_read(directory / FACTS))
+        bytes.fromhex(found["salt"])
+        return {str(name): str(found[name]) for name in found}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadInput(f"{directory / FACTS} is damaged; restore it from your copy") from None
+
+
+def _read(path: Path, most: int = MOST_FILE) -> bytes:
     try:
         with path.open("rb") as stream:
-            content = stream.read(MOST_FILE + 1)
+            content = stream.read(most + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise Unreadable(f"{path} cannot be read ({error.strerror}); check its rights") from None
-    if len(content) > MOST_FILE:
+    if len(content) > most:
         raise Unreadable(f"{path} is larger than any file of a fleet; restore it from your copy")
     return content

@@ -5,6 +5,7 @@
     POST /.well-known/est/simplereenroll    TLS with the device's certificate
     GET  /.well-known/est/time?nonce=…      the time, signed
     GET  /.well-known/est/crl               certificates of devices that are revoked or held
+    POST /.well-known/est/erased            the receipt of a device that erased itself; the answer is a voucher
 
 Whatever comes, one sentence goes back. A device's clock counts nowhere: TLS judges its certificate without dates, and
 the desk then judges it by this server's time, so that one that was away for a while can still renew.
@@ -13,14 +14,14 @@ the desk then judges it by this server's time, so that one that was away for a w
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from cryptography import x509
 
 from agent.core.errors import BadInput, Missing, PrivetError, Refused
-from provisioning.fleet import est
+from provisioning.fleet import est, handover
 from provisioning.fleet.authority import requested_key
 from provisioning.fleet.clerk import Clerk
 from provisioning.fleet.desk import GIVEN, LATER, RULES, Asked, Desk, Outcome, Rules, token_hash
@@ -37,7 +38,7 @@ QUESTIONS = (20, 0.2)  # questions of one device
 BUSY = "too many questions; ask again later"
 LARGE = f"a question has at most {est.MOST_BODY} bytes; send the certificate request alone"
 SLOW = "the question came too slowly; ask again"
-NOWHERE = "there is nothing here; the paths are cacerts, simpleenroll, simplereenroll, time and crl"
+NOWHERE = "there is nothing here; the paths are cacerts, simpleenroll, simplereenroll, time, crl and erased"
 NO_CERTIFICATE = "a renewal needs TLS with the device's certificate; show it"
 BROKEN = "the enrolment server failed; its operator has to look into it"
 HEADERS = {"Cache-Control": "no-store", "Server": "privet", "X-Content-Type-Options": "nosniff"}
@@ -50,7 +51,8 @@ class Enrolment:
     def __init__(self, registry: Registry, tell: Callable[[str], None], rules: Rules = RULES) -> None:
         self.registry = registry
         self.fleet = registry.fleet
-        self._tell = tell
+        self.tell = tell
+        self.answering: Callable[[object], AbstractContextManager[None]] = lambda _protocol: nullcontext()
         self._clerk = Clerk(registry, self._shut, self._publish, rules)
         self._list = b"", 0.0
         self._failures, self._questions = Bucket(*FAILURES), Bucket(*QUESTIONS)
@@ -68,13 +70,13 @@ class Enrolment:
         for label in ("device-ca", "server-ca"):
             left = int(self.fleet.issuer(label)[0].not_valid_after_utc.timestamp() - self.registry.now()) // DAY
             if left < WARN_DAYS:
-                self._tell(f"the {label} ends in {left} days; renew it with the root: privet-fleet authority renew")
+                self.tell(f"the {label} ends in {left} days; renew it with the root: privet-fleet authority renew")
 
     def application(self) -> web.Application:
         """Return the application, for whoever serves it."""
         made = web.Application(client_max_size=est.MOST_BODY)
         looks = {"cacerts": self.cacerts, "time": self.time, "crl": self.revoked}
-        acts = {"simpleenroll": self.enrol, "simplereenroll": self.renew}
+        acts = {"simpleenroll": self.enrol, "simplereenroll": self.renew, "erased": self.erased}
         for name, look in looks.items():
             made.router.add_get(EST + name, self._guarded(look), allow_head=False)
         for name, act in acts.items():
@@ -120,7 +122,7 @@ class Enrolment:
         if wait:
             return busy(wait)
         asked, hashed = await self._asked(request), token_hash(token)
-        return await self._answered(lambda desk: desk.claim(device, hashed, asked))
+        return await self._answered(request, lambda desk: desk.claim(device, hashed, asked))
 
     async def renew(self, request: web.Request) -> web.Response:
         """Give the next certificate for the one in force."""
@@ -131,21 +133,42 @@ class Enrolment:
         if wait:
             return busy(wait)
         asked = await self._asked(request)
-        return await self._answered(lambda desk: desk.renew(shown, asked))
+        return await self._answered(request, lambda desk: desk.renew(shown, asked))
 
-    async def _asked(self, request: web.Request) -> Asked:
+    async def erased(self, request: web.Request) -> web.Response:
+        """Take the receipt of a device that erased itself; it is signed, so no certificate is asked for."""
+        wait = self._questions.take(f"erased {neighbourhood(request.remote or '')}", time.monotonic())
+        if wait:
+            return busy(wait)
+        receipt = est.read_receipt(await self._body(request), request.headers.get("Content-Type", ""))
+        outcome = await self._outcome(request, lambda desk: handover.taken(desk, receipt))
+        if outcome.status == GIVEN:
+            return web.Response(body=outcome.certificate, headers={"Content-Type": est.TIME})
+        if outcome.status == handover.ENDED:
+            return web.Response(status=outcome.status)
+        return said(outcome.status, outcome.sentence, {"Retry-After": str(outcome.wait)} if outcome.wait else {})
+
+    async def _body(self, request: web.Request) -> bytes:
         if (request.content_length or 0) > est.MOST_BODY:
             raise web.HTTPRequestEntityTooLarge(est.MOST_BODY, request.content_length or 0, text=LARGE)
         try:
-            body = await asyncio.wait_for(request.read(), PATIENCE)
+            return await asyncio.wait_for(request.read(), PATIENCE)
         except TimeoutError:
             raise web.HTTPRequestTimeout(text=SLOW) from None
+
+    async def _asked(self, request: web.Request) -> Asked:
+        body = await self._body(request)
         key = requested_key(est.read_request(body, request.headers.get("Content-Type", "")))
         boots, boot = est.read_boot(request.headers.get("Privet-Boot", ""))
         return Asked(key=key, boots=boots, boot=boot)
 
-    async def _answered(self, work: Callable[[Desk], Outcome]) -> web.Response:
-        outcome = await awaited(self._clerk.ask(work))
+    async def _outcome(self, request: web.Request, work: Callable[[Desk], Outcome]) -> Outcome:
+        """Ask the clerk without keeping anybody else waiting; meanwhile nobody takes the place of who asks."""
+        with self.answering(request.protocol):
+            return await asyncio.wrap_future(self._clerk.ask(work))
+
+    async def _answered(self, request: web.Request, work: Callable[[Desk], Outcome]) -> web.Response:
+        outcome = await self._outcome(request, work)
         if outcome.status == GIVEN:
             leaf = x509.load_der_x509_certificate(outcome.certificate)
             return certificates(est.certs_only([leaf, self._issuer]))
@@ -154,14 +177,17 @@ class Enrolment:
     async def _contact(self, request: web.Request) -> None:
         shown = certificate_of(request)
         if shown is not None:  # using a new certificate anywhere proves it
-            await awaited(self._clerk.ask(lambda desk: desk.contact(shown)))
+            await self._outcome(request, lambda desk: desk.contact(shown))
 
     def _shut(self, outcome: Outcome) -> None:
         for device in outcome.shut:
-            self._tell(f"{device} is in quarantine: {outcome.sentence}")
+            self.tell(f"{device} is in quarantine: {outcome.sentence}")
 
     def _publish(self) -> None:
-        publish(self.registry)
+        try:
+            publish(self.registry)
+        except PrivetError as error:
+            self.tell(f"the list of the revoked could not be written ({error}); it is tried again within the hour")
         self._list = b"", 0.0
 
     def _guarded(self, act: Act) -> Act:
@@ -189,13 +215,8 @@ class Enrolment:
         except (HttpProcessingError, ValueError):
             return said(400, "this question cannot be read; send it anew")
         except Exception:  # noqa: BLE001 - a traceback is nobody's business but the operator's
-            self._tell(BROKEN)
+            self.tell(BROKEN)
             return said(500, BROKEN)
-
-
-async def awaited(future: "Future[Outcome]") -> Outcome:
-    """Wait for the clerk without keeping anybody else waiting."""
-    return await asyncio.wrap_future(future)
 
 
 async def expected(request: web.Request) -> None:

@@ -1,14 +1,16 @@
 """What a device of the fleet can be, and what makes it something else: one table, and nothing that happens outside it.
 
 The way of most: planned, flashed, verified, claimed, active; then transferring, reset and claimed by a new owner, or
-retired for good. From anywhere into quarantine, and out of it by a person's word alone.
+retired for good. From anywhere into quarantine, and out of it by a person's word alone, to what the device was before
+or what happened to it meanwhile made of that. Who is claimed or active has a certificate in force; whose last one a
+person revoked waits for a new seed.
 """
 
 from agent.core.errors import Refused
 
 PLANNED, FLASHED, VERIFIED, CLAIMED, ACTIVE = "planned", "flashed", "verified", "claimed", "active"
-QUARANTINED, TRANSFERRING, RESET, RETIRED = "quarantined", "transferring", "reset", "retired"
-STATES = (PLANNED, FLASHED, VERIFIED, CLAIMED, ACTIVE, QUARANTINED, TRANSFERRING, RESET, RETIRED)
+QUARANTINED, TRANSFERRING, RESET, REVOKED, RETIRED = "quarantined", "transferring", "reset", "revoked", "retired"
+STATES = (PLANNED, FLASHED, VERIFIED, CLAIMED, ACTIVE, QUARANTINED, TRANSFERRING, RESET, REVOKED, RETIRED)
 
 # What can happen.
 FLASH = "flash"  # a station wrote its slot: the token in it is new, the one before is void
@@ -20,8 +22,9 @@ QUARANTINE = "quarantine"
 RELEASE = "release"
 TRANSFER = "transfer"  # its owner gives it away
 ERASED = "erased"  # the old owner's signed receipt is here, or a person answers for its lack by name
+REVOKE = "revoke"  # the last of its certificates counts no more, by a person's word
 RETIRE = "retire"
-EVENTS = (FLASH, VERIFY, FAIL, CLAIM, SEEN, QUARANTINE, RELEASE, TRANSFER, ERASED, RETIRE)
+EVENTS = (FLASH, VERIFY, FAIL, CLAIM, SEEN, QUARANTINE, RELEASE, TRANSFER, ERASED, REVOKE, RETIRE)
 
 TABLE: dict[tuple[str, str], str] = {
     (PLANNED, FLASH): FLASHED,
@@ -39,18 +42,28 @@ TABLE: dict[tuple[str, str], str] = {
     (CLAIMED, CLAIM): CLAIMED,
     (CLAIMED, SEEN): ACTIVE,
     (CLAIMED, TRANSFER): TRANSFERRING,
+    (CLAIMED, ERASED): RESET,  # its owner began: what they signed is enough to end what they had
+    (CLAIMED, REVOKE): REVOKED,
     (ACTIVE, FLASH): ACTIVE,
     (ACTIVE, VERIFY): ACTIVE,
     (ACTIVE, CLAIM): CLAIMED,
     (ACTIVE, SEEN): ACTIVE,
     (ACTIVE, TRANSFER): TRANSFERRING,
+    (ACTIVE, ERASED): RESET,
+    (ACTIVE, REVOKE): REVOKED,
     (QUARANTINED, QUARANTINE): QUARANTINED,
-    (QUARANTINED, RELEASE): ACTIVE,
     (TRANSFERRING, SEEN): TRANSFERRING,
     (TRANSFERRING, ERASED): RESET,
+    (TRANSFERRING, REVOKE): TRANSFERRING,
+    (REVOKED, FLASH): REVOKED,
+    (REVOKED, VERIFY): REVOKED,
+    (REVOKED, CLAIM): CLAIMED,
+    (REVOKED, TRANSFER): TRANSFERRING,
+    (REVOKED, ERASED): RESET,
     (RESET, FLASH): RESET,
     (RESET, VERIFY): RESET,
     (RESET, CLAIM): CLAIMED,
+    (RESET, TRANSFER): RESET,  # its operator agrees to the next owner
     **{(state, QUARANTINE): QUARANTINED for state in STATES if state != RETIRED},
     **{(state, RETIRE): RETIRED for state in STATES if state != RETIRED},
 }
@@ -63,12 +76,18 @@ WHY = {
     QUARANTINED: "is in quarantine; look at why, then release or retire it",
     TRANSFERRING: "waits for its owner's receipt of erasure",
     RESET: "waits to be claimed by its new owner",
+    REVOKED: "has no certificate that counts; write a new seed with privet-fleet devices reseed",
     RETIRED: "is retired for good",
 }
 
 
-def after(state: str, event: str) -> str:
-    """Return the state after an event; Refused when it cannot happen now."""
+def after(state: str, event: str, before: str = "") -> str:
+    """Return the state after an event; Refused when it cannot happen now.
+
+    `before` is where a device in quarantine is let back to.
+    """
+    if (state, event) == (QUARANTINED, RELEASE):
+        return before
     try:
         return TABLE[state, event]
     except KeyError:

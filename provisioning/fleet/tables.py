@@ -23,7 +23,9 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy.engine import make_url
@@ -81,6 +83,13 @@ suspects = Table(  # keys that came with another device's token: no certificate 
     Column("key", LargeBinary, primary_key=True),
     Column("device", String(63), nullable=False, index=True),
 )
+shut = Table(  # what a device in quarantine is let back to
+    "shut",
+    ALL,
+    Column("device", String(63), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("why", Text, nullable=False),
+)
 ledger = Table(
     "ledger",
     ALL,
@@ -109,11 +118,22 @@ def database(place: str, folder: Path) -> Engine:
     """
     engine = _postgres(checked_place(place)) if place else _sqlite(folder / "registry.db")
     with spoken():
-        ALL.create_all(engine)
         with engine.begin() as connection:
-            if connection.execute(select(chain.c.id)).first() is None:
-                connection.execute(insert(chain).values(id=1, rows=0, hash=bytes(32)))
+            whole = set(ALL.tables) <= set(inspect(connection).get_table_names())
+            whole = whole and connection.execute(select(chain.c.id)).first() is not None
+        if not whole:
+            _made(engine)
     return engine
+
+
+def _made(engine: Engine) -> None:
+    """Make what lacks; whoever opens the registry at the same moment waits, and finds it there."""
+    with engine.execution_options(privet_writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtext("privet registry"))))
+        ALL.create_all(connection)
+        if connection.execute(select(chain.c.id)).first() is None:
+            connection.execute(insert(chain).values(id=1, rows=0, hash=bytes(32)))
 
 
 def checked_place(place: str, what: str = "registry") -> str:
@@ -157,7 +177,7 @@ def spoken() -> Iterator[None]:
         said = words[0][:200] if words else type(error.orig).__name__
         if error.connection_invalidated or "connect" in said or "unable to open" in said:
             raise Unreachable(f"the registry cannot be reached ({said}); start its database") from error
-        raise Failed(f"the registry refused ({said}); look into its database") from error
+        raise Failed(f"the registry refused ({said}); look whether its disk is full, then into its database") from error
     except SQLAlchemyError as error:
         raise Failed(f"the registry failed ({type(error).__name__}); look into its database") from error
 
@@ -176,7 +196,7 @@ def _sqlite(path: Path) -> Engine:
 
     def opened(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
-        for line in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={WAIT}"):
+        for line in (f"busy_timeout={WAIT}", "journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {line}")
 
     def begun(connection: Connection) -> None:

@@ -221,3 +221,12 @@ def encode(made: PolicyMap) -> bytes:
     if len(payload) > MAX_BYTES:
         raise BadInput(f"the policy would have {len(payload)} bytes and may have {MAX_BYTES}; shorten the profile")
     return payload
+
+
+def blank_issue(whole: Profile, known: Policy | None = None) -> Issue:
+    """Make an issue without a fleet: empty keys, unless a policy is known."""
+    keys = {one.id: b"" for one in whole.recipient}
+    if known is None:
+        return Issue("any", 1, 1, keys, ("broker.invalid", 8883))
+    keys |= {one.id: one.key for one in known.recipients}
+    return Issue(known.fleet, 1, 1, keys, (known.broker["host"], known.broker["port"]))

@@ -9,7 +9,7 @@ import cbor2
 
 from agent.core.errors import BadInput, Missing, PrivetError
 from provisioning.fleet.identity import Fleet, checked
-from provisioning.fleet.safe import whole_file
+from provisioning.fleet.safe import new_file
 from provisioning.profile.catalogue import shipped
 from provisioning.profile.compile import Issue, as_policy, encode, policy_map
 from provisioning.profile.diff import Difference, compare
@@ -37,7 +37,18 @@ def current_policy(fleet: Fleet, path: Path) -> Issued:
     """Return the newest policy of a class when it still says what the profile says, else issue the next one."""
     catalogue = shipped()
     profile = load(path, catalogue).profile
-    newest = newest_policy(fleet, profile.model)
+    while True:
+        found = still_current(fleet, profile)
+        if found is not None:
+            return found
+        made = next_policy(fleet, path)
+        if new_file(made.path, made.signed):
+            return made  # else somebody else issued one meanwhile, which may be what we want
+
+
+def still_current(fleet: Fleet, profile: Profile) -> Issued | None:
+    """Return the newest policy of a class when it says what the profile says and has not ended."""
+    catalogue, newest = shipped(), newest_policy(fleet, profile.model)
     if newest:
         signed = newest.read_bytes()
         with suppress(PrivetError):  # one that cannot be read is not reused
@@ -46,14 +57,15 @@ def current_policy(fleet: Fleet, path: Path) -> Issued:
             issue = Issue(fleet.name, old["sequence"], old["issued"], keys, fleet_broker(fleet), "", old["expires"])
             if policy_map(profile, catalogue, issue) == old and old["expires"] > time.time():
                 return Issued(profile.model, old["sequence"], old["expires"], signed, newest, [])
-    return issue_policy(fleet, path)
+    return None
 
 
 def issue_policy(fleet: Fleet, path: Path, device: str = "", days: int | None = None) -> Issued:
-    """Compile, sign and keep the next policy of a class (or of one device of it)."""
-    made = next_policy(fleet, path, device, days)
-    whole_file(made.path, made.signed)
-    return made
+    """Compile, sign and keep the next policy of a class (or of one device of it); no number is given twice."""
+    while True:
+        made = next_policy(fleet, path, device, days)
+        if new_file(made.path, made.signed):
+            return made
 
 
 def next_policy(fleet: Fleet, path: Path, device: str = "", days: int | None = None) -> Issued:

@@ -16,25 +16,34 @@ from agent.core.role import OWNER, YEAR
 from agent.core.telemetry import Sample
 from agent.guard.gate import first_boot
 from agent.guard.house import House
+from agent.guard.pair import HOME, NEXT
 from agent.guard.parts import Parts
 from agent.guard.posture import Posture
 from agent.guard.rules import read_anchor
+from agent.guard.seeds import establish
 from agent.system.keys import FileSlot
 from agent.system.queue import Queue
+from agent.system.seen import names
 from agent.system.simulated import SimulatedSystem
 from agent.system.store import Store
 from agent.system.vault import DirectVault
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.simulate.messenger import Messenger
+from provisioning.simulate.pi import BOOT, COURIER
 
 Image = Callable[[SimulatedSystem], None]
+SLOT = f"{BOOT}/privet.slot"
 
 
 class Device:
-    """A device from its flashing to its end. `folder` is where its memory card's state lies on this machine."""
+    """A device from its flashing to its end. `folder` is where its memory card's state lies on this machine.
 
-    def __init__(self, name: str, folder: Path, image: Image, seeds: Mapping[str, bytes]) -> None:
+    `seeds` are files of /etc/privet, or anywhere by their whole path. With a `slot` it is a card as a station leaves
+    it: who the device is stands in the seed, and it gets its certificate from the fleet's enrolment server by itself.
+    """
+
+    def __init__(self, name: str, folder: Path, image: Image, seeds: Mapping[str, bytes], slot: bytes = b"") -> None:
         self.name = name
         self.folder = folder
         self.house: House | None = None
@@ -42,11 +51,14 @@ class Device:
         self.accepted = 0
         self.refused = ""
         self.said: list[str] = []
+        self.flashed = bool(slot)
 
         def flashed(system: SimulatedSystem) -> None:
             image(system)
             for path, content in seeds.items():
-                system.edit(f"/etc/privet/{path}", content, mode=0o600)
+                system.edit(str(Path("/etc/privet") / path), content, mode=0o600)
+            if slot:
+                system.edit(SLOT, slot, in_place=True)
 
         self.system = SimulatedSystem(image=flashed)
         self.system.wall = int(time.time())
@@ -70,6 +82,8 @@ class Device:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key, _ = FileSlot(self.system).open()
         vault = DirectVault(key)
+        if self.flashed:
+            establish(self.system, vault)
         store = Store(str(self.folder / "state.db"), vault, self.system.clock)
         if os.getuid() != 0 and not store.get("grants"):
             review = self.system.wall + YEAR - 1
@@ -93,7 +107,24 @@ class Device:
         if listen:
             (self.folder / "run").mkdir(mode=0o700, exist_ok=True)
             self.house.listen(str(self.folder / "run"), os.getuid(), -1)
+        if self.flashed:
+            self.house.enrol((COURIER, COURIER))
         self.house.start()
+
+    def connect(self) -> None:
+        """Start the courier of a flashed device: it carries the questions for a certificate, and then the link."""
+        self.messenger = Messenger(self.folder / "courier", laid=self.lay)
+        self.running.attach(self.messenger.guard)
+
+    def lay(self) -> None:
+        """Give the courier, which reads real files, what the guard keeps for it on the simulated card."""
+        home = self.folder / "courier"
+        for folder, place in ((HOME, home), (NEXT, home / "next")):
+            there = [one for one in names(self.system, folder) if one.endswith(".pem")]
+            for name in there:
+                whole_file(place / name, self.system.read(f"{folder}/{name}"))
+            for gone in {one.name for one in place.glob("*.pem")} - set(there):
+                (place / gone).unlink()
 
     def enrol(self, fleet: Fleet, days: int = 2) -> None:
         """Make the courier's own key and let the fleet sign its request, then start the courier."""

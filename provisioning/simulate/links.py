@@ -9,8 +9,11 @@ import secrets
 import selectors
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 from cryptography import x509
@@ -19,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.core.errors import Failed
 from agent.courier import trust
-from agent.courier.link import PACE, Link
+from agent.courier.link import PACE, SETTLED, Link, Pace
 from agent.courier.session import Place
+from provisioning.broker.mosquitto import Broker
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.safe import whole_file
 
@@ -30,7 +34,10 @@ AT_ONCE = 8  # calls in one turn
 
 
 class Back(NamedTuple):
-    """How a crowd came back: how many, seconds until the last, most and mean in one second, tries that failed."""
+    """How a crowd came back: how many, seconds until the last, most and mean in one second, tries that failed.
+
+    A second has those whose moment it was. When our loop got to them says more of this machine than of a thousand.
+    """
 
     links: int
     seconds: float
@@ -38,14 +45,21 @@ class Back(NamedTuple):
     mean: float
     failed: int
 
+    @property
+    def crowding(self) -> float:
+        """Return how often the mean the fullest second is."""
+        return self.peak / self.mean
+
 
 class One:
     """One device's link, and when it was connected last."""
 
-    def __init__(self, fleet: Fleet, folder: Path, place: tuple[str, int]) -> None:
+    def __init__(self, fleet: Fleet, folder: Path, place: tuple[str, int], pace: Pace) -> None:
         name = f"d-{secrets.token_hex(6)}"
         self.home = folder / name
         self.at = 0.0
+        self.wanted = 0.0  # when it is to call next
+        self.came = 0.0  # when it was to make the call that got through
         self.failed = 0
         key = ec.generate_private_key(ec.SECP256R1())
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
@@ -54,10 +68,24 @@ class One:
         whole_file(self.home / "cert.pem", fleet.sign_csr(request.public_bytes(pem), name, 2))
         whole_file(self.home / "ca.pem", fleet.trust_anchor())
         host, port = place
-        self.link = Link(Place(host=host, port=port, fleet=fleet.name, device=name), self._trusted, self, PACE)
+        self.link = Link(Place(host=host, port=port, fleet=fleet.name, device=name), self._trusted, self, pace)
 
     def _trusted(self) -> ssl.SSLContext:
         return trust.verified(self.home / "ca.pem", self.home / "cert.pem", self.home / "key.pem")
+
+    def time_has_come(self) -> bool:
+        """Say whether it is to call; note when that is, or was."""
+        left, now = self.link.timeout(), time.monotonic()
+        if left > 0 or not self.wanted:
+            self.wanted = now + left
+        return left <= 0
+
+    def call(self) -> None:
+        """Call the broker."""
+        self.link.step()
+        if self.link.session is not None:
+            self.came = self.wanted
+        self.wanted = 0.0
 
     def sent(self, message: int, cause: str) -> None:
         """Nothing is sent."""
@@ -70,19 +98,19 @@ class One:
         if word == "connected" and self.link.session is not None:
             self.at = self.link.session.since  # when it came to the broker; we hear of it when our loop gets there
         else:
+            self.failed += not self.at  # that it was connected and is no more is no try in vain
             self.at = 0.0
-            self.failed += 1
 
 
 class Links:
-    """So many links in one loop; their pace is that of real devices."""
+    """So many links in one loop; their pace is that of real devices, unless another one is given."""
 
-    def __init__(self, fleet: Fleet, folder: Path, place: tuple[str, int], number: int) -> None:
+    def __init__(self, fleet: Fleet, folder: Path, place: tuple[str, int], number: int, pace: Pace = PACE) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard < number + 100:
             raise Failed(f"{number} links need more open files than the {hard} this machine allows; take fewer")
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * number + 100)), hard))
-        self.all = [One(fleet, folder, place) for _ in range(number)]
+        self.all = [One(fleet, folder, place, pace) for _ in range(number)]
         self._selector = selectors.DefaultSelector()
         self._watched: dict[int, tuple[int, One, int]] = {}
 
@@ -98,14 +126,13 @@ class Links:
             time.sleep(TURN)
         calling = []
         for one in self.all:
-            if one in ready or one.link.timeout() <= 0:
-                if one.link.session is None:
-                    calling.append(one)
-                else:
-                    one.link.step()
+            if one.link.session is None:
+                calling.extend([one] if one.time_has_come() else [])
+            elif one in ready or one.link.timeout() <= 0:
+                one.link.step()
         # A call blocks until TLS has greeted: those who are through already must not starve meanwhile.
         for one in calling[:AT_ONCE]:
-            one.link.step()
+            one.call()
         waiting = set(calling)
         self.all = [*(one for one in self.all if one not in waiting), *calling[AT_ONCE:], *calling[:AT_ONCE]]
 
@@ -118,13 +145,52 @@ class Links:
                 raise Failed(f"{up} of {len(self.all)} links were back after {seconds:g} seconds; look into broker.log")
             self.turn()
             told(up)
-        times = sorted(one.at - begins for one in self.all)
-        buckets: dict[int, int] = {}
-        for at in times:
-            buckets[int(at / SECOND)] = buckets.get(int(at / SECOND), 0) + 1
-        span = max(times[-1] - times[0], SECOND)
-        failed = sum(one.failed for one in self.all) - before
-        return Back(len(times), round(times[-1], 1), max(buckets.values()), round(len(times) / span, 1), failed)
+        moments = sorted(max(0.0, one.came - begins) for one in self.all)
+        peak = max(Counter(int(moment / SECOND) for moment in moments).values())
+        mean = round(len(moments) / max(moments[-1], SECOND), 1)
+        last = round(max(one.at for one in self.all) - begins, 1)
+        return Back(len(moments), last, peak, mean, sum(one.failed for one in self.all) - before)
+
+    def outage(
+        self, broker: Broker, away: float, seconds: float, told: Callable[[int], None] = lambda _up: None
+    ) -> Back:
+        """Kill a broker when all have been connected for a while, start it again, and see how they come back.
+
+        They go on trying while it starts, as real ones would.
+        """
+        self.rest(SETTLED + SECOND)
+        broker.kill()
+        before = sum(one.failed for one in self.all)
+        self.scatter()
+        self.rest(away)
+        self._catch_up()
+        ready = Event()
+        with ThreadPoolExecutor(1) as other:  # the broker dies with the thread that starts it: that is this one
+            turning = other.submit(self._turn_until, ready)
+            try:
+                broker.start()
+            finally:
+                ready.set()
+            turning.result()
+        back = self.gather(seconds, told)
+        return back._replace(failed=sum(one.failed for one in self.all) - before)
+
+    def _catch_up(self) -> None:
+        """Let all call whose moment is over, where our loop is behind: they found no broker, and come a span later."""
+        for _ in range(len(self.all) // AT_ONCE + 1):
+            if not any(one.link.session is None and one.link.timeout() <= 0 for one in self.all):
+                return
+            self.turn()
+
+    def _turn_until(self, ready: Event) -> None:
+        while not ready.is_set():
+            self.turn()
+
+    def rest(self, seconds: float) -> None:
+        """Turn them for a while."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            self.turn()
 
     def scatter(self) -> None:
         """Turn them until every one has noticed that the broker is gone."""

@@ -6,6 +6,7 @@ The separate process of a real device (agent.courier.process) blocks on its one 
 import contextlib
 import selectors
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ PACE = Pace(keepalive=30, slack=5, first=200, most=2000)  # a broker on loopback
 
 
 class Messenger:
-    """Carries frames between a guard and its broker; `guard` is the socket to attach, `home` holds the PEM files."""
+    """Carries frames between a guard and its broker; `guard` is the socket to attach, `home` holds the PEM files.
 
-    def __init__(self, home: Path, pace: Pace = PACE) -> None:
+    `laid` sees to it that they are there as the guard has them now, before they are used.
+    """
+
+    def __init__(self, home: Path, pace: Pace = PACE, laid: Callable[[], None] = lambda: None) -> None:
         self.home = home
+        self.laid = laid
         self.pace = pace
         self.pairs = Pairs(home)
         self.link: Link | None = None
@@ -72,6 +77,8 @@ class Messenger:
                 del self._out[: self._mine.send(self._out)]
 
     def _obey(self, fields: list[Any]) -> None:
+        if fields[0] in ("link", "enrol"):
+            self.laid()
         if fields[0] == "link":
             if self.link is not None:
                 self.link.close()

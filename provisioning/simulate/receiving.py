@@ -9,6 +9,7 @@ from provisioning.collector.line import Line, trusted
 from provisioning.collector.receive import Collector, Reading
 from provisioning.collector.store import Store
 from provisioning.fleet.identity import SERVICE, Fleet
+from provisioning.profile.notices import Notices
 
 LOOK = 0.1  # seconds a turn waits for messages
 ENDING = 10.0  # seconds to end in
@@ -23,6 +24,7 @@ class Receiving:
         self._fleet, self._recipient, self._place = fleet.name, recipient, place
         self._context = trusted(*identity)
         self._anchor = fleet.trust_anchor()
+        self._notices = Notices(fleet)
         self._store = identity[0].with_name("store.db")
         self._new: list[Reading] = []
         self._lock = threading.Lock()
@@ -59,7 +61,8 @@ class Receiving:
     def _work(self) -> None:
         try:
             store = Store(self._store)
-            collector = Collector(self._fleet, self._recipient, self._key, store, self.said.append, self._anchor)
+            told = store, self.said.append, self._anchor
+            collector = Collector(self._fleet, self._recipient, self._key, *told, notices=self._notices)
             line = Line(collector, *self._place, self._context, SERVICE + self._recipient)
             self._connected = lambda: line.connected
             after = 0

@@ -1,140 +1,214 @@
-"""A simulated fleet at work: devices are flashed, start, enrol, measure, and now and then one is loosened by hand."""
+"""A simulated fleet at work: cards are flashed, devices start and enrol, measure, get policies, drift and are loosened.
 
+The devices live in a few processes (`apart.py`), one for each processor; broker, enrolment server and collector are the
+real ones. What is counted is what the devices say, and what arrived.
+"""
+
+import os
 import secrets
+import selectors
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agent.core.errors import Failed
-from provisioning.profile.issue import Issued, issue_policy, seed_files
-from provisioning.simulate.crowd import Crowd
-from provisioning.simulate.device import Device
-from provisioning.simulate.doors import opens
-from provisioning.simulate.pi import CHEAP, PASSWORD, USER, raspberry_pi
-from provisioning.simulate.stage import Stage
+from provisioning.broker.mosquitto import free_port
+from provisioning.fleet.push import Steward, push
+from provisioning.fleet.rollout import DONE, Plan, Rollout
+from provisioning.profile.issue import Issued, issue_policy
+from provisioning.simulate.child import Child
+from provisioning.simulate.office import Office, spread
+from provisioning.simulate.stage import HOST, Stage
 
-PURPOSE, FIELD = "climate", "temperature"
-LOOSENED_BY_HAND = ("/etc/ssh/sshd_config.d/00-mine.conf", b"Match all\n    PermitRootLogin yes\n")
-EVERY = 1.0  # seconds between the readings of a device
-SETTLED = 60.0  # seconds for what is still on its way at the end
+EACH = 8  # devices for which another process is worth its start
+ABREAST = 200  # devices that measure once a second; more measure more seldom: one machine is all of them
+SETTLED = 120.0  # seconds for what is still on its way at the end
+STUCK = 300.0  # seconds in which something has to change while all come up
+STAGES = Plan(stages=(5, 25, 100), failures=0, enough=90)
 
 
 class Count(NamedTuple):
-    """Where a fleet stands, in numbers: of devices, of readings, of broker outages."""
+    """Where a fleet stands, in numbers: of devices, of readings, of outages; the last ones in seconds.
+
+    `drifted` were loosened by somebody's hand, `loosened` by their owner; `taken` have the newest policy. `started` is
+    how long it took until all were enrolled and connected, `back` the longest until all were again after an outage.
+    """
 
     devices: int
     booted: int
     rotated: int
+    enrolled: int
     connected: int
     measured: int
     accepted: int
     received: int
     acknowledged: int
-    loosened: int
+    drifted: int
     warned: int
+    loosened: int
+    allowed: int
+    taken: int
     outages: int
+    started: float
+    back: float
     seconds: float
 
 
 class Run:
-    """One run; call `begin` once for each device, then `work` until it is over, then `settle`."""
+    """One run: `start`, `work` until it is over, then `settle`; `close` ends all that was started."""
 
-    def __init__(self, folder: Path, profile: Path, devices: int) -> None:
-        self.folder = folder
-        self.profile = profile
-        self.wanted = devices
+    def __init__(self, folder: Path, profile: Path, devices: int, registry: str = "") -> None:
+        self.folder, self.profile, self.wanted = folder, profile, devices
         self.stage = Stage.build(folder, f"sim-{secrets.token_hex(3)}")
-        self.crowd = Crowd()
+        self.office = Office(folder, self.stage.fleet, (HOST, free_port(HOST)), registry)
+        parts = max(1, min(os.cpu_count() or 1, devices // EACH))
+        words = "provisioning.simulate.apart", folder
+        self.parts = [Child(f"part{n}", folder / f"part{n}.log", *words) for n in range(parts)]
+        self.home: dict[str, Child] = {}  # where each device lives
         self.policy: Issued | None = None
-        self.rotated = 0
-        self.measured = 0
-        self.received = 0
-        self.outages = 0
-        self.loosened: set[str] = set()
-        self._measure_at = 0.0
+        self.drifted: list[str] = []
+        self.loosened: list[str] = []
+        self.received = self.outages = self._order = 0
+        self.started = self.back = self._cut = 0.0
         self._began = time.monotonic()
 
+    # -- what happens to it
+
     def start(self) -> None:
-        """Issue the policy and start the broker."""
+        """Issue the policy, start broker, server and collector, flash all cards, and start the devices."""
         self.policy = issue_policy(self.stage.fleet, self.profile)
         self.stage.start()
+        self.office.start()
+        names = self.office.flash(self.policy, self.wanted)
+        for part, share in zip(self.parts, spread(names, len(self.parts)), strict=True):
+            part.start()
+            self.home.update(dict.fromkeys(share, part))
+            self.tell(part, begin=share)
 
-    def begin(self) -> None:
-        """Flash and start one device: first boot, enrolment, consent."""
-        if self.policy is None:
-            raise Failed("the run was not started; call start first")
-        name = f"d-{secrets.token_hex(6)}"
-        seeds = seed_files(self.stage.fleet, self.policy, name)
-        device = Device(name, self.folder / "devices" / name, raspberry_pi(CHEAP), seeds)
-        device.boot()
-        self.rotated += not opens(device, USER, PASSWORD)
-        device.enrol(self.stage.fleet)
-        device.agree(PURPOSE)
-        self.crowd.join(device)
+    def measure(self) -> None:
+        """Let all measure."""
+        for part in self.parts:
+            self.tell(part, every=max(1.0, self.wanted / ABREAST))
 
-    def work(self, limit: float = 0.05) -> None:
-        """Let everyone work a little; each device measures once a second."""
-        now = time.monotonic()
-        if now >= self._measure_at:
-            self._measure_at = now + EVERY
-            for device in self.crowd.devices:
-                self.measured += 1
-                device.measure(**{FIELD: f"{18 + secrets.randbelow(80) / 10:.1f}"})
-        self.crowd.turn(limit)
-        self.received += len(self.stage.receiving.take())
+    def drift_one(self) -> None:
+        """Let somebody loosen a device by hand that was not touched yet."""
+        self.touch(self.drifted, "drift")
 
     def loosen_one(self) -> None:
-        """Let somebody loosen a device by hand that was not touched yet."""
-        left = [device for device in self.crowd.devices if device.name not in self.loosened]
+        """Let the owner of a device that was not touched yet allow something."""
+        self.touch(self.loosened, "loosen")
+
+    def touch(self, noted: list[str], what: str) -> None:
+        """Choose a device, and let it happen there."""
+        left = sorted(set(self.home) - {*self.drifted, *self.loosened})
         if left:
-            device = left[secrets.randbelow(len(left))]
-            self.loosened.add(device.name)
-            path, content = LOOSENED_BY_HAND
-            device.system.edit(path, content)
+            name = left[secrets.randbelow(len(left))]
+            noted.append(name)
+            self.tell(self.home[name], **{what: name})
 
     def cut_broker(self) -> None:
         """Kill the broker as a power cut would, and start it again."""
         self.outages += 1
         self.stage.broker.kill()
         self.stage.broker.start()
+        self._cut = time.monotonic()
 
-    def settle(self) -> None:
-        """Measure no more, and wait until every reading was received and acknowledged; Failed when one was lost."""
-        self._measure_at = float("inf")
+    def push(self, told: Callable[[], None]) -> None:
+        """Hand out the next policy by stages; Failed when it halts or somebody does not answer."""
+        self.policy = issue_policy(self.stage.fleet, self.profile)
+        made = self.policy
+        rollout = Rollout.begin(self.folder / "rollout.json", made.model, made.sequence, made.signed, STAGES)
+        rollout.aim(self.home)
+
+        def turned(_rollout: Rollout) -> None:
+            self.work(0.0)
+            told()
+
+        with Steward(self.stage.fleet, HOST, self.stage.port) as steward:
+            push(rollout, steward, made.signed, SETTLED, turned)
+        if rollout.verdict() != DONE:
+            raise Failed(f"not every device took the policy ({rollout.count()}); look into {self.folder}")
+
+    # -- its course
+
+    def work(self, limit: float = 0.05) -> None:
+        """Wait at most `limit` seconds for a word of the devices, and take what came; Failed when a part broke."""
+        with selectors.DefaultSelector() as selector:
+            for part in self.parts:
+                part.must_live()
+                if part.process is not None and part.process.stdout is not None:
+                    selector.register(part.process.stdout, selectors.EVENT_READ)
+            selector.select(limit)
+        for part in self.parts:
+            part.listen()
+        self.received += len(self.stage.receiving.take())
+        if self._cut and self.everyone("connected") and all(one.said["at"] > self._cut for one in self.parts):
+            self.back, self._cut = max(self.back, time.monotonic() - self._cut), 0.0
+
+    def come_up(self, told: Callable[[], None]) -> None:
+        """Wait until every device is enrolled and connected; Failed when nothing moves any more."""
+        moved, stood = time.monotonic(), (0, 0, 0)
+        while not self.everyone("connected"):
+            stands = self.sum("booted"), self.sum("enrolled"), self.sum("connected")
+            if stands != stood:
+                moved, stood = time.monotonic(), stands
+            if time.monotonic() - moved > STUCK:
+                raise Failed(f"{stands[2]} of {self.wanted} devices came up; look into {self.folder}")
+            self.work()
+            told()
+        self.started = round(time.monotonic() - self._began, 1)
+
+    def settle(self, told: Callable[[], None]) -> None:
+        """Measure no more, and wait until all that was accepted has arrived and is known to; Failed when not."""
+        for part in self.parts:
+            self.tell(part, every=0.0)
         ends = time.monotonic() + SETTLED
         while not self.settled():
             if time.monotonic() > ends:
-                count = self.count()
-                raise Failed(
-                    f"{count.accepted} readings were accepted and {count.received} arrived; look into {self.folder}"
-                )
+                raise Failed(f"not all came to rest ({self.count()}); look into {self.folder}")
             self.work()
+            told()
 
     def settled(self) -> bool:
-        """Say whether all that was accepted has arrived, was acknowledged, and every loosening was warned about."""
+        """Say whether nothing is on its way, every hand was warned about, and what was allowed is."""
+        if any(part.said.get("order") != self._order for part in self.parts) or self._cut:
+            return False
         count = self.count()
-        done = count.received == count.accepted and count.warned >= count.loosened
-        return done and all(device.confirmed() for device in self.crowd.devices)
+        arrived = count.received == count.accepted and count.acknowledged == count.devices
+        return arrived and (count.warned, count.allowed) == (count.drifted, count.loosened)
+
+    # -- how it stands
+
+    def tell(self, part: Child, **command: Any) -> None:
+        """Give a command to one part; all parts hear its number, so that none is behind for long."""
+        self._order += 1
+        for one in self.parts:
+            one.tell({"order": self._order, **(command if one is part else {})})
+
+    def sum(self, what: str) -> int:
+        """Add up what the parts said."""
+        return sum(int(part.said.get(what, 0)) for part in self.parts)
+
+    def everyone(self, what: str) -> bool:
+        """Say whether it is so for all devices."""
+        return self.sum(what) == self.wanted
 
     def count(self) -> Count:
         """Return where the fleet stands."""
-        devices = self.crowd.devices
-        return Count(
-            devices=self.wanted,
-            booted=len(devices),
-            rotated=self.rotated,
-            connected=sum(d.messenger is not None and d.messenger.state_word == "connected" for d in devices),
-            measured=self.measured,
-            accepted=sum(device.accepted for device in devices),
-            received=self.received,
-            acknowledged=sum(device.confirmed() for device in devices),
-            loosened=len(self.loosened),
-            warned=sum(any(w.setting == "ssh.root" for w in d.running.books.warnings) for d in devices),
-            outages=self.outages,
-            seconds=round(time.monotonic() - self._began, 1),
-        )
+        newest = str(self.policy.sequence) if self.policy is not None else ""
+        said = {name: self.sum(name) for name in Count._fields if name in self.parts[0].said}
+        own = {
+            "devices": self.wanted, "received": self.received, "drifted": len(self.drifted),
+            "loosened": len(self.loosened), "outages": self.outages, "started": self.started,
+            "back": round(self.back, 1), "seconds": round(time.monotonic() - self._began, 1),
+            "taken": sum(part.said.get("policies", {}).get(newest, 0) for part in self.parts),
+        }  # fmt: skip
+        return Count(**{**dict.fromkeys(Count._fields, 0), **said, **own})
 
     def close(self) -> None:
         """End everything that was started."""
-        self.crowd.close()
+        for part in self.parts:
+            part.close()
+        self.office.close()
         self.stage.close()

@@ -41,7 +41,7 @@ def drawn(path: Path, size: int, slot: Slot, filled: tuple[tuple[int, int], ...]
 
 def boot_record() -> bytes:
     """Make 512 bytes that firmware takes for a partition table."""
-    entry = bytes((0x80, 0, 0, 0, 0x0C, 0, 0, 0)) + (2048).to_bytes(4, "little") + (8192).to_bytes(4, "little")
+    entry = bytes((0x80, 0, 0, 0, 0x0C, 0, 0, 0)) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
     return bytes(446) + entry + bytes(48) + b"\x55\xaa"
 
 

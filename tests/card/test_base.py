@@ -2,6 +2,9 @@
 
 import lzma
 import os
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +16,7 @@ from agent.core.errors import BadInput, Missing, PrivetError, Unreadable
 from provisioning.card.base import Base, Slot
 from provisioning.card.decode import opened
 from tests.card import rig
+from tests.house import ROOT
 
 MIB = 1 << 20
 Pack = Callable[[bytes], bytes]
@@ -108,3 +112,42 @@ def test_a_slot_that_is_not_in_the_image_is_refused(slot: Slot, image: Path):
     """A slot lies on blocks, within the image, and not on block 0."""
     with pytest.raises(BadInput):
         rig.base(image, slot)
+
+
+BOMB = """
+import os, resource, sys
+from pathlib import Path
+from provisioning.card.decode import opened
+from tests.house import ROOT
+resource.setrlimit(resource.RLIMIT_AS, (768 << 20, 768 << 20))
+print(os.fstat(opened(Path(sys.argv[1]))).st_size)
+"""
+
+
+def test_a_bomb_is_unpacked_piece_by_piece(tmp_path: Path):
+    """Some kilobytes that are two gigabytes of zeros take neither memory nor room."""
+    blocks = [(0x02 | 131072 << 3).to_bytes(3, "little") + b"\0"] * (2 << 13)
+    end = (0x03 | 131072 << 3).to_bytes(3, "little") + b"\0"
+    path = tmp_path / "x.img.zst"
+    path.write_bytes(b"\x28\xb5\x2f\xfd\x00\x88" + b"".join(blocks[1:]) + end)
+    done = subprocess.run([sys.executable, "-c", BOMB, path], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout.strip() == str(2 << 30), done.stderr[-500:]
+
+
+def test_a_packer_that_wants_all_our_memory_is_refused(tmp_path: Path):
+    """A header that asks for a gigabyte to be kept in mind is no image of a maker."""
+    fine = lzma.compress(bytes(100_000), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}])
+    size = (fine[12] + 1) * 4
+    head = fine[12 : 12 + size - 4].replace(b"\x21\x01\x10", b"\x21\x01\x24")
+    assert head != fine[12 : 12 + size - 4]
+    path = tmp_path / "x.img.xz"
+    path.write_bytes(fine[:12] + head + zlib.crc32(head).to_bytes(4, "little") + fine[12 + size :])
+    with pytest.raises(BadInput, match="is damaged"):
+        opened(path)
+
+
+def test_streams_one_after_the_other_are_one_image(tmp_path: Path):
+    """As `xz` itself packs with several threads and `cat` puts together, with zeros between."""
+    path = tmp_path / "x.img.xz"
+    path.write_bytes(lzma.compress(b"a" * 3_000_000) + bytes(8) + lzma.compress(b"b" * 10) + bytes(4))
+    assert os.read(opened(path), 4_000_000) == b"a" * 3_000_000 + b"b" * 10

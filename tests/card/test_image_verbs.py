@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import lzma
+import os
 import shutil
 from pathlib import Path
 
@@ -113,3 +115,14 @@ def test_from_the_makers_image_to_a_card_of_ones_own(house, bench, place):
     assert (seed.device, seed.enrol_host, seed.sequence) == (told["device"], "enrol.example", 1)
     code, out, _ = house.ask("image", "scan", str(card), "--json")
     assert code == 1 and [one["kind"] for one in json.loads(out)["findings"]] == ["token"]
+
+
+def test_what_is_packed_or_a_pipe_is_told_as_that(house, place):
+    """A packed image is looked into unpacked, and a pipe keeps nobody waiting: one sentence each."""
+    (place / "packed.img.xz").write_bytes(lzma.compress(bytes(1 << 20), preset=0))
+    os.mkfifo(place / "pipe.img")
+    for verb in ("inspect", "scan"):
+        code, out, err = house.ask("image", verb, str(place / "packed.img.xz"))
+        assert (code, out) == (65, "") and "is packed with xz" in err and err.count("\n") == 1
+        code, out, err = house.ask("image", verb, str(place / "pipe.img"))
+        assert (code, out) == (74, "") and err.count("\n") == 1

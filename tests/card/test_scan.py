@@ -108,6 +108,15 @@ def test_a_name_that_is_no_word_of_debugfs_stops_nothing(bench, place):
     assert len([one for one in found if one.kind == "name"]) >= 1
 
 
+def test_a_name_that_orders_the_terminal_is_shown_without(bench, place):
+    """Whoever made the image gave the names in it: none of them hides what is found."""
+    root = making.tree(place / "tree")
+    (root / "etc/ssl/private").mkdir(parents=True, exist_ok=True)
+    (root / "etc/ssl/private/\x1b[8mhidden.key").write_text("a key")
+    found = scan(look(making.image(place / "b.img", root)))
+    assert [one.where for one in found if one.kind == "private key"] == ["/etc/ssl/private/?[8mhidden.key"]
+
+
 def test_a_factory_password_is_told_from_another():
     """The hash of a password on the agent's own list is recognised, another is not, nor a scheme libcrypt lacks."""
     assert known("pi", FACTORY) and known("admin", crypt.hashed("admin", crypt.salt("$5$", bytes(32), 1000)))

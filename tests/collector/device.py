@@ -15,6 +15,7 @@ from provisioning.collector.receive import Collector
 LATTICE, CURVE = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
 KEY = MLKEM768X25519PrivateKey(LATTICE, CURVE)
 HOME = ("home", LATTICE.public_key().public_bytes_raw() + CURVE.public_key().public_bytes_raw())
+CONSENT = (1_795_400_000).to_bytes(8, "big") + bytes(32) + bytes([7] * 32)  # when, which words, which declaration
 Make = Callable[[], Collector]
 
 
@@ -59,6 +60,9 @@ class Sender:
         self.number = 0
         self.acks: dict[str, Secret] = dict(before.acks) if before else {}
         self.key = Secret(b"")
+        # Agreed to anew before each start, as when an answer made it begin.
+        given = (int.from_bytes(CONSENT[:8], "big") + (boot - 1) * 1_000_000).to_bytes(8, "big")
+        self.consents = {name: given + CONSENT[8:] for name, _ in recipients}
 
     @property
     def topic(self) -> str:
@@ -76,7 +80,7 @@ class Sender:
         """Open the next epoch; return its key record as a message."""
         self.seq += 1
         self.number = self.seq
-        made = sealing.new_epoch(self.stream, self.recipients, self.acks)
+        made = sealing.new_epoch(self.stream, self.recipients, self.acks, self.consents)
         self.key, self.acks = made.key, made.acks
         return self.topic, cose.message(self.boot, self.seq, made.body)
 

@@ -18,7 +18,8 @@ from provisioning.collector import open as opening
 from provisioning.collector.open import Gap, Place
 from tests.collector.device import HOME, Make, Sender, values
 
-VECTORS = json.loads((Path(__file__).resolve().parents[1] / "vectors/sealed.json").read_text())["telemetry"]
+KNOWN = json.loads((Path(__file__).resolve().parents[1] / "vectors/sealed.json").read_text())
+VECTORS, CONSENTED = KNOWN["telemetry"], KNOWN["consented"]
 
 
 def test_known_answers_open():
@@ -34,6 +35,12 @@ def test_known_answers_open():
     keys = opening.open_key(envelope.place, envelope.epoch, "home", envelope.wrapped["home"], key)
     assert keys.opening.reveal().hex() == VECTORS["epoch_key"]
     assert keys.acknowledging.reveal().hex() == home["ack_key"]
+    assert keys.consent is None
+    again = opening.read_message(VECTORS["fleet"], topic, bytes.fromhex(CONSENTED["key"]["payload"]))
+    assert again.wrapped is not None
+    told = opening.open_key(again.place, again.epoch, "home", again.wrapped["home"], key)
+    known = bytes.fromhex(CONSENTED["consents"]["home"])
+    assert told.consent == (int.from_bytes(known[:8], "big"), known[8:40], known[40:])
     for record in VECTORS["records"]:
         sealed = opening.read_message(VECTORS["fleet"], topic, bytes.fromhex(record["payload"]))
         assert opening.open_record(VECTORS["fleet"], sealed, keys).hex() == record["plain"]

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 
 from provisioning.fleet.authority import PEM, plain
 from provisioning.fleet.desk import RULES, Asked, Desk, Outcome
+from provisioning.fleet.entrance import Entrance
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import Planned, Registry
 from provisioning.fleet.safe import whole_file
@@ -63,9 +64,9 @@ def asked(private: ec.EllipticCurvePrivateKey, boots: int | None = None, boot: b
 class Office:
     """A fleet with its registry, asked without a network."""
 
-    def __init__(self, folder: Path, place: str = "") -> None:
+    def __init__(self, folder: Path, place: str = "", fleet: Fleet | None = None) -> None:
         self.clock = Clock()
-        self.fleet = Fleet.create(folder / "fleet", "meadow")
+        self.fleet = fleet or Fleet.create(folder / "fleet", "meadow")
         self.registry = Registry(self.fleet, place, self.clock)
 
     def planned(self, count: int = 1) -> list[Planned]:
@@ -98,10 +99,10 @@ class Office:
 class Served:
     """The enrolment server of an office, on a loopback port of its own, in a thread."""
 
-    def __init__(self, office: Office, **bounds: float) -> None:
+    def __init__(self, office: Office, door: type[Entrance] = Entrance, **bounds: float) -> None:
         self.office = office
         self.told: list[str] = []
-        self._bounds = bounds
+        self._bounds, self._door = bounds, door
         self._ready, self._thread = threading.Event(), threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
@@ -119,8 +120,9 @@ class Served:
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         self.serving = Serving(Enrolment(self.office.registry, self.told.append), ["127.0.0.1", "localhost"], HOST, 0)
+        self.serving.door = self._door
         for name, value in self._bounds.items():
-            setattr(self.serving, name, value)
+            setattr(self.serving if name == "hour" else self.serving.bounds, name, value)
         await serve(self.serving, self._over, self._ready.set)
 
     @property

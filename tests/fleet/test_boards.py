@@ -18,6 +18,7 @@ WRONG_LISTS = {
     "a gap": (b"serial,place\nA1,x\n,y\n", "line 3: there is no serial number"),
     "a short row": (b"place,serial\nx,A1\ny\n", "line 3: there is no serial number"),
     "no column of that name": (b"a,b\n1,2\n", "none is called serial"),
+    "a heading of another name": (b"Seriennummer\n100000001\n", "call the column serial"),
     "heading alone": (b"serial\n", "a heading and no serial number"),
     "empty": (b"\n\n", "holds no serial number"),
     "not UTF-8": (b"serial\n\xff\xfe\n", "not UTF-8"),

@@ -73,3 +73,23 @@ def test_nobody_waits_for_ever_when_the_database_is_gone(office: Office):
         with pytest.raises(Failed, match="registry"):
             one.result(20)
     clerk.close()
+
+
+def test_one_who_waits_no_more_ends_nothing(office: Office):
+    """Whoever asked has gone before the answer: the clerk goes on answering the others."""
+    cards = office.planned(2)
+    entered, held = threading.Event(), threading.Event()
+    clerk = Clerk(office.registry, lambda _: None, lambda: None)
+
+    def first(desk: Desk) -> Outcome:
+        entered.set()
+        held.wait(20)
+        return desk.claim(cards[0].device, token_hash(cards[0].token), asked(key()))
+
+    gone = clerk.ask(first)
+    assert entered.wait(20)
+    assert gone.cancel()
+    held.set()
+    stays = clerk.ask(lambda desk: desk.claim(cards[1].device, token_hash(cards[1].token), asked(key())))
+    assert stays.result(20).status == 200
+    clerk.close()

@@ -84,7 +84,7 @@ def test_a_copied_card_shuts_both_out(office: Office):
     office.registry.release(one.device, "the other card is here on my table", "ada")
     assert office.contact(first.certificate).status == 200
     assert listed(office) == set()
-    assert [row.event for row in office.registry.shown(one.device)[2]] == ["claimed", "quarantined", "released"]
+    assert [row.event for row in office.registry.shown(one.device)[2]] == ["claimed", "quarantined", "released", "seen"]
 
 
 def test_one_key_for_two_devices_shuts_both_out(office: Office):

@@ -114,7 +114,7 @@ class Device:
     def start(self) -> Enrolment:
         """Start the guard's part, and let the courier come."""
         establish(self.system, self.vault)
-        store = DiskStore(self.system)  # type: ignore[arg-type] # it asks for reading and writing alone
+        store = self.opened()
         anchor = read_anchor(self.system)
         self.made = Enrolment(
             self.system, store, self.vault, anchor, self.owner, lambda told: self.said.append(told.outcome), self.link
@@ -126,6 +126,10 @@ class Device:
         self.made.courier(lambda frame: self.guard.say(*frame))
         self.made.turn()
         return self.made
+
+    def opened(self) -> Any:
+        """Open the store."""
+        return DiskStore(self.system)  # type: ignore[arg-type] # it asks for reading and writing alone
 
     def link(self) -> None:
         """Tell the courier where the broker is."""
@@ -141,11 +145,15 @@ class Device:
             received = self.guard.link.recv(65536)
             assert received, "the courier hung up"
             for frame in self.guard.frames.feed(received):
-                self.made.message(frame[0], frame[1])
-                self.made.turn()
+                self.hear(frame)
                 seen += frame[0] == what and (what != "state" or frame[1] == "connected")
                 if seen == count:
                     return frame
+
+    def hear(self, frame: list[Any]) -> None:
+        """Take one frame of the courier."""
+        self.made.message(frame[0], frame[1])
+        self.made.turn()
 
     def close(self) -> None:
         """Switch it off."""

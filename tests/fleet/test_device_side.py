@@ -16,12 +16,12 @@ from agent.system import identity
 from agent.system.vault import DirectVault
 from provisioning.broker.mosquitto import Broker, Setup, free_port
 from provisioning.broker.watch import Watch
-from provisioning.collector.line import trusted
 from provisioning.fleet.authority import plain
 from provisioning.fleet.keeping import publish
 from provisioning.fleet.registry import Planned
 from provisioning.fleet.revocation import crl
 from provisioning.fleet.safe import whole_file
+from tests.broker.party import let_in
 from tests.fleet.enrolling import DAY, Office, Served, key
 
 
@@ -121,36 +121,15 @@ def test_a_broker_refuses_whom_the_server_shut_out(served: Served, tmp_path: Pat
     lists, begins = crl(office.fleet)
     with Broker(tmp_path / "broker", setup, credential, office.fleet.client_anchors(), lists) as broker:
         watch = Watch(office.fleet, broker, "127.0.0.1", begins)
-        assert let_in(device.home, setup.port)
+        assert let_in(broker, device.home)
         copy = Device(served, tmp_path / "copy", device.card)
         assert copy.asked(est.TOKEN, copy.key, now).outcome == est.REFUSED
-        until(watch, lambda: not let_in(device.home, setup.port))
+        until(watch, lambda: not let_in(broker, device.home))
         office.registry.release(device.card.device, "the copy is here", "ada")
         assert publish(office.registry)
-        until(watch, lambda: let_in(device.home, setup.port))
+        until(watch, lambda: let_in(broker, device.home))
     leaf = load_pem_x509_certificates((device.home / "cert.pem").read_bytes())[0]
     assert leaf.subject.rfc4514_string() == f"CN={device.card.device}"
-
-
-def let_in(home: Path, port: int) -> bool:
-    """Say whether a broker takes this identity: one real CONNECT."""
-    from paho.mqtt.client import Client
-    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
-    seen: list[bool] = []
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.tls_set_context(trusted(home / "ca.pem", home / "cert.pem", home / "key.pem"))
-    client.on_connect = lambda *facts: seen.append(not facts[3].is_failure)
-    try:
-        client.connect("127.0.0.1", port)
-        end = time.monotonic() + 20
-        while not seen and client.loop(0.1) == 0 and time.monotonic() < end:
-            continue
-    except OSError:
-        return False
-    finally:
-        client.disconnect()
-    return seen == [True]
 
 
 def until(watch: Watch, so: Callable[[], bool]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from cryptography import x509
+from sqlalchemy import delete, insert, select, update
 
 from agent.core.errors import BadInput, Missing, Refused, Tampered, Unreachable
 from provisioning.fleet import rows
@@ -163,6 +164,22 @@ def test_the_list_of_the_revoked_keeps_what_others_put_there(office: Office):
     office.fleet.safe.write(LIST, b"{")
     with pytest.raises(BadInput, match="damaged"):
         publish(office.registry)
+
+
+def test_the_list_of_a_large_fleet_is_read_and_forgets_what_has_ended(office: Office):
+    """Three thousand revoked certificates, as renewals leave them, are listed and in the CRL; ended ones are not."""
+    kind = {"device": "d-0123456789abcdef", "key": b"k", "der": b"", "begins": 1, "since": 5, "state": rows.REVOKED}
+    soon = office.registry.now() + DAY
+    with office.registry.act() as (connection, _book):
+        rest = [{"serial": f"{number:040x}", "ends": soon, **kind} for number in range(1, 3001)]
+        connection.execute(insert(certificates), [*rest, {"serial": "f" * 40, "ends": soon - 10 * DAY, **kind}])
+    assert publish(office.registry) and not publish(office.registry)
+    assert len(revoked(office.fleet)) == 3000
+    assert len(list(x509.load_der_x509_crl(revocation_list(office.fleet)))) == 3000
+    revoke(office.fleet, [office.fleet.service("one").certificate])
+    office.clock.ahead = 9 * DAY
+    assert publish(office.registry)
+    assert [row.name for row in revoked(office.fleet)] == ["service.one"]
 
 
 def crowd(folder: str, place: str, first: int) -> None:

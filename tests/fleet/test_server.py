@@ -5,7 +5,7 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from provisioning.fleet import desk
 from provisioning.fleet.authority import PEM, plain
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import Registry
+from provisioning.fleet.revocation import LIST
 from provisioning.fleet.safe import whole_file
 from provisioning.fleet.tables import certificates
 from tests.fleet.enrolling import DAY, DER, KIND, Office, Served, key, request
@@ -131,6 +132,52 @@ def test_the_end_of_an_authority_is_told_long_before(served: Served):
     served.office.clock.ahead = (3 * 365 - 170) * DAY
     served.serving.keep_house()
     assert [line.partition(" ends in ")[0] for line in served.told] == ["the device-ca", "the server-ca"]
+
+
+def test_an_hour_that_fails_is_not_the_last(tmp_path: Path):
+    """A list that cannot be read now, as on a full disk: told, all else is done, and the next hour does it again."""
+    with Served(Office(tmp_path / "office"), hour=0.05) as made:
+        folder = made.office.fleet.safe.directory
+        before = (folder / "serve" / "server.pem").read_bytes()
+        (folder / LIST).write_text("half a li")
+        until(lambda: len(made.told) > 2)
+        assert "the hourly work of the enrolment server failed" in made.told[0]
+        assert (folder / "serve" / "server.pem").read_bytes() != before
+        (folder / LIST).unlink()
+        after = (folder / "serve" / "server.pem").read_bytes()
+        until(lambda: (folder / "serve" / "server.pem").read_bytes() not in (before, after))
+        assert made.ask("GET", "cacerts")[0] == 200
+
+
+def test_a_list_that_cannot_be_written_is_told_with_who_was_shut_out(tmp_path: Path):
+    """A copied card while the list is damaged: the operator hears of both, not of neither."""
+    with Served(Office(tmp_path)) as made:
+        one = made.office.planned()[0]
+        assert made.enrol(one, key())[0] == 200
+        (made.office.fleet.safe.directory / LIST).write_text("half a li")
+        assert made.enrol(one, key())[0] == 403
+        until(lambda: len(made.told) >= 2)
+        assert any("could not be written" in line for line in made.told)
+        assert any(f"{one.device} is in quarantine" in line for line in made.told)
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 20
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_request_of_no_known_version_is_the_sender_s_fault(served: Served):
+    """A certificate request that says it is of version 3: refused as one that cannot be read; nobody is called."""
+    served.told.clear()
+    odd = request(key()).replace(b"\x02\x01\x00", b"\x02\x01\x02", 1)
+    one = served.office.planned()[0]
+    login = {"Authorization": "Basic " + base64.b64encode(f"{one.device}:{one.token.hex()}".encode()).decode()}
+    answer = served.ask("POST", "simpleenroll", base64.b64encode(odd), {**KIND, **login})
+    assert answer[0] == 400
+    assert served.told == []
 
 
 def test_a_copy_is_told_to_a_person(served: Served):

@@ -2,11 +2,15 @@
 
 import json
 import lzma
+import os
+import threading
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from provisioning.card.targets.file import FileTarget
+from provisioning.card.worker import Worker
 from provisioning.cli.main import cli
 from tests.card import rig
 
@@ -36,6 +40,29 @@ def test_an_image_becomes_a_card_in_a_file(image: Path, tmp_path: Path):
     again = ask("flash", image, "--to", to, "--plain")
     assert again.exit_code == 77 and "exists" in again.stderr and again.stderr.count("\n") == 1
     assert to.read_bytes()[: 3 << 20] == image.read_bytes()
+
+
+def test_what_no_device_starts_from_is_not_written(image: Path, tmp_path: Path):
+    """Garbage, what was cut off, a pipe, a card smaller than the image or larger than a file: told, nothing left."""
+    (tmp_path / "garbage.img").write_bytes(b"<html>not found</html>".ljust(2 << 20, b" "))
+    (tmp_path / "cut.img").write_bytes(image.read_bytes()[: 2 << 20])
+    os.mkfifo(tmp_path / "pipe.img")
+    for name, words, code, told in (
+        ("garbage.img", (), 65, "no table of partitions"),
+        ("cut.img", (), 65, "before its partition 1 does"),
+        ("pipe.img", (), 65, "is a pipe or a device"),
+        (image, ("--size", "1M"), 77, "give a larger one"),
+        (image, ("--size", "9000000T"), 74, "cannot be made that large"),
+    ):
+        done = ask("flash", tmp_path / name, "--to", tmp_path / "card.img", "--plain", *words)
+        assert (done.exit_code, done.stderr.count("\n")) == (code, 1) and told in done.stderr, done.stderr
+        assert not (tmp_path / "card.img").exists()
+
+
+def test_a_name_cannot_turn_the_line_around(image: Path, tmp_path: Path):
+    """A file's name is shown without what changes how text is read."""
+    done = ask("flash", image, "--to", tmp_path / "c\u202egmi.exe", "--plain")
+    assert done.exit_code == 0 and "\u202e" not in done.output and "gmi.exe" in done.stdout
 
 
 def test_an_image_that_nobody_vouches_for_is_not_written(image: Path, tmp_path: Path):
@@ -98,3 +125,18 @@ def test_a_card_in_a_file_tells_of_itself_and_is_wiped(image: Path, tmp_path: Pa
     assert copy.read_bytes() == bytes(rig.SMALL_IMAGE)
     assert "nothing" in ask("card", copy).stdout
     assert ask("wipe", tmp_path).exit_code == 30
+
+
+def test_whatever_goes_wrong_a_card_is_not_called_done(image: Path):
+    """An error that nobody thought of fails the card, with a sentence."""
+
+    def opens() -> FileTarget:
+        raise ValueError("nobody thought of this")
+
+    base = rig.base(image, None)
+    worker = Worker("sdx", "", opens, base, None, threading.Event())
+    worker.start()
+    worker.join(60)
+    facts = worker.facts()
+    assert (facts["state"], facts["code"]) == ("failed", 70) and "ValueError" in facts["error"]
+    base.close()

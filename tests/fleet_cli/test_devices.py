@@ -1,6 +1,8 @@
 """`privet-fleet batch`, `devices`, `ledger` and `serve`, as an operator types them."""
 
 import base64
+import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -14,6 +16,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import select
 
 from agent.core.cose import split_sign1
 from agent.core.errors import WrongDevice
@@ -23,9 +28,14 @@ from agent.core.slot import choose
 from agent.system import unsealing
 from provisioning.broker.mosquitto import free_port
 from provisioning.cli.main import cli
+from provisioning.fleet import handover
+from provisioning.fleet.desk import Desk as Counter
 from provisioning.fleet.identity import Fleet
 from provisioning.fleet.registry import Planned, Registry
-from tests.fleet.enrolling import KIND, key, login, request
+from provisioning.fleet.revocation import revoked
+from provisioning.fleet.tables import tokens
+from tests.fleet.enrolling import KIND, asked, key, login, request
+from tests.fleet.test_handover import receipt
 from tests.fleet_cli.test_verbs import BASE
 
 
@@ -145,7 +155,12 @@ def test_a_device_from_quarantine_to_its_end(house: Desk):
     assert house.told(*shut, "--dry-run")["state"] == "planned"
     assert house.told(*shut)["state"] == "quarantined"
     assert one in house.said("devices", "list", "--state", "quarantined")
-    assert house.told("devices", "release", one, "--why", "found", "--by", "ada")["state"] == "active"
+    free = ("devices", "release", one, "--why", "found", "--by", "ada")
+    assert house.told(*free, "--dry-run")["state"] == "quarantined"
+    assert "was planned and not flashed yet" in house.said(*free)
+    claimed(house, one)
+    house.told(*shut)
+    assert house.told(*free)["state"] == "claimed"
     assert house.told("devices", "transfer", one, "--by", "ada")["state"] == "transferring"
     assert house.told("devices", "transfer", one)["code"] == 77, "neither receipt nor name"
     assert house.told("devices", "transfer", one, "--without-receipt", "--by", "ada")["state"] == "reset"
@@ -159,9 +174,40 @@ def test_a_device_from_quarantine_to_its_end(house: Desk):
     assert (over["code"], "retired for good" in over["error"]) == (77, True)
     assert house.told("devices", "show", "d-none")["code"] == 66
     events = [row["event"] for row in house.told("devices", "show", one)["ledger"]]
-    assert events == ["quarantined", "released", "transfer", "erased", "flash"]
+    twice = ["quarantined", "released"]
+    assert events == [*twice, "flash", "claimed", *twice, "transfer", "erased", "flash"]
     text = house.said("devices", "show", one)
     assert "seen at a market ada" in text and "waits to be claimed by its new owner" in text
+
+
+def claimed(house: Desk, device: str) -> bytes:
+    """Write a device's seed and let it come with the token; return its certificate (DER)."""
+    house.told("devices", "reseed", device, "--enrol", "127.0.0.1")
+    token = house.seed(house.fleet / "devices" / device / f"{device}.slot").token
+    fleet = Fleet.open(house.fleet)
+    with contextlib.closing(Registry(fleet)) as registry, registry.act() as (connection, book):
+        desk = Counter(fleet, connection, book, registry.now())
+        return desk.claim(device, hashlib.sha256(token).digest(), asked(key())).certificate
+
+
+def test_who_was_revoked_by_hand_stays_so(house: Desk, tmp_path: Path):
+    """`broker revoke` of a device in use: in the ledger with name and reason; no later verb lists it as good again."""
+    one, two = house.told("batch", "create", "--count", "2", "--enrol", "127.0.0.1")["devices"]
+    cert = x509.load_der_x509_certificate(claimed(house, one))
+    (tmp_path / "cert.pem").write_bytes(cert.public_bytes(Encoding.PEM))
+    shut = ("broker", "revoke", str(tmp_path / "cert.pem"), "--why", "in a backup", "--by", "ada")
+    assert [row["name"] for row in house.told(*shut)["revoked"]] == [one]
+    house.told("devices", "quarantine", two, "--why", "lost")
+    house.told("devices", "quarantine", one, "--why", "lost")
+    assert house.told("devices", "release", one, "--why", "found")["state"] == "revoked"
+    assert "write a new seed" in house.said("devices", "show", one)
+    assert cert.serial_number in {row.serial for row in revoked(Fleet.open(house.fleet))}
+    told = [row for row in house.told("devices", "show", one)["ledger"] if row["event"] == "revoked"]
+    assert [(row["why"], row["by"]) for row in told] == [("in a backup", "ada")]
+    assert house.told(*shut)["revoked"] == [], "it is revoked already"
+    claimed(house, one)
+    assert house.told("devices", "show", one)["state"] == "claimed"
+    assert cert.serial_number in {row.serial for row in revoked(Fleet.open(house.fleet))}
 
 
 def test_meddling_ends_with_its_own_exit_code(house: Desk):
@@ -205,3 +251,21 @@ def test_serve_runs_until_it_is_told_to_end(house: Desk):
     registry = Registry(Fleet.open(house.fleet))
     assert registry.verify() >= 3
     registry.close()
+
+
+def test_an_owner_who_began_by_erasing(house: Desk):
+    """A device that handed its receipt in by itself waits for the operator's word; the command is that word."""
+    one = house.told("batch", "create", "--count", "1", "--enrol", "127.0.0.1")["devices"][0]
+    registry = Registry(Fleet.open(house.fleet))
+    mine = key()
+    with registry.act() as (connection, book):
+        row = connection.execute(select(tokens)).one()
+        desk = Counter(registry.fleet, connection, book, registry.now())
+        desk.claim(one, row.hash, asked(mine))
+        assert handover.taken(desk, receipt(mine, one)).sentence == handover.ASKS
+    registry.close()
+    assert "its owner erased it" in house.said("devices", "list")
+    told = house.told("devices", "transfer", one, "--by", "ada", "--dry-run")
+    assert (told["state"], told["changed"]) == ("reset", False)
+    assert house.told("devices", "transfer", one, "--by", "ada")["state"] == "reset"
+    assert house.told("devices", "show", one)["ledger"][-1]["event"] == "vouched"

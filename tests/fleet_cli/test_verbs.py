@@ -175,7 +175,7 @@ def test_check_names_file_line_and_fix_for_all_profiles(house):
 def test_explain_shows_the_notice(house):
     """What an owner will be asked to agree to is shown in the same words."""
     _, out, _ = house.ask("profile", "explain", "base", "--profiles", str(house.profiles))
-    assert "Collected: Temperature (temperature), in steps of 0.5 Cel" in out
+    assert "Collected: Temperature (temperature), in steps of 0.5 °C" in out
     assert "\x1b[" not in out
 
 

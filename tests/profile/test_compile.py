@@ -229,7 +229,7 @@ def test_an_explanation_holds_reasons_and_notices(loaded, made, catalogue):
     facts = explained(loaded, as_policy(made, catalogue), catalogue)
     root = next(row for row in facts["settings"] if row["setting"] == "ssh.root")
     assert (root["reason"], root["risks"], root["chosen_by"]) == ("Backups.", ["The risk of key."], "x")
-    assert "steps of 0.5 Cel" in facts["notices"][0]["text"]
+    assert "steps of 0.5 °C" in facts["notices"][0]["text"]
     flow = {"side": "inbound", "flow": "tcp/22@lan", "purpose": "To log in.", "peer": "from your own network"}
     assert facts["flows"] == [flow]
     assert facts["secrets"] == ["the known password of its account"]

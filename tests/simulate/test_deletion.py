@@ -8,24 +8,18 @@ from pathlib import Path
 import pytest
 
 from provisioning.simulate.device import Device
-from provisioning.simulate.run import PURPOSE, Run
-from tests.house import ROOT
+from tests.simulate.one import PURPOSE, One
 
 
 @pytest.fixture
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[One]:
     """One device in a fleet of its own, connected, whose readings have arrived."""
-    made = Run(tmp_path_factory.mktemp("r"), ROOT / "device_profiles" / "base.toml", 1)
-    made.start()
+    made = One(tmp_path_factory.mktemp("r"))
     try:
-        made.begin()
-        while made.received < 3:
-            made.work()
-        made.settle()
+        made.work(4)
         yield made
     finally:
-        made.crowd.close()
-        made.stage.close()
+        made.close()
 
 
 def raw(folder: Path) -> bytes:
@@ -33,7 +27,7 @@ def raw(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted((folder / "collector").glob("store.db*")))
 
 
-def test_a_broker_that_is_away_loses_no_request(run: Run) -> None:
+def test_a_broker_that_is_away_loses_no_request(run: One) -> None:
     """Withdrawn while the broker is dead, the guard begun anew: the request goes out when it is back."""
     (device,) = run.crowd.devices
     marks = marks_of(run.folder / "collector" / "store.db")
@@ -57,7 +51,7 @@ def marks_of(store: Path) -> list[bytes]:
         return [bytes(body[-40:]) for (body,) in base.execute("SELECT body FROM record")]
 
 
-def again(run: Run, device: Device) -> None:
+def again(run: One, device: Device) -> None:
     """End the guard and begin it anew, with a courier of its own."""
     device.stop()
     device.boot()

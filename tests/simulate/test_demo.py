@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from provisioning.cli.demo import SHOWN, show
+from provisioning.cli.demo import SHOWN, plain, show
 from provisioning.simulate.demo import Scene
 from tests.house import ROOT
 
@@ -119,3 +119,10 @@ def test_a_directory_that_is_not_empty_is_refused(tmp_path: Path):
     result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (result.returncode, "is not empty" in result.stderr) == (77, True)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_is_no_connection_is_not_called_one():
+    """Twenty old protocols of the kernel are kinds; nine flows of the firewall are connections."""
+    assert plain("appletalk, ax25, can, dccp, rds", "open") == "5 kinds"
+    assert plain("tcp/53@lan, tcp/80@any, udp/53@lan, udp/67@lan, udp/123@any", "open") == "5 declared connections"
+    assert (plain("a, b", "open"), plain("1", "private")) == ("a, b", "private (1)")

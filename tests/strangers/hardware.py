@@ -7,6 +7,7 @@ SHOWN = {
     "i2c:1": "/sys/class/i2c-dev/i2c-1/name",
     "sensor:bme280": "/sys/bus/iio/devices/iio:device0/name",
     "serial:ttyUSB0": "/sys/class/tty/ttyUSB0/dev",
+    "radio:swradio0": "/sys/class/video4linux/swradio0/name",
     "radio:hci0": "/sys/class/bluetooth/hci0/address",
     "radio:wlan0": "/sys/class/net/wlan0/phy80211/name",
     "microphone:device": "/sys/class/sound/pcmC1D0c/dev",

@@ -7,7 +7,7 @@ from agent.system.simulated import SimulatedSystem
 PATH = "/etc/NetworkManager/system-connections/Home.nmconnection"
 LOCKS = {
     "wpa3": "\n[wifi-security]\nkey-mgmt=sae\npsk=a long one\n",
-    "wpa2-aes": "\n[wifi-security]\nkey-mgmt=wpa-psk\nproto=rsn;\npairwise=ccmp;\npsk=a long one\n",
+    "wpa2-aes": "\n[wifi-security]\nkey-mgmt=wpa-psk\nproto=rsn;\npairwise=ccmp;\ngroup=ccmp;\npsk=a long one\n",
     "wpa2": "\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=a long one\n",
     "weak": "\n[wifi-security]\nkey-mgmt=none\nwep-key0=abcde\n",
     "open": "",

@@ -27,8 +27,18 @@ class FileTarget:
             os.close(self._file)
             raise Refused(f"{path} is no file; name a disk as a target, not with --to")
         if create:
-            os.ftruncate(self._file, size)
+            self._sized(path, size)
         self.size = os.fstat(self._file).st_size
+
+    def _sized(self, path: Path, size: int) -> None:
+        """Make the new file as large as the card; where that cannot be, nothing of it is left."""
+        try:
+            os.ftruncate(self._file, size)
+        except (OSError, OverflowError) as error:
+            os.close(self._file)
+            path.unlink(missing_ok=True)
+            why = getattr(error, "strerror", None) or "no file can be"
+            raise Unreadable(f"{path} cannot be made that large ({why}); give a smaller --size") from None
 
     def read(self, offset: int, view: memoryview) -> int:
         """Read from the disk."""

@@ -7,6 +7,7 @@ import pytest
 
 from tests.fleet.site.lab import fleet_with_image
 from tests.fleet.site.loops import Loops, loops
+from tests.fleet.site.postgres import Postgres
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,17 @@ def readers() -> Iterator[Loops]:
     """Give loop devices."""
     with loops() as given:
         yield given
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """Give a running server, which says yes before it has written."""
+    with Postgres() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def durable() -> Iterator[Postgres]:
+    """Give a running server that writes before it says yes."""
+    with Postgres(durable=True) as made:
+        yield made

@@ -30,60 +30,53 @@ for name in (
     del globals()[name]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """Give a running server that writes before it says yes."""
-    with Postgres(durable=True) as made:
-        yield made
-
-
 @pytest.fixture  # type: ignore[no-redef]
-def place(postgres: Postgres) -> str:
+def place(durable: Postgres) -> str:
     """Give an empty database."""
-    return postgres.fresh()
+    return durable.fresh()
 
 
 @pytest.fixture(scope="module")  # type: ignore[no-redef]
-def shared(postgres: Postgres) -> Iterator[Store]:
+def shared(durable: Postgres) -> Iterator[Store]:
     """Give one store for all examples of a law."""
-    store = Store(postgres.fresh())
+    store = Store(durable.fresh())
     yield store
     store.close()
 
 
-def test_a_lost_database_is_found_again(make: Make, postgres: Postgres):  # noqa: F811
+def test_a_lost_database_is_found_again(make: Make, durable: Postgres):  # noqa: F811
     """What was being received when the sessions ended is not acknowledged; given again, all of it is there once."""
     sender, collector = Sender([HOME]), make()
     messages = [sender.epoch(), sender.send(1), sender.send(2)]
     assert sender.released(collector.receive(messages[:2])) == 2
-    postgres.crash()
+    durable.crash()
     with pytest.raises(Unreachable, match="tried again"):
         collector.receive(messages[2:])
     assert sender.released(collector.receive(messages[2:])) == 3
     assert len(values(collector)) == 2
 
 
-def test_a_database_lost_while_it_is_asked_for_a_key(make: Make, postgres: Postgres):  # noqa: F811
+def test_a_database_lost_while_it_is_asked_for_a_key(make: Make, durable: Postgres):  # noqa: F811
     """A collector that has yet to look for the key of what came says the same, and goes on."""
     sender, first = Sender([HOME]), make()
     first.receive([sender.epoch()])
     collector = make()
     list(collector.readings())
-    postgres.crash()
+    durable.crash()
     record = sender.send(1)
     with pytest.raises(Unreachable, match="tried again"):
         collector.receive([record])
     assert sender.released(collector.receive([record])) == 2
 
 
-def test_half_a_transaction_is_never_on_another_connection(postgres: Postgres):
+def test_half_a_transaction_is_never_on_another_connection(durable: Postgres):
     """When the session ends in the middle, nothing of it is kept, not even what was asked for after that."""
-    store = Store(postgres.fresh())
+    store = Store(durable.fresh())
 
     def broken() -> None:
         with store.transaction():
             store.add(AT, 1, 1, PACK, 0, b"1")
-            postgres.crash()
+            durable.crash()
             with pytest.raises(store.base.errors):
                 store.add(AT, 2, 1, PACK, 0, b"2")
             store.add(AT, 3, 1, PACK, 0, b"3")
@@ -95,13 +88,13 @@ def test_half_a_transaction_is_never_on_another_connection(postgres: Postgres):
     store.close()
 
 
-def test_it_is_written_before_it_says_yes(postgres: Postgres):
+def test_it_is_written_before_it_says_yes(durable: Postgres):
     """A role that was told to be quick is told otherwise for our session."""
-    url = postgres.fresh()
-    postgres.told("alter role current_user set synchronous_commit = off")
+    url = durable.fresh()
+    durable.told("alter role current_user set synchronous_commit = off")
     store = Store(url)
     assert store.base.link.execute("SHOW synchronous_commit").fetchone()[0] == "on"
-    postgres.told("alter role current_user reset synchronous_commit")
+    durable.told("alter role current_user reset synchronous_commit")
     store.close()
 
 
@@ -111,9 +104,9 @@ def test_a_database_that_never_writes_in_time_is_refused():
         Store(hasty.fresh())
 
 
-def test_one_writer_at_a_time_and_readers_go_on(postgres: Postgres):
+def test_one_writer_at_a_time_and_readers_go_on(durable: Postgres):
     """Who comes second waits, and fails with a sentence when that takes too long; readers never wait."""
-    url = postgres.fresh()
+    url = durable.fresh()
     one, other = Store(url), Store(url)
     keep(one, 1)
     other.base.link.execute("SET lock_timeout = 50")

@@ -16,7 +16,7 @@ def test_a_thousand_at_once_are_all_served(tmp_path: Path):
     work = questions(office.planned(1000))
     with Served(office, life=300.0) as served:
         statuses = asyncio.run(all_at_once(served.port, office.fleet.trust_anchor().decode(), work))
-        assert served.serving.turned == 0
+        assert served.serving.entrance.turned == 0
     assert statuses == [200] * 1000
     assert office.registry.counted() == {"claimed": 1000}
     assert office.registry.verify() == 1001

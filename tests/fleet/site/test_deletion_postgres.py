@@ -23,18 +23,11 @@ for name in (
     del globals()[name]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """Give a running server that writes before it says yes."""
-    with Postgres(durable=True) as made:
-        yield made
-
-
 @pytest.fixture  # type: ignore[no-redef]
-def collector(postgres: Postgres, meadow: Fleet) -> Iterator[Collector]:  # noqa: F811
+def collector(durable: Postgres, meadow: Fleet) -> Iterator[Collector]:  # noqa: F811
     """Give a collector whose store is an empty database."""
     told: list[str] = []
-    store = Store(postgres.fresh())
+    store = Store(durable.fresh())
     made = Collector("meadow", "home", KEY, store, told.append, meadow.trust_anchor())
     made.said = told  # type: ignore[attr-defined]
     yield made
@@ -46,14 +39,14 @@ def tables(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted((folder / "data" / "base").rglob("*")) if path.is_file())
 
 
-def test_what_is_asked_for_is_gone_from_the_tables_files(collector: Collector, postgres: Postgres, meadow: Fleet):  # noqa: F811
+def test_what_is_asked_for_is_gone_from_the_tables_files(collector: Collector, durable: Postgres, meadow: Fleet):  # noqa: F811
     """After a checkpoint on both sides: the search finds what is there, and then nothing of it."""
     sender, messages = started(collector)
     collector.store.plain("CHECKPOINT")
     planted = [payload[-40:] for _, payload in messages]
-    assert all(piece in tables(postgres._folder) for piece in planted)
+    assert all(piece in tables(durable._folder) for piece in planted)
     owner = Owner(meadow)
     assert owner.believes(collector.receive([owner.ask(sender, 1)])).deleted == 3
     collector.store.plain("CHECKPOINT")
-    assert not [piece for piece in planted if piece in tables(postgres._folder)]
+    assert not [piece for piece in planted if piece in tables(durable._folder)]
     assert there.done(collector.store)

@@ -15,13 +15,6 @@ from tests.fleet.test_registry import *  # noqa: F403
 del test_the_file_is_the_owners_alone  # noqa: F821 - there is no file here
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """Give a running server."""
-    with Postgres() as made:
-        yield made
-
-
 @pytest.fixture  # type: ignore[no-redef]
 def place(postgres: Postgres) -> str:
     """Give an empty database."""

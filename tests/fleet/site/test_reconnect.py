@@ -16,9 +16,11 @@ LINKS = 150
 def test_all_come_back_to_a_broker_that_was_killed():
     """Every link is there before and after, and none was counted that is not."""
     said = CliRunner().invoke(cli, ["reconnect", "--links", str(LINKS), "--within", "120", "--json"])
+    assert said.exit_code == 0, said.output[-3000:]
     rounds = json.loads(said.stdout.splitlines()[0])["rounds"]
     assert [row["links"] for row in rounds] == [LINKS, LINKS]
     assert all(row["peak"] >= row["mean"] / 2 for row in rounds)
+    assert rounds[1]["peak"] < LINKS / 4  # their moments lie within twenty seconds
 
 
 def test_a_broker_that_stays_away_is_told(tmp_path):
