@@ -24,9 +24,9 @@ EXPORT := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 # Whatever a test of real daemons leaves behind ends with these namespaces; the shell, their first process, buries orphans.
 CONTAINED := unshare --mount --pid --fork --kill-child --mount-proc --propagation private -- bash -c '"$$@"; exit $$?' --
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS,PRIVET_CHAOS_SEED,PRIVET_CHAOS_READINGS --)
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,PYTEST_ADDOPTS,PRIVET_CHAOS_SEED,PRIVET_CHAOS_READINGS,PRIVET_CRASH_STATES,PRIVET_CUTS,PRIVET_DIFFER_SEED,PRIVET_STARTS --)
 
-.PHONY: help demo test check tools bench bench-fleet bench-telemetry test-device test-truth test-crash test-boot test-vm test-fleet test-chaos test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-chaos debian-pi debian-deb
+.PHONY: help demo test check tools bench bench-fleet bench-telemetry test-device test-truth test-crash test-boot test-vm test-radio test-fleet test-chaos test-pi docs lock wheel deb clean debian-demo debian-test debian-device debian-truth debian-boot debian-vm debian-fleet debian-chaos debian-pi debian-deb
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,8 +60,8 @@ bench-fleet: debian-fleet .venv/test ## measure flashing beside dd and bmaptool,
 bench-telemetry: debian-chaos .venv/test ## measure readings per second, latency and cost beside plain peers, for 1 to 1,000 devices (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench telemetry
 
-test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root)
-	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-device tests/device
+test-device: debian-device .venv/test ## real sshd, nft, chpasswd and mosquitto in namespaces of their own (root, 15 min)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -n 2 --dist loadfile -o cache_dir=.cache/pytest-device tests/device
 
 # Lynis and OpenSCAP are in the devices' tree, not on this machine.
 test-truth: debian-truth .venv/test ## what is really open, beside our word, Lynis' and OpenSCAP's on the same states (root, 5 min)
@@ -76,17 +76,20 @@ test-boot: debian-boot .venv/test ## the package on a Debian that systemd really
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-boot tests/boot
 
 test-vm: debian-vm .venv/test ## the package on virtual machines with a kernel of their own: power cuts, clocks, limits (root)
-	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-vm tests/vm
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -n 2 --dist loadfile -o cache_dir=.cache/pytest-vm tests/vm
+
+test-radio: debian-vm .venv/test ## Wi-Fi and Bluetooth on a kernel that plays them, beside our word (root, 20 min)
+	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-radio tests/radio
 
 test-fleet: debian-fleet .venv/test ## whole fleets: real brokers of three kinds, every misconfiguration, every door (root, 5 min)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -n 2 --dist worksteal -o cache_dir=.cache/pytest-fleet tests/fleet/site
 
 # A network of its own, in which packets are lost; nothing of it is seen outside.
-test-chaos: debian-chaos .venv/test ## 200,000 readings of 200 devices through all that breaks; PRIVET_CHAOS_SEED repeats a run (root, 6 min)
+test-chaos: debian-chaos .venv/test ## 200,000 readings of 200 devices through all that breaks; PRIVET_CHAOS_SEED repeats a run (root, 4 min)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 unshare --net -- $(CONTAINED) $(BIN)/pytest -q -s -o cache_dir=.cache/pytest-chaos tests/storm
 
 # PART is one of arm, pi, recovery, removal; the last two begin with a kept card, and make one first where there is none.
-test-pi: debian-pi .venv/test ## a card for an emulated Raspberry Pi 3, from our own tools to its removal; before a release (root, 45 min; PART=recovery)
+test-pi: debian-pi .venv/test ## a card for an emulated Raspberry Pi 3, from our own tools to its removal; before a release (root, 35 min; PART=recovery)
 	@$(AS_ROOT) env PYTHONDONTWRITEBYTECODE=1 $(CONTAINED) $(BIN)/pytest -q -o cache_dir=.cache/pytest-pi tests/pi$(if $(PART),/test_$(PART).py)
 
 docs: .venv/test ## write the tables in the README files anew from what they tell about

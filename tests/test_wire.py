@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.core.cell import middle_of
-from agent.core.notice import Leaving, leaves, notice
+from agent.core.notice import UNITS, Leaving, leaves, notice
 from agent.core.policy import Policy
 from agent.core.telemetry import Message, Sample
 from provisioning.fleet.identity import Fleet
@@ -183,7 +183,7 @@ def test_the_words_hold_what_the_rows_hold(path: Path, fleet: Fleet) -> None:
             assert bool(line) == (field.purpose == purpose.id)
             if line:
                 assert field.title in line
-                assert f" {field.unit} " in line or field.cell
+                assert f" {UNITS.get(field.unit, field.unit)} " in line or field.cell
                 assert ", timed to " in line
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tests.bench import cards, devices, enrolments, flow, guard
+from tests.bench import cards, devices, enrolments, flow, guard, reconnects
 from tests.bench.figures import Figures
 
 SECTIONS = {
@@ -14,7 +14,7 @@ SECTIONS = {
     "flow": flow.flow,
 }
 TELEMETRY = {"flow": flow.flow, "latency": flow.latency, "devices": devices.devices}
-FLEET = {"cards": cards.cards, "personal": cards.personal, **enrolments.SECTIONS}
+FLEET = {"cards": cards.cards, "personal": cards.personal, **enrolments.SECTIONS, "reconnects": reconnects.reconnects}
 
 
 def main(words: list[str]) -> int:

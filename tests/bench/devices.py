@@ -4,11 +4,11 @@ import resource
 import time
 from collections.abc import Callable
 
+from provisioning.simulate.child import Child
 from tests.bench.cost import Meter
 from tests.bench.figures import Figures
 from tests.bench.flow import on_disk
 from tests.storm.apps import Apps
-from tests.storm.child import Child
 from tests.storm.marks import drawn
 from tests.storm.site import Shape, Site
 

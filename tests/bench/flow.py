@@ -89,8 +89,10 @@ class Run:
         assert self.sender.stdout is not None
         self.sender.stdout.readline()
         words = ["--socket", str(place.device / "courier.sock"), "--home", str(place.folder / "courier")]
-        self.courier = self.start("agent.courier", *words, "--user", str(NOBODY))
         self.keeper = self.start("tests.bench.keeper", str(place.folder), str(place.port), str(count), str(each))
+        assert self.keeper.stdout is not None
+        self.keeper.stdout.readline()  # the broker delivers to it: what is sent is not sent to nobody
+        self.courier = self.start("agent.courier", *words, "--user", str(NOBODY))
         device, collector = [self.sender.pid, self.courier.pid], [self.keeper.pid]
         pids = {"device": device, "collector": collector, "broker": [place.broker.pid]}
         self.meter = Meter({**pids, "guard and vault": device[:1], "courier": device[1:]})

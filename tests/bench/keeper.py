@@ -1,6 +1,7 @@
 """A collector as a process of its own: `keeper.py FOLDER PORT COUNT EACH` says when COUNT readings are committed.
 
-EACH is how many are in a record. The first line is the moment (monotonic clock), the second how many readings open;
+EACH is how many are in a record. The first line says that the broker delivers to it, the second the moment (monotonic
+clock) of the last commitment, the third how many readings open;
 each record's moment of commitment stands in FOLDER/committed, in the order of the records.
 """
 
@@ -35,6 +36,9 @@ def main(folder: Path, port: int, count: int, each: int) -> None:
     home = folder / "collector"
     context = trusted(home / "ca.pem", home / "cert.pem", home / "key.pem")
     line = Line(collector, "127.0.0.1", port, context, SERVICE + "collector")
+    while not line.connected:
+        line.turn(0.05)
+    print("there", flush=True)
     committed: dict[int, float] = {}
     while len(committed) * each < count:
         collector.fresh = []

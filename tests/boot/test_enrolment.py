@@ -67,6 +67,10 @@ class Carded:
         assert said == b"ready\n", said + made.stderr.read()
         return made
 
+    def state(self) -> str:
+        """Return what the fleet knows of the device."""
+        return str(self.registry.shown(self.one.device)[0].state)
+
     def token_on_disk(self) -> bool:
         """Say whether any file of the device's disk holds the token."""
         needle = self.one.token
@@ -115,7 +119,7 @@ def test_a_card_enrols_at_its_first_boot(carded: Carded):
     assert receipt is not None and receipt.device == carded.one.device
     assert not carded.token_on_disk()
     assert device.must(["stat", "-c", "%U %a", f"{HOME}/key.pem", f"{HOME}/cert.pem"]).split() == ["privet", "600"] * 2
-    device.until(lambda: carded.registry.shown(carded.one.device)[0].state == "active", 60, "the fleet to know it")
+    device.until(lambda: carded.state() == "active", 60, "the fleet to know it")
     assert privet(device, "journal", "--verify").returncode == 0
     device.reboot()
     active(device)
@@ -137,7 +141,8 @@ def test_erased_it_is_nobodys_until_it_gets_a_new_seed(carded: Carded):
     device.reboot()
     active(device)
     assert "linux_account/pi" in privet(device, "credentials", "show", "--once").stdout.decode()
-    assert "no certificate and no seed" in status(device)["enrolment"]["why"]
+    device.until(lambda: carded.state() == "reset", 120, "its receipt to reach the fleet by itself")
+    assert "waits for the fleet's word" in status(device)["enrolment"]["why"]
     following = carded.registry.batch(1)[1][0]
     device.lay(SLOT, slot(carded.fleet, carded.issued, following), 0o600)
     device.reboot()
@@ -145,3 +150,24 @@ def test_erased_it_is_nobodys_until_it_gets_a_new_seed(carded: Carded):
     device.until(lambda: connected(device), 120, "the broker to let the new device in")
     assert device.read(f"{HOME}/key.pem") != before
     assert carded.registry.shown(following.device)[0].state in ("claimed", "active")
+
+
+def test_it_changes_hands_with_its_fleets_word(carded: Carded):
+    """The operator agrees, the owner erases: with no seed and no file the next start is let in, by a new key."""
+    device = carded.device
+    device.start()
+    active(device)
+    carded.desk()
+    device.until(lambda: carded.state() == "active" and connected(device), 120, "the broker to let it in")
+    before = device.read(f"{HOME}/key.pem")
+    carded.registry.transfer(carded.one.device, "operator")
+    done = privet(device, "erase", "--all", "--yes")
+    assert done.returncode == 0, done.stderr
+    device.reboot()
+    active(device)
+    device.until(lambda: connected(device), 120, "the broker to let the next owner's device in")
+    assert device.read(f"{HOME}/key.pem") != before
+    assert carded.state() in ("claimed", "active")
+    old, new = carded.registry.shown(carded.one.device)[1]
+    assert {old.state, new.state} == {"revoked", "valid"}
+    assert "This device was erased by its owner" in privet(device, "status").stdout.decode()

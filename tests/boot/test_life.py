@@ -131,7 +131,7 @@ def test_twin_a_sound_firewall_file_opens_before_the_guard(shipped: Booted):
 
 
 def test_without_python_nothing_comes_in(shipped: Booted):
-    """When the early start cannot run at all, a unit without Python shuts the device in."""
+    """When the early start cannot run at all, a unit without Python shuts the device in until the guard is there."""
     shipped.start()
     active(shipped)
     shipped.off()
@@ -140,6 +140,9 @@ def test_without_python_nothing_comes_in(shipped: Booted):
     shipped.start()
     assert shipped.property("privet-shut.service", "Result") == "success"
     assert not any(answers(shipped, host) for host in HERE)
+    shipped.must(["systemctl", "unmask", "privet-guard.service"])
+    shipped.must(["systemctl", "start", "privet-guard.service"])
+    shipped.until(lambda: answers(shipped), 30, "the guard, which does work, to open what it had left open")
 
 
 def test_upgrade_while_it_runs(shipped: Booted, deb: Path, tmp_path: Path):

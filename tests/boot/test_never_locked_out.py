@@ -8,6 +8,8 @@ from tests.boot.shipped import active, findings, loose, privet
 
 DROP_IN = "/etc/ssh/sshd_config.d/000-a-mine.conf"
 FILE = "/boot/firmware/privet-recovery.txt"
+OUTBOUND = ["nft", "--stateless", "list", "chain", "inet", "privet", "outbound"]
+ALWAYS = 3  # rules that let something through in a chain that is shut
 
 
 def entries(device: Booted, kind: str) -> list[dict[str, Any]]:
@@ -56,6 +58,8 @@ def test_the_recovery_file_gives_the_device_back(shipped: Booted) -> None:
     assert opens(shipped, "a word of their own")
     assert not shipped.exists(FILE)
     assert "wrong code" in privet(shipped, "status").stdout.decode()
+    out = shipped.must(OUTBOUND)
+    assert out.count(" accept") > ALWAYS
     shipped.write(FILE, first["recovery/code"].upper() + "\r\n")
     shipped.reboot()
     active(shipped)
@@ -66,6 +70,7 @@ def test_the_recovery_file_gives_the_device_back(shipped: Booted) -> None:
     assert second["recovery/code"] != first["recovery/code"]
     assert not shipped.exists("/home/pi/.ssh/authorized_keys")
     assert loose(shipped) == {}
+    assert shipped.must(OUTBOUND) == out, "what was shut for the reset is open again, as far as is declared"
     assert "recovery file" in privet(shipped, "status").stdout.decode()
     assert shipped.exists("/var/lib/privet/provisioned")
     assert privet(shipped, "journal", "--verify").returncode == 0

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     yield made
     made.over.set()
     made.thread.join()
+
+
+def test_nobody_there_to_say_yes(running: Running) -> None:
+    """Asked with nobody to answer, as from a script, it says so and how to agree beforehand; nothing changes."""
+    for words in (("loosen", "ssh.password", "yes", "--for", "2h", "--reason", "x"), ("erase", "--all")):
+        told = running.privet(*words)
+        assert (told.exit_code, "Aborted" in told.output) == (77, False)
+        assert "nobody answered, so nothing was changed; to agree without being asked, add --yes" in told.output
+    no = running.privet("erase", "--all", said="n\n")
+    assert (no.exit_code, "Nothing was changed." in no.output) == (0, True)
 
 
 def test_status_says_private(running: Running) -> None:
@@ -126,7 +137,9 @@ def test_journal_and_credentials(running: Running) -> None:
     """The record is sound; the new password comes once."""
     assert "sound" in running.privet("journal", "--verify").output
     assert "provisioned" in running.privet("journal").output
-    assert "linux_account/pi: " in running.privet("credentials", "show", "--once").output
+    shown = running.privet("credentials", "show", "--once").output
+    assert "linux_account/pi: " in shown and "the new password of the account pi" in shown
+    assert "recovery/code: " in shown and "the way back in" in shown
     assert "Nothing is waiting" in running.privet("credentials", "show", "--once").output
     assert running.privet("enforce").exit_code == 0
 
@@ -233,3 +246,45 @@ def test_status_says_what_is_still_being_compared(capsys: pytest.CaptureFixture[
     assert "Private: all" not in said and "attention" not in said
     show.status({**answer, "findings": [{**row, "waits_for": ""}]})
     assert "1 of 1 settings need your attention" in capsys.readouterr().out
+
+
+def test_the_reason_is_asked_for(running: Running) -> None:
+    """What a warning says to type has no reason in it: then it is asked for, and kept."""
+    told = running.privet("loosen", "ssh.password", "yes", "--for", "2h", said="y\nmy printer\n")
+    assert told.exit_code == 0 and "Why, in a few words?" in told.output, told.output
+    assert "my printer" in running.privet("status").output
+    running.privet("tighten", "ssh.password")
+    silent = running.privet("loosen", "ssh.password", "yes", "--for", "2h", "--yes")
+    assert (silent.exit_code, "say it with --reason" in silent.output) == (65, True)
+    assert not json.loads(running.privet("status", "--json").output)["waivers"]
+
+
+@pytest.mark.parametrize("words", [("ssh.password", "no", "--for", "2h"), ("ssh.password", "yes", "--for", "99d")])
+def test_no_risk_is_shown_for_what_cannot_be(running: Running, words: tuple[str, ...]) -> None:
+    """What is private already, or is asked for too long, is refused before its risk frightens anybody."""
+    told = running.privet("loosen", *words, "--reason", "x", "--yes")
+    assert (told.exit_code, told.output.count("\n"), "You are about" in told.output) == (65, 1, False)
+
+
+def test_words_and_times_of_people(running: Running, zone: str) -> None:
+    """Times are local ones, an entry of several lines stands below itself, spans are said in hours."""
+    assert zone == "<+05>-5"
+    running.privet("loosen", "ssh.password", "yes", "--for", "2h", "--reason", "x", "--yes")
+    told, rows = running.privet("status").output, running.privet("journal").output
+    running.privet("tighten", "ssh.password")
+    line = next(line for line in told.splitlines() if "Allowed by" in line)
+    assert "UTC" not in line and "until 2026-01-01 07:0" in line, "the device says 02:0x UTC"
+    assert "left=2 h" in next(line for line in rows.splitlines() if " waiver " in line)
+    warned = rows.partition("allowed to be yes for a while")[2].splitlines()[1]
+    assert warned.startswith(" " * 26 + "Anyone who can reach")
+
+
+@pytest.fixture
+def zone() -> Iterator[str]:
+    """Live five hours east of Greenwich for a test."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "<+05>-5"
+    time.tzset()
+    yield os.environ["TZ"]
+    os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
+    time.tzset()

@@ -4,13 +4,13 @@ There is no radio here, and without one bluetoothd does not stay; dbusmock's Blu
 before it goes, bluetoothd says what it made of its main.conf.
 """
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.device import tree
 from tests.device.enforced import enforce, look
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
+
+RECIPE = tree.RADIOS  # devices that have BlueZ
 
 NAME = "radio.bluetooth_visible"
 NOTE = "/var/lib/bluetooth/00:01:02:03:04:05/settings"
@@ -35,14 +35,6 @@ MAIN = {
     "[general]\nAlwaysPairable=true": "hidden",
     "a line of words\nAlwaysPairable=true": "hidden",
 }
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give the source of devices that have BlueZ."""
-    made = Lab(tree.RADIOS)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_taken_back_it_is_deleted_at_the_recipient_and_nothing_leaves_any_more(
     planted = whole.device.ask(BODIES, STORE)
     assert len(planted) == 2 and whole.device.ask(SEEK, STORE, *planted) == planted
     done = whole.privet("consent", "withdraw", "climate")
-    assert done.returncode == 0 and b"is asked of: collector" in done.stdout, done.stderr
+    assert done.returncode == 0 and b"Asked to delete what they have: collector" in done.stdout, done.stderr
     whole.until(lambda: whole.ask("status")["deletions"] == [], 30, "the recipient to confirm")
     assert whole.device.ask(SEEK, STORE, *planted) == []
     shown = whole.privet("consent").stdout.decode()

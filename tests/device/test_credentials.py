@@ -1,13 +1,13 @@
 """The credential kinds of products on a real Debian: the real daemons take the new secret and refuse the old one."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import pytest
 
 from tests.device import tree
 from tests.device.lab import Device, Lab
+
+RECIPE = tree.PRODUCTS  # devices with the products whose passwords are replaced
 
 MOSQUITTO = """pid_file /run/mosquitto/mosquitto.pid
 per_listener_settings false
@@ -16,14 +16,6 @@ include_dir /etc/mosquitto/conf.d
 USERS = """listener 1883
 password_file /etc/mosquitto/passwd
 """
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give devices with the products whose passwords are replaced."""
-    made = Lab(tree.PRODUCTS)
-    yield made
-    made.close()
 
 
 def ran(device: Device, kinds: Sequence[Any], *arguments: str, act: str = "run") -> Any:

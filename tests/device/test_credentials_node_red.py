@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,10 @@ import pytest
 
 from agent.system import crypt
 from tests.device import tree
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
 from tests.device.test_credentials import ran
 
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give devices with the products whose passwords are replaced; Node.js is one."""
-    made = Lab(tree.PRODUCTS)
-    yield made
-    made.close()
+RECIPE = tree.PRODUCTS  # devices with the products whose passwords are replaced; Node.js is one
 
 
 NODE_RED = "node-red@4.1.15"  # the last that runs on Debian 12's Node.js 18

@@ -11,6 +11,8 @@ from tests.device.lab import Lab
 from tests.device.people import asked, become, peopled, resident
 from tests.device.whole import Whole
 
+pytestmark = pytest.mark.alone  # they want all of the machine that there is
+
 # Holds as many connections as it can, in the given way, and makes new ones for those that were cut.
 FLOOD = """
 import selectors, socket, sys, time

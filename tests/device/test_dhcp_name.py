@@ -1,25 +1,17 @@
 """What a neighbour hears when the device asks for an address: its name, and after the steps no name."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.device import tree
 from tests.device.enforced import enforce, look
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
+
+RECIPE = tree.RADIOS  # devices that join networks
 
 NAME = "annas-kitchen-box"
 PROFILE = "/etc/NetworkManager/system-connections/Wired.nmconnection"
 NUMBER = "6f1a0a9c-6c1b-4a47-9f53-6a6f4e1a5b11"
 WIRED = f"[connection]\nid=Wired\nuuid={NUMBER}\ntype=ethernet\ninterface-name=lan0\nautoconnect=false\n"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give the source of devices that join networks."""
-    made = Lab(tree.RADIOS)
-    yield made
-    made.close()
 
 
 @pytest.fixture

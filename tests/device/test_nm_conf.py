@@ -1,13 +1,12 @@
 """Our reading of NetworkManager's files beside what the real one makes of them."""
 
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from tests.device import tree
 from tests.device.enforced import enforce, look
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
+
+RECIPE = tree.RADIOS  # devices that have NetworkManager
 
 KEYS = (
     "wifi.cloned-mac-address", "ethernet.cloned-mac-address", "wifi.scan-rand-mac-address", "ipv6.ip6-privacy",
@@ -45,14 +44,6 @@ CASES: list[dict[str, str]] = [
         "/etc/NetworkManager/conf.d/zzz": "[connection]\nwifi.cloned-mac-address=permanent\n",
     },
 ]
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give the source of devices that have NetworkManager."""
-    made = Lab(tree.RADIOS)
-    yield made
-    made.close()
 
 
 def printed(device: Device) -> dict[str, str]:

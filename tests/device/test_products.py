@@ -1,15 +1,16 @@
 """Settings of products on a real Debian: what we say of each is what the running program does, and our steps hold."""
 
 import base64
-from collections.abc import Iterator
 
 import pytest
 
 from provisioning.package.policy import shipped_policy
 from tests.device import tree
 from tests.device.enforced import enforce, look
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
 from tests.house import ROOT
+
+RECIPE = tree.PRODUCTS  # devices with products
 
 MAIN = "/etc/mosquitto/mosquitto.conf"
 DEBIAN = "pid_file /run/mosquitto/mosquitto.pid\npersistence false\ninclude_dir /etc/mosquitto/conf.d\n"
@@ -32,14 +33,6 @@ BROKERS = {
     "an interface": ({"a": "listener 1883\nbind_interface lo\nallow_anonymous true\n"}, "loopback", "here"),
     "passwords asked": ({"a": "listener 1883\n"}, "network", "no"),
 }
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give devices with products."""
-    made = Lab(tree.PRODUCTS)
-    yield made
-    made.close()
 
 
 def again(device: Device) -> None:

@@ -1,15 +1,14 @@
 """Node-RED's settings with the real Node-RED: who gets in, who reaches it, what our command line words make of it."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.device import tree
 from tests.device.enforced import enforce, look
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
 from tests.device.test_credentials_node_red import node_red
+
+RECIPE = tree.PRODUCTS  # devices with products; Node.js is one
 
 __all__ = ["node_red"]
 
@@ -46,14 +45,6 @@ SHUT = """module.exports = {
     httpNodeAuth: { user: "user", pass: "$2a$08$x" },
 }
 """
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give devices with products; Node.js is one."""
-    made = Lab(tree.PRODUCTS)
-    yield made
-    made.close()
 
 
 def again(device: Device, doors: bool = True) -> None:

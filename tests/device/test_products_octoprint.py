@@ -5,15 +5,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.device import tree
 from tests.device.enforced import enforce, look
-from tests.device.lab import Device, Lab
+from tests.device.lab import Device
 from tests.house import ROOT
+
+RECIPE = tree.PRODUCTS  # devices with products; what OctoPrint needs of Debian is there
 
 LIST = ROOT / "requirements/octoprint.txt"
 CONFIG = "/home/pi/.octoprint/config.yaml"
@@ -74,14 +75,6 @@ open("/home/pi/.octoprint/config.yaml", "w").write(yaml.safe_dump(table, default
 OWNER = ["setpriv", "--reuid", "pi", "--regid", "pi", "--clear-groups", "env", "HOME=/home/pi"]
 OWNER += ["PYTHONPATH=/opt/octoprint", "python3", "/opt/octoprint/bin/octoprint"]
 OWNER += ["user", "add", "owner", "--password", "correct horse", "--admin"]
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """Give devices with products; what OctoPrint needs of Debian is there."""
-    made = Lab(tree.PRODUCTS)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

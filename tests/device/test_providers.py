@@ -47,7 +47,7 @@ def test_what_the_files_say_is_what_systemd_sets(device: Device) -> None:
         {"zz.conf": f"{key}=0", "/etc/sysctl.conf": f"{key}=1"},
     ]
     script = (
-        "import json, sys\nfrom agent.providers.linux import sysctl\nfrom agent.system.real import RealSystem\n"
+        "import json, sys\nfrom agent.system import sysctl_files as sysctl\nfrom agent.system.real import RealSystem\n"
         "print(json.dumps(sysctl.after_start(sysctl.lines(RealSystem()), sys.argv[1])))"
     )
     device.must(["mkdir", "-p", "/run/systemd/system"])
@@ -73,6 +73,7 @@ def test_what_the_files_say_is_what_systemd_sets(device: Device) -> None:
         "Defaults !authenticate",
         "Defaults:pi !authenticate",
         "Defaults exempt_group=pi",
+        "pi ALL=(ALL) NOPASSWD: ALL\npi ALL=(ALL) NOTAFTER=20200101000000Z PASSWD: ALL",
     ],
 )
 def test_sudo_asks_again(device: Device, line: str) -> None:
@@ -228,10 +229,9 @@ def test_the_log_is_read_as_systemd_reads_it(device: Device) -> None:
     assert look(device, "log.storage")["kept"] == "persistent"
     assert look(device, "log.retention")["kept"] == 38  # a week, and the month that one file may span
     spans = ["7day", "1month 2d", "2h30min", "90", "1y", "3 weeks", "1w2d", "500ms", "1.5h"]
-    script = "import json, sys\nfrom agent.providers.linux import journald as j\n"
-    script += "print(json.dumps([j.seconds(s) for s in sys.argv[1:]]))"
+    script = "import json, sys\nfrom agent.system.spans import microseconds\n"
+    script += "print(json.dumps([microseconds(span) for span in sys.argv[1:]]))"
     ours = device.ask(script, *spans)
     for span, mine in zip(spans, ours, strict=True):
         line = next(x for x in device.must(["systemd-analyze", "timespan", span]).splitlines() if "s: " in x)
-        assert mine >= int(line.split()[-1]) / 1_000_000, span
-        assert span == "1.5h" or mine - 1 < int(line.split()[-1]) / 1_000_000, span
+        assert mine == int(line.split()[-1]), span

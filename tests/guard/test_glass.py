@@ -1,17 +1,22 @@
 """Break glass: the recovery file with the printed code, and nothing else, gives the device to who has it in hand."""
 
 import itertools
+import json
 import os
 
 import pytest
 
+from agent.core.record import frozen
 from agent.guard import early, glass
 from agent.guard.firstboot import MARKER
+from agent.providers.linux import nft
 from agent.system.simulated.programs import ssh, ssh_keygen
 from agent.system.store import Store
 from tests.guard.conftest import Kept
 
 FILE = glass.PLACES[0]
+BOTH = ("inbound", "outbound")
+SHUT = json.dumps({"nftables": [row for one in BOTH for row in json.loads(nft.document(one, ()))["nftables"]]}).encode()
 
 
 @pytest.fixture
@@ -44,8 +49,8 @@ def written(kept: Kept, text: bytes) -> None:
 
 def start(kept: Kept) -> tuple[str, ...]:
     """Start the device: the early unit, then the guard as `run.build` puts it together."""
-    kept.system.edit("/usr/lib/privet/shut.nft", b'{"nftables": []}')
-    said = glass.requested(kept.system)
+    kept.system.edit(early.SHUT, SHUT)
+    said = early.prepare(kept.system)
     glass.start_over(kept.system, kept.start_store)
     if glass.record(kept.system, glass.ASKED).get("state") == "erased" and not kept.system_has_begun():
         os.unlink(kept.folder / "state.db")  # it lies outside of the simulated disk
@@ -55,6 +60,11 @@ def start(kept: Kept) -> tuple[str, ...]:
     kept.start()
     kept.turn()
     return said
+
+
+def let_through(kept: Kept, direction: str) -> object:
+    """Return the flows that the firewall of the kernel lets through."""
+    return nft.probe(kept.system, frozen({"direction": direction})).live
 
 
 def test_the_code_is_printed_once_and_only_its_digest_is_kept(kept: Kept) -> None:
@@ -90,6 +100,8 @@ def test_the_right_code_gives_a_private_device_to_its_owner(used: Kept) -> None:
     assert [e for e in store_of(used).entries(0, 999) if e.kind == "reset"]
     assert [t for t in used.told() if "recovery file" in t["text"]]
     assert not glass.pending(used.system)
+    for direction in BOTH:  # shut while the reset went on
+        assert let_through(used, direction) == used.house.rules.baseline()[f"firewall.{direction}"] != ()
     assert used.ask("journal", verify=True)["sound"]
     used.reboot()
     assert [r["label"] for r in used.ask("credentials", once=True)["credentials"]] == sorted(rows)
@@ -180,3 +192,61 @@ def test_early_keeps_the_device_shut_until_the_reset_is_over(used: Kept, right: 
     assert early.prepare(used.system)[0].startswith("The recovery file" if right else "A recovery file")
     rules = used.system.run(("nft", "-j", "list", "ruleset")).out
     assert (b'"shut"' in rules, b'"privet"' in rules) == (right, not right)
+
+
+@pytest.mark.parametrize("broken", BOTH)
+def test_a_broken_firewall_file_shuts_its_own_direction_alone(used: Kept, broken: str) -> None:
+    """The guard repairs what is not as it was left; a way that it finds narrower than declared it would leave shut."""
+    used.stop()
+    used.system.edit(early.SHUT, SHUT)
+    used.system.edit(nft.file_of(broken), b'{"nftables": [{"oops"')
+    used.system.reboot()
+    assert "started shut" in early.prepare(used.system)[-1]
+    assert let_through(used, broken) == ()
+    used.start()
+    used.turn()
+    for direction in BOTH:
+        assert let_through(used, direction) == used.house.rules.baseline()[f"firewall.{direction}"] != ()
+
+
+def test_a_start_that_shut_everything_is_opened_by_the_guard(used: Kept) -> None:
+    """Where the early start did not work at all, the guard opens what it had left open, and nothing more."""
+    used.stop()
+    used.system.reboot()
+    assert used.system.run(("nft", "-j", "-f", "-"), SHUT).code == 0
+    assert [let_through(used, direction) for direction in BOTH] == [(), ()]
+    used.start()
+    used.turn()
+    for direction in BOTH:
+        assert let_through(used, direction) == used.house.rules.baseline()[f"firewall.{direction}"] != ()
+
+
+def test_a_file_that_lies_there_for_ever_counts_once(used: Kept) -> None:
+    """A card that cannot be written keeps the file: it neither begins the reset anew nor resets what came after it."""
+    written(used, used.code.encode())
+    assert "right code" in glass.requested(used.system)[0]
+    table = glass.record(used.system, glass.ASKED)
+    glass.keep(used.system, glass.ASKED, {**table, "state": "carried", "carried": {"boot": 7}})  # power went here
+    used.system.edit(FILE, used.code.encode())
+    used.system.reboot()
+    glass.requested(used.system)
+    kept = glass.record(used.system, glass.ASKED)
+    assert (kept["state"], kept["carried"]) == ("carried", {"boot": 7}), "what no reset may turn back is not read anew"
+    start(used)
+    rows = {r["label"]: r["secret"] for r in used.ask("credentials", once=True)["credentials"]}
+    used.agree("climate")
+    for number in (1, 2):
+        written(used, used.code.encode())
+        assert f"number {number}" in start(used)[0]
+    assert used.house.books.consents["climate", "collector"].state == "given"
+    assert used.system.run(("unix_chkpwd", "pi", "nullok"), rows["linux_account/pi"].encode() + b"\0").code == 0
+
+
+def test_an_erasure_that_its_owner_began_stays_one(used: Kept) -> None:
+    """A recovery file put there before the next start takes nothing back: the identity goes, the receipt stays."""
+    asked = {"state": "asked", "by": glass.OWNER, "receipt": b"signed", "token": b"t" * 32}
+    glass.keep(used.system, glass.ASKED, asked)
+    used.system.disk.settle()
+    written(used, used.code.encode())
+    assert "right code" in start(used)[0]
+    assert store_of(used).get("handover")["receipt"] == b"signed"

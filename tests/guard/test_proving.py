@@ -91,7 +91,7 @@ def test_the_owner_is_waited_for_and_confirms_from_a_new_session(fresh: Kept) ->
     new_policy(fresh, ssh_password="no")
     assert fresh.status("ssh.password") == "ok"
     told = next(t["text"] for t in fresh.told() if t["kind"] == "trial")
-    assert re.search(r"undone at \d\d:\d\d \(in 10 minutes\) unless you sign in anew .* privet confirm", told)
+    assert re.search(r"undone at \d\d:\d\d \S+ \(in 10 minutes\) unless you sign in anew .* privet confirm", told)
     assert fresh.ask("status")["trial"]["remaining"] == WINDOW
     assert b"On trial" in fresh.system.read("/run/motd.d/50-privet")
     began = fresh.system.uptime

@@ -277,7 +277,7 @@ def test_maintainer_scripts_are_sound_shell(package: Path, name: str):
 def test_units_start_what_is_shipped(package: Path, unit: str):
     """Each unit waits for what it needs and starts a file of the package, by the system's own Python, isolated."""
     text = (package / f"lib/systemd/system/{unit}.service").read_text()
-    needs = {"privet-guard": "/etc/privet/device.cbor", "privet-courier": "/var/lib/privet-courier/key.pem"}
+    needs = {"privet-guard": "/etc/privet/device.cbor", "privet-courier": "|/var/lib/privet-courier/key.pem"}
     assert f"\nConditionPathExists={needs[unit]}\n" in text
     started = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     assert len(started) == 1

@@ -21,7 +21,7 @@ PACE = 0.2  # seconds between two letters at the serial port
 CARELESS = (
     "StrictHostKeyChecking=no",
     "UserKnownHostsFile=/dev/null",
-    "ConnectTimeout=30",
+    "ConnectTimeout=120",
     "LogLevel=ERROR",
     "ServerAliveInterval=20",
 )

@@ -176,7 +176,7 @@ class Story:
         """Take what first boot made, password and recovery code, as somebody with access to the console does."""
         assert keyboard.login("root", self.factory.lab_password)
         keyboard.type("privet credentials show --once")
-        keyboard.until("Write this down", "Nothing is waiting", "privet:")
+        keyboard.until("Write this down", "Nothing is waiting", "systemctl st")  # start or status: no answer
         found = re.search(rf"linux_account/{USER}: ([^\r\n]+)", keyboard.read)
         assert found is not None, keyboard.read
         code = re.search(r"recovery/code: ([^\r\n]+)", keyboard.read)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,18 @@ NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 PRIVATE = 0x00044000  # MS_PRIVATE | MS_REC
 
 
+def pytest_configure() -> None:
+    """Name the file of what is measured, once for all processes of the run."""
+    if figures.PLACE not in os.environ:
+        place, os.environ[figures.PLACE] = tempfile.mkstemp(prefix="privet-figures-")
+        os.close(place)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell what was measured, and how long all took."""
-    for line in figures.LINES:
+    """Tell what was measured, and how long all took; it is told once, where the tests were handed out."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return
+    for line in figures.told():
         terminalreporter.write_line(line)
     terminalreporter.write_line(f"machines: {time.monotonic() - figures.BEGUN:.0f} s in all")
 

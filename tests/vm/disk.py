@@ -32,7 +32,7 @@ VM = replace(
     tree.BOOT.more("vm", "eatmydata", "linux-image-cloud-amd64", factory=CHEAP), environment=(("INITRD", "No"),)
 )
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtio_console", "crc32c_generic", "ext4")
-SIZE = "1200M"
+SIZE = "1500M"
 KEPT = 2  # sets in the cache: this one and the one before
 DEVICE = "d1"
 HERE = Path(__file__).resolve().parent
@@ -109,18 +109,18 @@ class Disk:
         return path
 
 
-def made(package: Path) -> Disk:
-    """Return the disk with this package on it, made on first use."""
-    sources = [package.read_bytes(), VM.digest().encode(), (ROOT / "device_profiles/base.toml").read_bytes()]
-    sources += [(HERE / name).read_bytes() for name in ("disk.py", "wire.py")]
+def made(package: Path, recipe: tree.Recipe = VM, name: str = "machine") -> Disk:
+    """Return the disk with this package on a tree, made on first use; each name has a cache of its own."""
+    sources = [package.read_bytes(), recipe.digest().encode(), (ROOT / "device_profiles/base.toml").read_bytes()]
+    sources += [(HERE / file).read_bytes() for file in ("disk.py", "wire.py")]
     digest = hashlib.sha256(b"\0".join(hashlib.sha256(one).digest() for one in sources)).hexdigest()[:12]
-    folder = tree.cache() / f"machine-{digest}"
-    base = tree.built(VM)
-    with (tree.cache() / "machine.lock").open("w") as lock:
+    folder = tree.cache() / f"{name}-{digest}"
+    base = tree.built(recipe)
+    with (tree.cache() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             make(base, package, folder)
-            forget()
+            forget(name)
         os.utime(folder)
     words = "root=/dev/vda rw quiet loglevel=3 mitigations=off"
     return Disk(folder, folder / "disk", Start(folder / "kernel", folder / "initrd", words))
@@ -146,9 +146,9 @@ def make(base: Path, package: Path, folder: Path) -> None:
         raise
 
 
-def forget() -> None:
+def forget(name: str) -> None:
     """Drop the oldest sets from the cache; each is half a gigabyte."""
-    sets = sorted(tree.cache().glob("machine-*"), key=lambda one: one.stat().st_mtime)
+    sets = sorted(tree.cache().glob(f"{name}-*"), key=lambda one: one.stat().st_mtime)
     for old in sets[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
