@@ -185,17 +185,23 @@ class Guard:
     def warn(
         self, seen: tuple[Finding, ...], final: tuple[Finding, ...], outcomes: dict[str, str], clock: Clock
     ) -> None:
-        """Deliver what is new, remember the rest; a loosening that was undone at once is told and closed."""
+        """Deliver what is new, remember the rest; a loosening that was undone at once is told and closed.
+
+        `final` may lack what `seen` has: whoever is faster than our second look may leave its answer to be awaited.
+        Then what was seen stands until that comes.
+        """
         names = {f.setting for f in seen}
         mine = tuple(w for w in self.books.warnings if w.setting in names)
         others = tuple(w for w in self.books.warnings if w.setting not in names)
-        before, ends = {f.setting: f for f in seen}, {f.setting: f for f in final}
+        before = {f.setting: f for f in seen}
+        ends = {**before, **{f.setting: f for f in final}}
         now = tuple(
             settled(w, before[w.setting], ends[w.setting], outcomes.get(w.setting), self.by(w.setting))
             for w in current(seen, self.settings, self.books.waivers, clock)
         )
         new, kept = edges(mine, now, clock)
-        lasting = tuple(w for w in current(final, self.settings, self.books.waivers, clock) if w.setting in names)
+        stands = tuple(f for name, f in ends.items() if name in names)
+        lasting = current(stands, self.settings, self.books.waivers, clock)
         _, kept = edges(kept, lasting, clock)
         self.books.keep_warnings((*others, *kept), tuple(noted(w) for w in new))
         self.deliver(new)

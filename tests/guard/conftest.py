@@ -44,12 +44,12 @@ Policy = dict[str, Any]
 class Kept:
     """One device through its restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, system: type[SimulatedSystem] = SimulatedSystem) -> None:
         self.folder = folder
         self.key = Ed25519PrivateKey.generate()
         halves = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
         self.recipient = b"".join(half.public_key().public_bytes_raw() for half in halves)
-        self.system = SimulatedSystem(image=raspberry_pi(CHEAP))
+        self.system = system(image=raspberry_pi(CHEAP))
         self.now = self.system.wall
         self.table = self.base()
         public = self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -1,11 +1,15 @@
 """An answer that a look could not wait for: unknown until it is there, told once it says something, and by itself."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from agent.guard.awaited import HOLD
 from agent.providers.linux import accounts
 from agent.system import crypt
 from agent.system.factory import Search
+from agent.system.simulated import SimulatedSystem
 from tests.guard.conftest import Kept
 
 NAME = "accounts.known_password"
@@ -27,12 +31,17 @@ def changed(row: str, field: str) -> str:
     return f"{name}:{field}:{rest}" if name == "pi" else row
 
 
-def finished(kept: Kept) -> None:
-    """Wait until everything is compared, then let the guard find that out by its clock alone."""
+def compared(kept: Kept) -> None:
+    """Wait until everything is compared; the guard has not looked yet."""
     search = accounts.searches[kept.system]
     while (thread := search.thread) is not None:
         thread.join()
     kept.system.tick(2)
+
+
+def finished(kept: Kept) -> None:
+    """Wait until everything is compared, then let the guard find that out by its clock alone."""
+    compared(kept)
     kept.turn()
 
 
@@ -111,6 +120,47 @@ def test_an_answer_that_never_comes_is_told(kept: Kept) -> None:
         kept.turn()
         assert len(texts(kept)) == 1 and "Cannot tell" in texts(kept)[0]
         assert row(kept)["waits_for"] == ""
+
+
+class Changing(SimulatedSystem):
+    """A device on which another hand is faster than whoever looks at the passwords twice."""
+
+    then: Callable[[], object] | None = None
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        """Read; right after that somebody does something, once."""
+        content = super().read(path, limit)
+        if path == "/etc/shadow" and self.then is not None:
+            then, self.then = self.then, None
+            then()
+        return content
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_password_changed_between_two_looks_of_one_cycle(tmp_path: Path, known: bool) -> None:
+    """Loosened, then to be compared: told once, whether it was known or not, open until the answer, then closed."""
+    kept = Kept(tmp_path, Changing)
+    system = kept.system
+    assert isinstance(system, Changing)
+    try:
+        kept.start()
+        search = give(kept, UNLIKELY)
+        kept.turn()
+        compared(kept)
+        if known:
+            kept.turn()
+            system.edit("/etc/.pwd.lock", b"")
+        with search.lock:  # the comparing thread stands still
+            system.then = lambda: give(kept, "three unlisted words")
+            kept.turn()
+            assert system.then is None and row(kept)["waits_for"] == "answer"
+            assert len(texts(kept)) == 1 and "pi:known" in texts(kept)[0]
+            assert [w.open for w in kept.warnings() if w.setting == NAME] == [1]
+        finished(kept)
+        assert kept.status(NAME) == "ok" and len(texts(kept)) == 1
+        assert [w.open for w in kept.warnings() if w.setting == NAME] == [0]
+    finally:
+        kept.stop()
 
 
 @pytest.mark.parametrize("field", ["!", "*", "$y$j9T$damaged"])
