@@ -13,6 +13,7 @@ from agent.cli.call import Answered, call, first_boot
 from agent.cli.ending import ended
 from agent.cli.erase import erase
 from agent.core.errors import BadInput, PrivetError, Refused, Tampered
+from agent.core.shown import many
 from agent.core.waiver import LONGEST
 from agent.system.moments import moment
 
@@ -225,9 +226,8 @@ def journal(since: int, *, verify: bool, egress: bool, as_json: bool) -> None:
         if not answer["sound"]:
             raise Tampered(f"the journal is damaged: {answer['why']}; keep a copy of /var/lib/privet and ask for help")
         gone = answer.get("pruned", {"count": 0})
-        click.echo(
-            f"The journal is sound: {answer['count'] - gone['count']} entries, end of chain {answer['head'][:16]}."
-        )
+        here = many(answer["count"] - gone["count"], "entry")
+        click.echo(f"The journal is sound: {here}, end of chain {answer['head'][:16]}.")
         if gone["count"]:
             span = f"from {moment(int(gone['since']))} to {moment(int(gone['until']))}"
             click.echo(f"Before these, {gone['count']} were let go of, {span}.")

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from agent.core.shown import many
 from agent.system.moments import local, moment
 
 MARKS = {
@@ -73,17 +74,10 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
     rows = [r for r in answer["findings"] if r["status"] != "absent"]
     rest = [r for r in answer["findings"] if r["status"] == "absent"]
     off = [r for r in rows if r["status"] in ("loosened", "unknown")]
-    bad = [r for r in off if not r.get("waits_for")]
-    waived = [r for r in rows if r["status"] == "waived"]
     if answer.get("shut_in"):
         click.secho("Nothing can reach this device from outside: its first start could not be finished.", fg="red")
         click.echo("  The warning below says why. Put that right, then start the device again.\n")
-    if bad:
-        click.secho(f"{len(bad)} of {len(rows)} settings need your attention.", fg="red", bold=True)
-    elif waived and not off:
-        click.secho(f"Private, except for {len(waived)} setting(s) you allowed for a while.", fg="yellow", bold=True)
-    elif not off:
-        click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
+    verdict(rows, off)
     awaited(off)
     click.echo(f"Last full look {span(int(answer['age']))} ago.")
     click.echo(covered(answer["coverage"]) + "\n" if "coverage" in answer else "")
@@ -110,13 +104,27 @@ def status(answer: dict[str, Any], *, every: bool = False) -> None:
     linked(answer)
 
 
+def verdict(rows: list[dict[str, Any]], off: list[dict[str, Any]]) -> None:
+    """Say in one line how the device stands; nothing where all that is off settles by itself, or by a restart."""
+    bad = [r for r in off if not r.get("waits_for")]
+    waived = [r for r in rows if r["status"] == "waived"]
+    if bad:
+        need = "needs" if len(bad) == 1 else "need"
+        click.secho(f"{len(bad)} of {many(len(rows), 'setting')} {need} your attention.", fg="red", bold=True)
+    elif waived and not off:
+        apart = many(len(waived), "setting")
+        click.secho(f"Private, except for {apart} you allowed for a while.", fg="yellow", bold=True)
+    elif not off:
+        click.secho(f"Private: all {len(rows)} settings are as they should be.", fg="green", bold=True)
+
+
 def deletion(row: dict[str, Any]) -> str:
     """Say when a recipient was asked to delete, and whether it has confirmed."""
     said = f"asked to delete on {moment(int(row['asked']))}, "
     if not row["confirmed"]:
         return said + ("not confirmed yet; it is asked again" if row["sent"] else "waiting for a connection")
-    newer = f", and it keeps {row['kept']} newer ones" if row["kept"] else ""
-    return f"{said}confirmed on {moment(int(row['confirmed']))}: {row['deleted']} records deleted{newer}"
+    newer = f", and it keeps {many(row['kept'], 'newer one')}" if row["kept"] else ""
+    return f"{said}confirmed on {moment(int(row['confirmed']))}: {many(row['deleted'], 'record')} deleted{newer}"
 
 
 def linked(answer: dict[str, Any]) -> None:
@@ -158,16 +166,18 @@ def awaited(off: list[dict[str, Any]]) -> None:
     late = len([r for r in off if r.get("waits_for") == "restart"])
     soon = len([r for r in off if r.get("waits_for") == "answer"])
     if late:
-        click.secho(f"{late} setting(s) are private from the next start on: please restart (sudo reboot).", fg="yellow")
+        said = f"Private from the next start on: {many(late, 'setting')}. Please restart (sudo reboot)."
+        click.secho(said, fg="yellow")
     if soon:
-        click.secho(f"{soon} setting(s) are still being checked; no fault was found so far.", fg="yellow")
+        click.secho(f"Still being checked: {many(soon, 'setting')}; no fault was found so far.", fg="yellow")
 
 
 def covered(count: dict[str, int]) -> str:
     """Say how much was looked at, and how much of that could not be read."""
     unread = f"{count['unknown']} of them could not be read" if count["unknown"] else "all of them were read"
     said = f"Looked at {count['here']} settings in {count['places']} places (now, and after a restart); {unread}."
-    more = f" {count['absent']} more are about what is not on this device (privet status --all)."
+    apart = "1 more is" if count["absent"] == 1 else f"{count['absent']} more are"
+    more = f" {apart} about what is not on this device (privet status --all)."
     return said + (more if count["absent"] else "")
 
 

@@ -41,6 +41,13 @@ def spell(value: "Value | None") -> str:
     return str(value)
 
 
+def many(count: int, thing: str) -> str:
+    """Return how many there are of a thing, in words a person would use: 1 device, 3 devices, 2 entries."""
+    if count == 1:
+        return "1 %s" % thing
+    return "%d %s" % (count, thing[:-1] + "ies" if thing.endswith("try") else thing + "s")
+
+
 def harmless(text: str) -> str:
     """Return a text with a question mark for each letter that cannot be seen as one."""
     if all([" " <= letter <= "~" for letter in text]):

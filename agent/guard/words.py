@@ -7,7 +7,7 @@ from agent.core.clock import Clock
 from agent.core.egress import Count
 from agent.core.record import replace
 from agent.core.setting import Setting
-from agent.core.shown import brief, spell, typed
+from agent.core.shown import brief, many, spell, typed
 from agent.core.trial import AFAR, SHUT, Trial
 from agent.core.waiver import Waiver
 from agent.core.warn import PrivacyWarning, notable, told, warning_of
@@ -21,7 +21,7 @@ NAMES = {"console": "at the device", "ssh_key": "SSH with a key", "ssh_password"
 def terms(left: int, clock: Clock) -> str:
     """Say until when a change is on trial, and how to keep it."""
     at = moment(clock.wall + left, "%H:%M")
-    return f"it is undone at {at} (in {max(1, (left + 30) // 60)} minutes) unless you {CONFIRM_BY}"
+    return f"it is undone at {at} (in {many(max(1, (left + 30) // 60), 'minute')}) unless you {CONFIRM_BY}"
 
 
 def waiting(trial: Trial, left: int, clock: Clock) -> PrivacyWarning:

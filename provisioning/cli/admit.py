@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from agent.core.shown import many
 from provisioning.broker.admission import Listing, admitted, former, listings, waits
 from provisioning.cli.answer import answer, answers, with_fleet
 from provisioning.cli.opened import open_fleet
@@ -63,7 +64,8 @@ def show(to: Console, found: tuple[Listing, ...], out: list[str], dry_run: bool)
         to.print(sentence, markup=False)
     for one in found:
         to.print(
-            f"{one.path}: {len(one.after)} devices" + ("" if one.added or one.gone else ", as before"), markup=False
+            f"{one.path}: {many(len(one.after), 'device')}" + ("" if one.added or one.gone else ", as before"),
+            markup=False,
         )
         for names, mark in ((one.added, "+"), (one.gone, "-")):
             for name in names:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, with_fleet
 from provisioning.cli.opened import passphrase
 from provisioning.fleet.authority import allowed
@@ -42,7 +43,7 @@ def renew(
     def show(console: Console) -> None:
         for label, end in ends.items():
             left = (end - datetime.now(UTC)).days
-            console.print(f"[green]✓[/] {label} lasts until {end:%Y-%m-%d}, {left} days from now.")
+            console.print(f"[green]✓[/] {label} lasts until {end:%Y-%m-%d}, {many(left, 'day')} from now.")
         console.print(f"  Servers may be named within: {', '.join(may)}.")
 
     shown = {label: end.isoformat() for label, end in ends.items()}

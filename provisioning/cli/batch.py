@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from agent.core.errors import BadInput, Missing, Unreadable
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, profile_path, with_fleet, with_profiles
 from provisioning.cli.init import host_and_port
 from provisioning.cli.opened import open_fleet
@@ -68,12 +69,13 @@ def create(
     boards = read_boards(serials) if serials is not None else []
     number = count or len(boards)
     if not number or (boards and number != len(boards)):
-        words = f"{serials} names {len(boards)} boards, and --count says {count}" if boards else "nobody said how many"
+        named = f"{serials} names {many(len(boards), 'board')}, and --count says {count}"
+        words = named if boards else "nobody said how many"
         raise BadInput(f"{words}; give --count or --serials, or both alike")
     fleet = open_fleet(fleet_directory, passphrase_fd)
     if dry_run:
         enrolment(fleet, enrol)
-        answer({"count": number, "changed": False}, lambda to: to.print(f"{number} devices could be made."))
+        answer({"count": number, "changed": False}, lambda to: to.print(f"{many(number, 'device')} could be made."))
         return
     places = places_from(fleet, profile_path(model, profiles), enrol)
     cards = drawn(number)
@@ -89,8 +91,8 @@ def create(
     result = {"batch": made, "count": number, "sealed": sealed, "directory": str(folder), "devices": names}
 
     def show(to: Console) -> None:
-        to.print(f"[green]✓[/] Batch {made}: {number} devices. Their seeds are in {folder}; each is removed when its")
-        to.print("  card was flashed and read back.")
+        to.print(f"[green]✓[/] Batch {made}: {many(number, 'device')}. Each seed lies in {folder}")
+        to.print("  until its card was flashed and read back.")
         if sealed:
             to.print(f"  {sealed} of them are sealed: each opens on its own board alone.")
 

@@ -8,6 +8,7 @@ from typing import TextIO
 import click
 
 from agent.core.errors import BadInput
+from agent.core.shown import many
 from provisioning.broker import emqx, nats, rabbitmq, rabbitmq_cluster
 from provisioning.broker.child import Member, Setup
 from provisioning.cli.admit import from_registry
@@ -57,7 +58,7 @@ def cluster(
         files = written(fleet, engine, setup, Member(number=number, nodes=nodes), names)
         for name, content in {**files, **({".erlang.cookie": cookie} if engine == "rabbitmq" else {})}.items():
             whole_file(out / host / name, content)
-    told = f"✓ {len(nodes)} folders in {out}; carry each to its node, over a way nobody listens to."
+    told = f"✓ {many(len(nodes), 'folder')} in {out}; carry each to its node, over a way nobody listens to."
     result = {"engine": engine, "tried": engine != "emqx", "folders": [str(out / host) for host in nodes]}
     answer(result, lambda to: to.print(told, markup=False))
 

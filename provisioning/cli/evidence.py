@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from agent.core.errors import BadInput, Missing
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, profile_path, put, with_fleet, with_profiles
 from provisioning.cli.opened import open_fleet
 from provisioning.fleet.identity import Fleet
@@ -84,9 +85,9 @@ def known_of(fleet: Fleet, loaded: Loaded) -> dict[str, Any]:
     day = f"{datetime.fromtimestamp(last, UTC):%Y-%m-%d}" if last else "never"
     says = "says what this profile says" if same else "does not say what this profile says now"
     answers = (
-        f"Of {len(rollout.devices)} devices {counted['has']} said that they have it, {counted['refused']} that they "
-        f"refused it, {counted['left']} that they went back from it; {counted['waiting']} have settings that wait for "
-        f"their owner. The last of these answers is of: {day}."
+        f"Of {many(len(rollout.devices), 'device')} {counted['has']} said that they have it, {counted['refused']} that "
+        f"they refused it, {counted['left']} that they went back from it; {counted['waiting']} have settings that "
+        f"wait for their owner. The last of these answers is of: {day}."
     )
     words = [f"Policy {rollout.sequence} was handed out last; it {says}.", answers, LIMIT]
     return {"policy": rollout.sequence, "same_as_profile": same, "devices": len(rollout.devices), "count": counted,

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from agent.core.errors import BadInput, Missing
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, profile_path, put, with_profiles
 from provisioning.export import MAX_BYTES, Flows, Subject, form, forms
 from provisioning.profile.catalogue import shipped
@@ -46,7 +47,8 @@ def export_profile(name: str, profiles: Path | None, name_of_form: str, url: str
     if output:
         put(output, text.encode())
     result = {"form": name_of_form, "file": str(output or ""), "text": text, "flows": flows._asdict()}
-    said = f"✓ {len(flows.inbound)} flows in, {len(flows.outbound)} flows out: {output}\n" if output else text
+    numbers = f"{many(len(flows.inbound), 'flow')} in, {many(len(flows.outbound), 'flow')} out"
+    said = f"✓ {numbers}: {output}\n" if output else text
     answer(result, lambda _console: click.echo(said, nl=False))
 
 

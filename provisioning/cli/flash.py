@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 
 from agent.core.errors import Refused
-from agent.core.shown import harmless
+from agent.core.shown import harmless, many
 from provisioning.card.base import Base
 from provisioning.card.mark import decode
 from provisioning.card.seeds import Seeds
@@ -178,7 +178,7 @@ def close(workers: list[Worker], base: Base) -> None:
     bad = [worker for worker in workers if worker.error is not None]
     if bad and bad[0].error is not None:
         if len(workers) > 1:
-            raise type(bad[0].error)(f"{len(bad)} of {len(workers)} cards are not done; the first: {bad[0].error}")
+            raise type(bad[0].error)(f"of {len(workers)} cards {len(bad)} could not be done; the first: {bad[0].error}")
         raise bad[0].error
     result = {"image": base.name, "cards": [worker.facts() for worker in workers]}
 
@@ -206,7 +206,7 @@ def run_station(plan: Plan, base: Base, seeds: Seeds | None, want: Wanted) -> No
         return [place.worker for _, place in sorted(station.places.items()) if place.worker is not None]
 
     def foot() -> str:
-        left = f", {seeds.left()} seeds left" if seeds else ""
+        left = f", {many(seeds.left(), 'seed')} left" if seeds else ""
         return f"{station.done} good, {station.failed} not{left}. Put cards in; Ctrl-C ends."
 
     with Board(console(err=wants_json()), workers, foot, lines=wants_json()) as shown:
@@ -214,7 +214,7 @@ def run_station(plan: Plan, base: Base, seeds: Seeds | None, want: Wanted) -> No
         station.run(shown.show, plan.most)
     aside = seeds.aside() if seeds else []
     result = {"image": base.name, "good": station.done, "failed": station.failed, "aside": aside}
-    answer(result, lambda to: to.print(f"{station.done} cards are good, {station.failed} failed." + void(aside)))
+    answer(result, lambda to: to.print(f"{many(station.done, 'card')} good, {station.failed} failed." + void(aside)))
 
 
 def void(aside: list[str]) -> str:

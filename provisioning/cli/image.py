@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.core.errors import Refused
-from agent.core.shown import harmless
+from agent.core.shown import harmless, many
 from provisioning.card import build as building
 from provisioning.card.contents import Issue
 from provisioning.card.disk import look
@@ -90,7 +90,7 @@ def build_image(
     def show(out: Console) -> None:
         would = "[yellow]would be[/] written" if dry_run else "written"
         out.print(f"[green]✓[/] {plan.layout.title}, Privet {escape(plan.deb.control['Version'])}")
-        out.print(f"  {len(plan.entries)} files, {plan.bytes / MIB:.1f} MiB, {would} into {output}")
+        out.print(f"  {many(len(plan.entries), 'file')}, {plan.bytes / MIB:.1f} MiB, {would} into {output}")
         if made:
             out.print(
                 f"  {made.mapped / MIB:,.0f} of {made.size / MIB:,.0f} MiB hold something; slot at byte {made.slot}"

@@ -15,6 +15,7 @@ import click
 
 from agent.core.errors import BadInput, Missing, Refused, Unreachable, Unreadable
 from agent.core.secret import Secret
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, console, wants_json, with_fleet
 from provisioning.cli.collect import identity, say
 from provisioning.cli.init import chosen, host_and_port
@@ -117,7 +118,7 @@ def run(
     if not line.sessions and not opener.handed:
         raise Unreachable(f"the fleet's broker was never reached: {line.cause}; try again when it is")
     result = {"readings": opener.handed, "odd": opener.odd}
-    answer(result, lambda out: out.print(f"✓ {opener.handed} readings handed on in plain text."))
+    answer(result, lambda out: out.print(f"✓ {many(opener.handed, 'reading')} handed on in plain text."))
 
 
 @open_group.command(
@@ -146,7 +147,8 @@ def forget(
     answer(
         {"device": device, "purpose": purpose, "cleared": gone, "records": readings},
         lambda out: out.print(
-            f"✓ {gone} things taken back, {readings} records forgotten. Look in your other programs, too."
+            f"✓ {many(gone, 'thing')} taken back, {many(readings, 'record')} forgotten. "
+            "Look in your other programs, too."
         ),
     )
 

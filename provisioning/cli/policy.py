@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from agent.core.errors import BadInput, Failed, Missing, Refused, Unreachable
 from agent.core.record import as_map
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, console, profile_path, wants_json, with_fleet, with_profiles
 from provisioning.cli.init import host_and_port
 from provisioning.cli.opened import open_fleet
@@ -268,7 +269,8 @@ def show_standing(to: Console, rollout: Rollout) -> None:
     """Print where a rollout stands, and by name who needs a look."""
     colour = {HALTED: "red", DONE: "green"}.get(rollout.verdict(), "yellow")
     to.print(f"[bold]Policy {rollout.sequence} for {rollout.model}[/]: [{colour}]{rollout.verdict()}[/], "
-             f"stage {rollout.stage() + 1} of {len(rollout.plan.stages)}, {len(rollout.devices)} devices")  # fmt: skip
+             f"stage {rollout.stage() + 1} of {len(rollout.plan.stages)}, "
+             f"{many(len(rollout.devices), 'device')}")  # fmt: skip
     for word, number in rollout.count().items():
         if number:
             to.print(f"  {number:6}  {WORDS[word]}")
@@ -276,4 +278,4 @@ def show_standing(to: Console, rollout: Rollout) -> None:
         if one.state in {"refused", "left"}:
             to.print(f"  [red]{name}[/]: {WORDS[one.state]}" + (f" (reason {one.why})" if one.why else ""))
         elif one.waiting:
-            to.print(f"  [yellow]{name}[/]: {one.waiting} settings wait for the owner")
+            to.print(f"  [yellow]{name}[/]: {many(one.waiting, 'setting')} left to the owner")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, with_fleet
 from provisioning.cli.opened import open_fleet, opened_store, with_recipient, with_store
 from provisioning.collector import readers
@@ -53,7 +54,7 @@ def withdraw(
         count = readers.take(kept, name, purpose)
     finally:
         kept.close()
-    answer({"withdrawn": count}, lambda to: to.print(f"✓ {count} grants of {name} are over.", markup=False))
+    answer({"withdrawn": count}, lambda to: to.print(f"✓ {many(count, 'grant')} of {name} ended.", markup=False))
 
 
 @click.command("readers", epilog="\b\nExample:\n  privet-fleet readings readers")

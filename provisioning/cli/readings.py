@@ -10,6 +10,7 @@ from typing import BinaryIO
 import click
 
 from agent.core.errors import BadInput, Unreadable
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, console, profile_path, with_fleet, with_profiles
 from provisioning.cli.opened import hand_out, open_fleet, opened_store, with_reader, with_recipient, with_store
 from provisioning.cli.readers import grant, who, withdraw
@@ -86,7 +87,7 @@ def export(
     for text in troubles:
         console(err=True).print(f"privet-fleet: {text}", markup=False)
     result = {"file": str(file), "form": name, "readings": count, "after": until, "troubles": troubles}
-    answer({**result, "named": named}, lambda to: to.print(f"✓ {count} readings: {file}", markup=False))
+    answer({**result, "named": named}, lambda to: to.print(f"✓ {many(count, 'reading')}: {file}", markup=False))
 
 
 def put(file: Path, write: Callable[[BinaryIO], int]) -> int:

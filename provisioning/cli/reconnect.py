@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agent.core.errors import Failed
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, console, wants_json
 from provisioning.cli.demo import chosen
 from provisioning.simulate.links import Back, Links
@@ -71,6 +72,6 @@ def show(to: Console, rows: list[Back]) -> None:
     for number, row in enumerate(rows):
         what = f"came back after outage {number}" if number else "connected"
         to.print(
-            f"[green]✓[/] {row.links} devices {what}: the last after {row.seconds} s, at most {row.peak} in a second, "
-            f"{row.mean} in the mean, {row.failed} tries in vain."
+            f"[green]✓[/] {many(row.links, 'device')} {what}: the last after {row.seconds} s, at most {row.peak} "
+            f"in a second, {row.mean} in the mean, {row.failed} tries in vain."
         )

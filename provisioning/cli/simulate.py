@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from agent.core.errors import Failed
+from agent.core.shown import many
 from provisioning.cli.answer import answer, answers, console, profile_path, wants_json, with_profiles
 from provisioning.cli.demo import chosen
 from provisioning.fleet.safe import whole_file
@@ -125,9 +126,8 @@ def proven(count: Count) -> None:
 
 def close(to: Console, count: Count) -> None:
     """Say how it ended."""
-    to.print(
-        f"[green]✓[/] {count.devices} devices, {count.received} readings, none lost, none twice, in {count.seconds} s."
-    )
+    numbers = f"{many(count.devices, 'device')}, {many(count.received, 'reading')}"
+    to.print(f"[green]✓[/] {numbers}, none lost, none twice, in {count.seconds} s.")
     to.print(
         f"  All were enrolled and connected after {count.started} s, {count.devices / count.started:.1f} a second."
     )

@@ -21,6 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from cryptography import x509
 
 from agent.core.errors import BadInput, Missing, PrivetError, Refused
+from agent.core.shown import many
 from provisioning.fleet import est, handover
 from provisioning.fleet.authority import requested_key
 from provisioning.fleet.clerk import Clerk
@@ -70,7 +71,8 @@ class Enrolment:
         for label in ("device-ca", "server-ca"):
             left = int(self.fleet.issuer(label)[0].not_valid_after_utc.timestamp() - self.registry.now()) // DAY
             if left < WARN_DAYS:
-                self.tell(f"the {label} ends in {left} days; renew it with the root: privet-fleet authority renew")
+                ends = f"the {label} ends in {many(left, 'day')}"
+                self.tell(f"{ends}; renew it with the root: privet-fleet authority renew")
 
     def application(self) -> web.Application:
         """Return the application, for whoever serves it."""

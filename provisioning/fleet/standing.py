@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from agent.core.errors import Tampered
+from agent.core.shown import many
 from provisioning.fleet import rows, states
 from provisioning.fleet.registry import DAY, Registry
 from provisioning.fleet.tables import certificates, ledger, reading
@@ -64,7 +65,7 @@ def words(facts: dict[str, Any]) -> list[str]:
     first, second = WITHIN
     states_said = ", ".join(f"{count} {state}" for state, count in facts["states"].items()) or "none"
     used = (
-        f"Of {many(facts['in_use'])} in use {facts['certified']} have a certificate that counts today, and "
+        f"Of {many(facts['in_use'], 'device')} in use {facts['certified']} have a certificate that counts today, and "
         f"{facts['without_policy']} were never handed out a policy; these have the one they were flashed with."
     )
     seen = (
@@ -74,7 +75,7 @@ def words(facts: dict[str, Any]) -> list[str]:
         "what it sends to its broker is not counted here."
     )
     said = [
-        f"The registry has {many(facts['devices'])}: {states_said}.",
+        f"The registry has {many(facts['devices'], 'device')}: {states_said}.",
         f"Quarantined, that is shut out until a person has looked: {facts['quarantined']}.",
         used,
         seen,
@@ -82,11 +83,6 @@ def words(facts: dict[str, Any]) -> list[str]:
     if held["whole"]:
         return [*said, f"The ledger was verified row by row and is whole ({held['rows']} rows)."]
     return [*said, f"The ledger is NOT whole: {held['why']}."]
-
-
-def many(count: int) -> str:
-    """Return a number of devices in words."""
-    return "1 device" if count == 1 else f"{count} devices"
 
 
 def day(at: int) -> str:

@@ -238,14 +238,14 @@ def test_status_says_what_is_still_being_compared(capsys: pytest.CaptureFixture[
     answer = {"findings": [row], "age": 1, "waivers": [], "warnings": [], "link": link}
     show.status(answer)
     said = capsys.readouterr().out
-    assert "1 setting(s) are still being checked" in said and "the password of pi is still" in said
+    assert "Still being checked: 1 setting; " in said and "the password of pi is still" in said
     assert "Private: all" not in said and "attention" not in said
     show.status({**answer, "findings": [{**row, "status": "loosened", "waits_for": "restart"}]})
     said = capsys.readouterr().out
-    assert "1 setting(s) are private from the next start on: please restart (sudo reboot)" in said
+    assert "Private from the next start on: 1 setting. Please restart (sudo reboot)." in said
     assert "Private: all" not in said and "attention" not in said
     show.status({**answer, "findings": [{**row, "waits_for": ""}]})
-    assert "1 of 1 settings need your attention" in capsys.readouterr().out
+    assert "1 of 1 setting needs your attention" in capsys.readouterr().out
 
 
 def test_the_reason_is_asked_for(running: Running) -> None:

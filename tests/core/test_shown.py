@@ -6,7 +6,7 @@ import pytest
 
 from agent import registry
 from agent.core.clock import Clock
-from agent.core.shown import typed
+from agent.core.shown import many, typed
 from agent.core.warn import notable
 from agent.guard.wire import parse
 from tests.typed import calls, fault
@@ -34,3 +34,12 @@ def test_how_to_look_is_a_command(setting):
     )
     said = list(calls(warning.undo.removeprefix("To look: ")))
     assert [fault(words, whole=True) for words in said] == [""]
+
+
+@pytest.mark.parametrize(
+    ("count", "thing", "said"),
+    [(1, "device", "1 device"), (0, "device", "0 devices"), (2, "entry", "2 entries"), (1, "entry", "1 entry")],
+)
+def test_one_is_no_many(count: int, thing: str, said: str) -> None:
+    """A person reads of 1 device, not of 1 devices."""
+    assert many(count, thing) == said

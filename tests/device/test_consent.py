@@ -153,7 +153,7 @@ def test_taken_back_it_is_deleted_at_the_recipient_and_nothing_leaves_any_more(
     whole.until(lambda: whole.ask("status")["deletions"] == [], 30, "the recipient to confirm")
     assert whole.device.ask(SEEK, STORE, *planted) == []
     shown = whole.privet("consent").stdout.decode()
-    assert "you took it back on" in shown and "asked to delete on" in shown and "1 records deleted" in shown
+    assert "you took it back on" in shown and "asked to delete on" in shown and "1 record deleted" in shown
     journal = whole.privet("journal").stdout.decode()
     assert "deletion_asked" in journal and "deletion_confirmed" in journal
     before = wire.still()
