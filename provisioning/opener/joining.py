@@ -35,7 +35,10 @@ SAME = b"whether both halves are one key"
 
 
 def ask(directory: Path, recipient: str, passphrase: Passphrase | None) -> Path:
-    """Make the keys of a recipient, unless they are there, and return the file that is carried to the fleet."""
+    """Make the keys of a recipient, unless they are there, and return the file that is carried to the fleet.
+
+    Refused when another command makes keys there at this moment, and where the directory is somebody else's.
+    """
     checked(recipient, "recipient")
     if (directory / FACTS).exists():
         fleet = Fleet(Safe.open(directory, passphrase))
@@ -43,10 +46,11 @@ def ask(directory: Path, recipient: str, passphrase: Passphrase | None) -> Path:
             raise Refused(f"{directory} belongs to somebody else already; give {recipient} a directory of its own")
     else:
         fleet = Fleet(Safe.create(directory, passphrase))
-        (directory / f"recipient-{recipient}.key").unlink(missing_ok=True)  # of a try that was cut
-        fleet.add_recipient(recipient)
-        fleet.safe.keep(TLS, ec.generate_private_key(ec.SECP256R1()))
-        fleet.safe.seal(recipient=recipient)
+        with fleet.safe.making():
+            (directory / f"recipient-{recipient}.key").unlink(missing_ok=True)  # of a try that was cut
+            fleet.add_recipient(recipient)
+            fleet.safe.keep(TLS, ec.generate_private_key(ec.SECP256R1()))
+            fleet.safe.seal(recipient=recipient)
     key = cast("ec.EllipticCurvePrivateKey", fleet.safe.keys(TLS)[0])
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, SERVICE + recipient)])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())

@@ -10,7 +10,7 @@ from agent.core.errors import BadInput, Missing, Refused
 from agent.system import sealing
 from provisioning.collector.open import SUITE
 from provisioning.fleet.identity import Fleet
-from provisioning.fleet.safe import Passphrase
+from provisioning.fleet.safe import Passphrase, alone
 from provisioning.opener import joining
 from provisioning.profile.issue import recipient_keys
 
@@ -59,6 +59,15 @@ def test_asking_again_is_the_same_request(fleet: Fleet, tmp_path: Path):
     again = joining.ask(tmp_path / "hub", "home", None)
     assert json.loads(again.read_bytes())["public"] == before
     joining.take(tmp_path / "hub", answered(fleet, again), None)
+
+
+def test_keys_that_are_being_made_are_left_alone(tmp_path: Path):
+    """While one command makes keys in a directory, another one makes none there; afterwards it may."""
+    (tmp_path / "hub").mkdir()
+    with alone(tmp_path / "hub"), pytest.raises(Refused, match="another command"):
+        joining.ask(tmp_path / "hub", "home", None)
+    assert not list((tmp_path / "hub").iterdir())
+    assert joining.ask(tmp_path / "hub", "home", None).exists()
 
 
 def test_nobody_takes_the_place_of_a_recipient(fleet: Fleet, tmp_path: Path):
