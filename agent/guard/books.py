@@ -9,8 +9,10 @@ from agent.core.consent import Consent, spread
 from agent.core.consent import stored as as_consent
 from agent.core.errors import PrivetError
 from agent.core.policy import Policy
-from agent.core.record import Value, as_map, from_map, frozen
+from agent.core.record import Value, as_map, from_map, frozen, replace
 from agent.core.role import Grant
+from agent.core.setting import Setting
+from agent.core.versions import fits
 from agent.core.waiver import Waiver, advance, stored
 from agent.core.warn import PrivacyWarning
 
@@ -64,6 +66,16 @@ class Books:
         waivers = tuple(advance(waiver, clock, same, began) for waiver in self.waivers)
         self.store.put({"waivers": [as_map(w) for w in waivers], "start": start}, (("started", said),))
         self.waivers = waivers
+
+    def shed(self, settings: Mapping[str, Setting]) -> tuple[str, ...]:
+        """End the leaves for what this version does not know, close the warnings about it, and name it."""
+        over = tuple(w for w in self.waivers if not fits(settings.get(w.setting), w.ceiling))
+        if over:
+            ended: tuple[Journal, ...] = tuple(("waiver_ended", {"setting": w.setting}) for w in over)
+            self.keep_waivers(tuple(w for w in self.waivers if w not in over), ended)
+        gone = {w.setting for w in over} | {w.setting for w in self.warnings if w.setting and w.open} - set(settings)
+        self.keep_warnings(tuple(replace(w, open=0) if w.setting in gone else w for w in self.warnings))
+        return tuple(sorted(gone))
 
     def keep_warnings(self, warnings: tuple[PrivacyWarning, ...], journal: tuple[Journal, ...] = ()) -> None:
         """Remember what was told; nothing is written when nothing changed."""

@@ -61,6 +61,7 @@ class Guard:
         """
         clock = self.system.clock()
         self.books.begin(start_of(self.system), clock, {"version": VERSION})
+        shed = self.books.shed(self.settings)
         self.posture = self.proving.posture = Posture(self.system, self.settings, self.rules.baseline())
         self.noted = clock.uptime
         self.system.writers(sorted(self.posture.places))
@@ -68,8 +69,18 @@ class Guard:
         self.proving.first = quiet
         self.sweep(quiet)
         self.proving.first = False
+        self.tell_unknown(shed)
         if all(f.status in (OK, ABSENT) for f in self.posture.findings.values() if access(self.settings[f.setting])):
             self.proving.live_with()
+
+    def tell_unknown(self, shed: tuple[str, ...]) -> None:
+        """Say once, after another version of Privet was installed, of which settings this one knows nothing."""
+        names = list(self.rules.unknown)
+        new = names != (self.books.store.get("unknown") or [])
+        if new:
+            self.books.store.put({"unknown": names})
+        if shed or (new and names):
+            self.announce(words.unknown(tuple(sorted({*names, *shed})), self.system.clock()))
 
     def sweep(self, quiet: bool = False) -> None:
         """Look at every setting; also where the time that surely has come moves forward."""

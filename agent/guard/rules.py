@@ -7,8 +7,9 @@ from agent.core.clock import Clock, Least, carried, floor, worth
 from agent.core.errors import BadInput, BadPolicy, Missing
 from agent.core.health import GOOD
 from agent.core.policy import MAX_BYTES, Identity, Policy, admit, layer, read_policy
-from agent.core.record import Record, Value
+from agent.core.record import Record, Value, frozen
 from agent.core.setting import Setting
+from agent.core.versions import fits, within
 from agent.guard.books import Store
 from agent.system.door import System
 
@@ -75,14 +76,23 @@ class Rules:
         self.anchor = anchor
         self.policy: Policy | None = None
         self.shut_in = False
+        self.unknown: tuple[str, ...] = ()  # settings of the policy in force that this version does not know
         self.bare = False  # no policy counts: every setting at its strictest
 
     def read(self, signed: bytes) -> Policy:
         """Verify first, then read; nothing is kept."""
         if len(signed) > MAX_BYTES:
             raise BadPolicy(f"the policy is longer than {MAX_BYTES} bytes; nothing was changed")
-        payload = self.verifier.verify_policy(signed, self.anchor.keys)
-        return read_policy(cbor.decode(payload, MAX_BYTES), self.settings)
+        return read_policy(self.verified(signed), self.settings)
+
+    def verified(self, signed: bytes) -> Any:
+        """Verify a policy and decode it."""
+        return cbor.decode(self.verifier.verify_policy(signed, self.anchor.keys), MAX_BYTES)
+
+    def again(self, signed: bytes) -> Policy:
+        """Read what was taken already, if by another version of Privet; what this one does not know is `unknown`."""
+        table, self.unknown = within(self.verified(signed), self.settings)
+        return read_policy(table, self.settings)
 
     def now(self, clock: Clock) -> int:
         """Return the wall time, never before the earliest that it can be."""
@@ -110,7 +120,7 @@ class Rules:
         """Take up the policy in force, at the very first start the one the device was flashed with."""
         kept = self.store.get("policy")
         if isinstance(kept, bytes):
-            self.policy = self.read(kept)
+            self.policy = self.again(kept)
             return self.policy
         signed = system.read(SEED, MAX_BYTES + 1)
         policy = self.read(signed)
@@ -125,7 +135,7 @@ class Rules:
         """
         kept, good = self.store.get("policy"), self.store.get("good")
         if stage == GOOD and isinstance(good, dict):
-            self.policy = self.read(good["policy"])
+            self.policy = self.again(good["policy"])
             if good["policy"] == kept:
                 return ""
             named = f"policy number {self.store.get('newest')}"
@@ -170,7 +180,7 @@ class Rules:
         """Return the merged baseline in force; a setting that no policy names stands at its strictest option."""
         table = {} if self.bare else self.store.get("baseline") or {}
         baseline = {name: setting.strictest() for name, setting in self.settings.items()}
-        baseline.update({k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in self.settings})
+        baseline.update({k: frozen(v) for k, v in table.items() if fits(self.settings.get(k), v)})
         if self.shut_in:
             baseline["firewall.inbound"] = ()
         return baseline

@@ -161,6 +161,14 @@ def asks_looser(names: tuple[str, ...], clock: Clock) -> PrivacyWarning:
     return notable("policy", "", title, "", done, clock)
 
 
+def unknown(names: tuple[str, ...], clock: Clock) -> PrivacyWarning:
+    """Say that a version of Privet was installed that knows less than the one before."""
+    title = f"This version of Privet does not know: {', '.join(names)}"
+    risk = "Nobody keeps that private any more, and nobody tells you when it is changed."
+    done = "It stays as it is now, and what you had allowed there is over. Install a version of Privet that knows it."
+    return notable("policy", "", title, risk, done, clock)
+
+
 def unexplained(count: Count, over: int, known: int, clock: Clock) -> PrivacyWarning:
     """Say that more left, by the kernel's count, than what was given to the courier explains."""
     since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(count.since))

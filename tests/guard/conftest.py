@@ -57,6 +57,7 @@ class Kept:
         self.system.edit("/etc/privet/device.cbor", cbor2.dumps(anchor, canonical=True), mode=0o600)
         self.system.edit("/etc/privet/policy.cbor", self.signed(), mode=0o600)
         self.system.disk.settle()
+        self.settings = registry.settings()  # those of the version that is installed
         self.code = ""
         self.built: House | None = None
         self.said: list[str] = []  # on the console, by first boot
@@ -94,8 +95,8 @@ class Kept:
             self.store = None
         return Store(str(self.folder / "state.db"), DirectVault(Secret(b"k" * 32)), self.system.clock)
 
-    def start(self) -> House:
-        """Start the guard."""
+    def prepared(self) -> House:
+        """Make the guard that is to start."""
         vault = DirectVault(Secret(b"k" * 32))
         self.store = Store(str(self.folder / "state.db"), vault, self.system.clock)
         self.opened(self.store)
@@ -105,13 +106,17 @@ class Kept:
 
         self.built = House(
             Parts(
-                system=self.system, store=self.store, vault=vault, settings=registry.settings(),
+                system=self.system, store=self.store, vault=vault, settings=self.settings,
                 anchor=read_anchor(self.system), open_queue=open_queue, first_boot=first_boot,
             )
         )  # fmt: skip
         self.built.say = self.said.append
-        self.built.start()
         return self.built
+
+    def start(self) -> House:
+        """Start the guard."""
+        self.prepared().start()
+        return self.house
 
     def stop(self) -> None:
         """Stop the guard."""

@@ -145,12 +145,13 @@ def test_a_password_changed_between_two_looks_of_one_cycle(tmp_path: Path, known
     try:
         kept.start()
         search = give(kept, UNLIKELY)
-        kept.turn()
+        with search.lock:  # the comparing thread stands still
+            kept.turn()
         compared(kept)
         if known:
             kept.turn()
             system.edit("/etc/.pwd.lock", b"")
-        with search.lock:  # the comparing thread stands still
+        with search.lock:
             system.then = lambda: give(kept, "three unlisted words")
             kept.turn()
             assert system.then is None and row(kept)["waits_for"] == "answer"
