@@ -44,7 +44,7 @@ Policy = dict[str, Any]
 class Kept:
     """One device through its restarts."""
 
-    def __init__(self, folder: Path, system: type[SimulatedSystem] = SimulatedSystem) -> None:
+    def __init__(self, folder: Path, system: Callable[..., SimulatedSystem] = SimulatedSystem) -> None:
         self.folder = folder
         self.key = Ed25519PrivateKey.generate()
         halves = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
