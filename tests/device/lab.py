@@ -193,8 +193,13 @@ class Device:
             device.must(["ip", "address", "add", f"{own}/{mask}", "dev", end])
             device.must(["ip", "link", "set", end, "up"])
 
-    def sshd(self, *options: str, port: int = 22) -> int:
-        """Start a real OpenSSH daemon with more command line options; return its pid on the device once it listens."""
+    def sshd(self, *options: str, port: int = 22, later: float = 0) -> int:
+        """Start a real OpenSSH daemon with more command line options; return its pid on the device once it listens.
+
+        `later`: seconds after its files were written, for whoever asks a fresh process what it has read: on a busy
+        machine nobody can tell that of files that were written while it started.
+        """
+        time.sleep(later)
         self.must(["/usr/sbin/sshd", *options])
         return self.listener(port)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.device.lab import Device, Lab
-from tests.device.verdicts import CONFINED, ENFORCE, Verdict, verdict
+from tests.device.verdicts import CONFINED, ENFORCE, LATER, Verdict, verdict
 
 MAIN = "/etc/ssh/sshd_config"
 DROP = "/etc/ssh/sshd_config.d"
@@ -17,7 +17,7 @@ State = Callable[[Device], None]
 def root_no(device: Device) -> None:
     """S0: the main file says no."""
     device.write(MAIN, f"{INCLUDE}PermitRootLogin no\nUsePAM yes\n")
-    device.sshd()
+    device.sshd(later=LATER)
 
 
 def root_drop_in(device: Device) -> None:
@@ -29,33 +29,33 @@ def root_drop_in(device: Device) -> None:
 def root_match_address(device: Device) -> None:
     """S2: no, but a Match Address block says yes."""
     device.write(MAIN, f"{INCLUDE}PermitRootLogin no\nUsePAM yes\nMatch Address 127.0.0.0/8\n  PermitRootLogin yes\n")
-    device.sshd()
+    device.sshd(later=LATER)
 
 
 def root_drop_in_no(device: Device) -> None:
     """S3: the main file says yes, a drop-in says no and wins."""
     device.write(f"{DROP}/10-mine.conf", "PermitRootLogin no\n")
     device.write(MAIN, f"{INCLUDE}PermitRootLogin yes\nUsePAM yes\n")
-    device.sshd()
+    device.sshd(later=LATER)
 
 
 def root_other_include(device: Device) -> None:
     """S4: a second Include directory says yes."""
     device.write("/etc/ssh/more.d/a.conf", "PermitRootLogin yes\n")
     device.write(MAIN, f"{INCLUDE}Include more.d/*.conf\nPermitRootLogin no\nUsePAM yes\n")
-    device.sshd()
+    device.sshd(later=LATER)
 
 
 def root_command_line(device: Device) -> None:
     """S5: the file says no, the server was started with -o yes."""
     device.write(MAIN, f"{INCLUDE}PermitRootLogin no\nUsePAM yes\n")
-    device.sshd("-o", "PermitRootLogin=yes")
+    device.sshd("-o", "PermitRootLogin=yes", later=LATER)
 
 
 def root_not_reloaded(device: Device) -> None:
     """S6: the file was changed to no, the server was not told."""
     device.write(MAIN, f"{INCLUDE}PermitRootLogin yes\nUsePAM yes\n")
-    device.sshd()
+    device.sshd(later=LATER)
     device.write(MAIN, f"{INCLUDE}PermitRootLogin no\nUsePAM yes\n")
 
 

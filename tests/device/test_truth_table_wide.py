@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.device.lab import PASSWORD, Device
-from tests.device.verdicts import ENFORCE, verdicts
+from tests.device.verdicts import ENFORCE, LATER, verdicts
 
 MAIN = "/etc/ssh/sshd_config"
 DROP = "/etc/ssh/sshd_config.d"
@@ -98,7 +98,7 @@ def test_passwords(quick: Device, name: str, files: dict[str, str], line: tuple[
     """Our cold verdict about passwords is what a real login with the factory password shows; then the steps shut it."""
     for path, content in files.items():
         quick.write(path, content)
-    quick.sshd(*line)
+    quick.sshd(*line, later=LATER)
     told, cause = says_open(quick)
     assert quick.login("pi", password=PASSWORD) == truth, "the state did not come about"
     assert told == truth, cause

@@ -10,6 +10,10 @@ from tests.device.lab import Device, LabError
 # The guard runs without the power to look into other processes: then the kernel hides what they have open.
 CONFINED = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
 
+LATER = (
+    0.3  # seconds between writing a server's files and starting it, many times what a busy machine takes to read them
+)
+
 PROBE = """
 import json, sys, time
 from agent import registry
