@@ -1,6 +1,6 @@
 """How a command ends when it is stopped, or when nobody takes its output: one sentence at most, never a traceback.
 
-The same stands in provisioning/cli: neither of the two commands may import from the other.
+For both commands: it is about a terminal and knows nothing of a device, so the host's may import it.
 """
 
 import io

@@ -6,8 +6,8 @@ import json
 import click
 
 from agent import VERSION
+from agent.cli.ending import ended
 from agent.core.errors import PrivetError
-from provisioning.cli.ending import ended
 
 PROGRAM = "privet-fleet"
 MOST_SAID = 2000  # letters of a sentence; what people typed stands in some of them

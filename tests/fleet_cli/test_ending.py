@@ -9,8 +9,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from agent.cli import ending as device_ending
-from provisioning.cli import ending as host_ending
+from agent.cli import ending
 from tests.fleet_cli.test_verbs import House, with_both
 
 ASKED = (("provisioning.cli", "profile", "explain", "base"), ("provisioning.cli", "profile", "schema"))
@@ -54,8 +53,7 @@ def test_begun_without_an_output(words):
     assert (made.returncode, made.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("ending", [device_ending, host_ending])
-def test_somebody_stops_it(ending, capsys):
+def test_somebody_stops_it(capsys):
     """Ctrl-C ends with one word and 130; what is no interruption passes through."""
 
     def stopped():
@@ -67,8 +65,7 @@ def test_somebody_stops_it(ending, capsys):
     assert ending.ended("privet", lambda: 7) == 7
 
 
-@pytest.mark.parametrize("ending", [device_ending, host_ending])
-def test_a_terminal_that_knows_no_such_letter(ending):
+def test_a_terminal_that_knows_no_such_letter():
     """Where the session's letters are Latin-1, another stands in place of what it has not; nothing breaks."""
     with redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="latin-1")) as latin:
         ending.ended("privet", lambda: print("✓ 21 °C …"))

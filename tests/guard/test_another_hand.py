@@ -1,10 +1,9 @@
 """Another hand changes the device between any two calls of one cycle: the guard goes on, and what it says is true.
 
-Drawn by a number that is printed; `PRIVET_HANDS` draws more.
+Drawn from the number of the case; `PRIVET_HANDS` draws more.
 """
 
 import os
-import random
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from agent.system.factory import Search
 from agent.system.simulated import SimulatedSystem
 from agent.system.simulated.faults import Faulty
 from tests.guard.conftest import Kept
+from tests.storm.chance import Chance
 
 CASES = int(os.environ.get("PRIVET_HANDS", "30"))
 SALT = crypt.salt("$2b$", b"0123456789abcdef", 4)
@@ -120,12 +120,12 @@ def length(name: str) -> int:
 @pytest.mark.parametrize("number", range(CASES))
 def test_whatever_happens_between_two_calls(tmp_path: Path, number: int) -> None:
     """Nothing breaks; when all is quiet an open warning stands for what is loose, and for nothing else."""
-    drawn = random.Random(number)
-    first, second, third = (drawn.choice(sorted(HANDS)) for _ in range(3))
+    drawn, names = Chance("another hand", str(number)), sorted(HANDS)
+    first, second, third = (names[drawn.whole(len(names))] for _ in range(3))
     kept, calls = device(tmp_path)
     try:
         HANDS[first](kept.system)
-        calls.at = calls.made + drawn.randint(1, length(first))
+        calls.at = calls.made + 1 + drawn.whole(length(first))
 
         def other(_name: str) -> None:
             HANDS[second](kept.system)
