@@ -43,6 +43,7 @@ REMEMBERED = (
     "set_back",
     "settled",
     "start",
+    "unknown",
     "warnings",
 )
 

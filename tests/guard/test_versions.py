@@ -9,6 +9,7 @@ from agent.core.setting import Setting
 from agent.core.warn import QUIET
 from agent.guard.guard import SWEEP
 from tests.guard.conftest import Kept, Policy
+from tests.guard.test_full_disk import FAULTS, Fault, free
 
 GONE = "ssh.password"
 NAME = "mdns.announce"
@@ -108,3 +109,17 @@ def test_the_twin_that_reads_it_as_a_new_one_does_not_start(kept: Kept, settings
             house.start()
     else:
         house.start()
+
+
+@FAULTS
+def test_a_disk_that_takes_nothing_stops_no_start(kept: Kept, fault: Fault) -> None:
+    """A version that knows less is installed and started with such a disk: told, and written down once it can be."""
+    kept.loosen(GONE, "yes")
+    kept.stop()
+    kept.settings = FEWER
+    kept.system.reboot()
+    kept.opened = lambda _store: fault(kept)
+    house = kept.start()
+    assert kept.ask("status")["waivers"] == [] and [w for w in kept.warnings() if GONE in w.title]
+    free(kept)
+    assert house.books.store.get("unknown") == [GONE] and len(told(kept)) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.core.record import Record
 from agent.core.secret import Secret
 from agent.system.vault import DirectVault
-from provisioning.broker.mosquitto import Broker, Setup, configuration, free_port
+from provisioning.broker.mosquitto import SAVED, Broker, Setup, configuration, free_port
 from provisioning.fleet.identity import Credential, Fleet
 from provisioning.fleet.safe import whole_file
 from provisioning.profile.issue import Issued, add_recipient, issue_policy, seed_files
@@ -49,7 +49,7 @@ class Shape(Record):
 
 
 class Site:
-    """One fleet below a folder; its broker keeps its store after so many changes, never when that is 0."""
+    """One fleet below a folder; its broker keeps its store each so many seconds, never when that is 0."""
 
     def __init__(self, folder: Path, shape: Shape, marks: Marks, kind: str, saved: int, far: bool = True) -> None:
         self.folder, self.shape, self.marks, self.kind = folder, shape, marks, kind
@@ -64,8 +64,9 @@ class Site:
             fleet=NAME, address="127.0.0.1", port=self.port, collectors=("collector", "onlooker"), durable=saved > 0
         )
         self.broker = Broker(folder / "broker", setup, self.fleet.server(["127.0.0.1"]), self.fleet.client_anchors())
-        # It writes its whole store each time: at every change, two hundred devices would wait for nothing else.
-        every = configuration(setup).replace("autosave_interval 1\n", f"autosave_interval {saved}\n")
+        ours = configuration(setup)
+        assert not saved or f"autosave_interval {SAVED}\n" in ours
+        every = ours.replace(f"autosave_interval {SAVED}\n", f"autosave_interval {saved}\n")
         self.broker.lay("mosquitto.conf", every.encode())
         for name in ("collector", "onlooker"):
             self.identify(folder / name, self.fleet.service(name))

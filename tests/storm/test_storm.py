@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from provisioning.broker.mosquitto import SAVED
 from tests.storm.storm import Plan, Shape, Storm
 
 READINGS = int(os.environ.get("PRIVET_CHAOS_READINGS", "200000"))
@@ -34,7 +35,7 @@ HEARD = {
 def test_nothing_is_lost_doubled_or_readable(place: Path, seed: str):
     """Programs killed, packets lost, lines stalled, disks full or read-only, clocks off: all arrives once, unread."""
     plan = Plan(
-        seed=seed, readings=READINGS, shape=SHAPE, seconds=SECONDS, saved=20_000, faults=(), least=LEAST, twin=""
+        seed=seed, readings=READINGS, shape=SHAPE, seconds=SECONDS, saved=SAVED, faults=(), least=LEAST, twin=""
     )
     history = Storm(place, plan).run()
     print(history)
