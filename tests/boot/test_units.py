@@ -10,7 +10,8 @@ from tests.house import ROOT
 
 # Of 10. First boot lives for moments, before the network, and has the powers that the guard asks hands for.
 BUDGETS = {"courier": 1.3, "early": 2.1, "firstboot": 3.6, "guard": 2.0, "shut": 1.6}
-HANDS = {"accounts": 2.2, "door": 1.6, "kernel": 2.2, "look": 1.3, "net": 1.5, "terminal": 1.1}
+# /tmp is in memory for them, which the count does not see.
+HANDS = {"accounts": 2.4, "door": 1.8, "kernel": 2.4, "look": 1.5, "net": 1.7, "terminal": 1.2}
 
 
 def exposure(unit: Path, budget: float) -> subprocess.CompletedProcess[bytes]:

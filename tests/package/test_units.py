@@ -65,6 +65,14 @@ def test_hardening_left_out_says_why(unit: str):
     )
 
 
+@pytest.mark.parametrize("unit", HANDS)
+def test_a_hand_needs_no_room_on_the_disk_to_start(unit: str):
+    """What systemd makes below /tmp for a unit keeps it from starting on a full disk: a hand has /tmp in memory."""
+    assert not {line for line in ("PrivateTmp", "PrivateDevices") if words(unit, line)}
+    assert not any(words(unit, f"{kind}Directory") for kind in ("State", "Cache", "Logs", "Configuration"))
+    assert words(unit, "TemporaryFileSystem") == {"/tmp:ro", "/var/tmp:ro"}
+
+
 @pytest.mark.parametrize("unit", UNITS)
 def test_no_path_is_made_writable_by_the_line_that_keeps_programs_away(unit: str):
     """A path under NoExecPaths= or ExecPaths= gets a mount of its own, writable: only what is writable stands there."""
