@@ -77,10 +77,10 @@ class Guard:
         """Say once, after another version of Privet was installed, of which settings this one knows nothing."""
         names = list(self.rules.unknown)
         new = names != (self.books.store.get("unknown") or [])
-        if new:
+        for name in sorted({*shed, *(names if new else ())}):
+            self.announce(words.other_version(name, self.settings.get(name), self.system.clock()))
+        if new:  # after that: power that goes meanwhile has it told twice, never not at all
             self.books.store.put({"unknown": names})
-        if shed or (new and names):
-            self.announce(words.unknown(tuple(sorted({*names, *shed})), self.system.clock()))
 
     def sweep(self, quiet: bool = False) -> None:
         """Look at every setting; also where the time that surely has come moves forward."""

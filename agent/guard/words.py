@@ -161,11 +161,15 @@ def asks_looser(names: tuple[str, ...], clock: Clock) -> PrivacyWarning:
     return notable("policy", "", title, "", done, clock)
 
 
-def unknown(names: tuple[str, ...], clock: Clock) -> PrivacyWarning:
-    """Say that a version of Privet was installed that knows less than the one before."""
-    title = f"This version of Privet does not know: {', '.join(names)}"
+def other_version(name: str, setting: Setting | None, clock: Clock) -> PrivacyWarning:
+    """Say that the version of Privet that is installed now does not know a setting, or knows it with other choices."""
+    over = "What you had allowed there is over."
+    if setting is not None:
+        title = f"This version of Privet has other choices for: {setting.title}"
+        return notable("policy", name, title, "", f"It is kept at the strictest of them. {over}", clock)
+    title = f"This version of Privet does not know: {name}"
     risk = "Nobody keeps that private any more, and nobody tells you when it is changed."
-    done = "It stays as it is now, and what you had allowed there is over. Install a version of Privet that knows it."
+    done = f"It stays as it is now. {over} Install a version of Privet that knows it."
     return notable("policy", "", title, risk, done, clock)
 
 

@@ -76,7 +76,9 @@ def test_a_value_that_is_no_more_is_the_strictest(fresh: Kept) -> None:
     fresh.settings = {**registry.settings(), NAME: replace(before, options=renamed)}
     fresh.reboot()
     assert fresh.house.guard.wanted(NAME) == before.strictest()
-    assert len(told(fresh)) == 1 and NAME in told(fresh)[0]
+    assert told(fresh) == []
+    said = [str(row["text"]) for row in fresh.told() if "has other choices for" in row["text"]]
+    assert len(said) == 1 and before.title in said[0] and "kept at the strictest" in said[0]
 
 
 def test_a_policy_that_arrives_is_refused_as_a_whole(kept: Kept) -> None:
